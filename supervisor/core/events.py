@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from supervisor.core.exits import ExitReason
-from supervisor.core.spec import ChildSpec, SupervisorSpec
+from supervisor.core.spec import ChildSpec
 
 Ref = Hashable  # names one call; the shell chooses it and gets it back in Reply
 
@@ -204,17 +204,7 @@ class Shutdown:
     reason: ExitReason
 
 
-Event = (
-    Boot
-    | Started
-    | StartIgnored
-    | StartFailed
-    | Exited
-    | TimerFired
-    | Retry
-    | Call
-    | Shutdown
-)
+Event = Boot | Started | StartIgnored | StartFailed | Exited | TimerFired | Retry | Call | Shutdown
 
 
 # --- actions -----------------------------------------------------------------------------------
@@ -315,6 +305,4 @@ class Quit:
     failed_child: str | None = None
 
 
-Action = (
-    Start | Stop | Kill | SetTimer | CancelTimer | Reply | Enqueue | Report | Up | Quit
-)
+Action = Start | Stop | Kill | SetTimer | CancelTimer | Reply | Enqueue | Report | Up | Quit

@@ -1,0 +1,69 @@
+"""A checked tree as data: what the process that imported the app tells root about it.
+
+Root never imports the author's code. The template of a release imports it, checks it with
+`define`, and sends these structs (msgpack). Targets stay behind: a worker finds its own again by
+its path in the tree.
+"""
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The process attributes of a child, applied between fork and the author's code."""
+
+    env: dict[str, str | None] = {}
+    cwd: str | None = None
+    user: str | int | None = None
+    group: str | int | None = None
+    umask: int = 0o077
+    nice: int = 0
+    rlimits: dict[str, tuple[int, int]] = {}
+    cpu_affinity: list[int] | None = None
+
+
+class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=True):
+    """One Child, checked. ``shutdown``: seconds, inf, or None for brutal_kill."""
+
+    name: str
+    where: str
+    target: str  # for people: "shop.workers:Charge", or the command line
+    command: list[str] | None = None
+    restart: str = "permanent"
+    shutdown: float | None = 5.0
+    significant: bool = False
+    count: int = 1
+    queue: str | None = None
+    settings: Settings = Settings()
+    ready: str = "init"
+    stop_signal: int = 15
+    start_timeout: float = 30.0
+    heartbeat: float | None = None
+    backoff: tuple[float, float] | None = None
+    preload: bool = True
+
+
+class QueueDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One Queue, checked."""
+
+    name: str
+    where: str = ""
+    capacity: int = 1000
+    max_bytes: int = 64 << 20
+    max_attempts: int = 5
+
+
+class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_defaults=True):
+    """One Supervisor, checked, with everything below it."""
+
+    name: str
+    where: str = ""
+    children: "list[ChildDefinition | SupervisorDefinition]" = []
+    strategy: str = "one_for_one"
+    intensity: int = 3
+    period: int = 5
+    auto_shutdown: str = "never"
+    queues: list[QueueDefinition] = []
+    restart: str = "permanent"
+    shutdown: float | None = 5.0
+    significant: bool = False
+    start_timeout: float | None = None

@@ -1,0 +1,72 @@
+"""Every error that the runtime raises on purpose, by whose fault it is.
+
+A message gives the value, what is allowed, and what to do. A bug of the runtime itself is an
+assertion, never one of these.
+"""
+
+
+class SupervisorError(Exception):
+    """Base of all errors of this package. ``exit_code`` is what the CLI exits with."""
+
+    exit_code = 1
+
+
+class DefinitionError(SupervisorError):
+    """The author's tree is wrong: a bad value, a duplicate name, an unknown queue.
+
+    Args:
+        problem: what is wrong, with the value.
+        where: ``file:line`` of the Child, Supervisor or Queue, if known.
+        help: what is allowed and what to do.
+
+    """
+
+    exit_code = 78
+
+    def __init__(self, problem: str, *, where: str = "", help: str = "") -> None:  # noqa: A002
+        self.problem, self.where, self.help = problem, where, help
+        place = f"\n  --> {where}" if where else ""
+        hint = f"\nhelp: {help}" if help else ""
+        super().__init__(f"{problem}{place}{hint}")
+
+
+class AppLoadError(SupervisorError):
+    """The author's module cannot be imported, or it has no tree of that name."""
+
+    exit_code = 78
+
+    def __init__(self, problem: str, *, where: str = "", help: str = "", detail: str = "") -> None:  # noqa: A002
+        self.problem, self.where, self.help, self.detail = problem, where, help, detail
+        place = f"\n  --> {where}" if where else ""
+        hint = f"\nhelp: {help}" if help else ""
+        super().__init__(f"{problem}{place}{hint}")
+
+
+class StartError(SupervisorError):
+    """A child could not be started."""
+
+
+class ProtocolError(SupervisorError):
+    """A peer sent a message that is malformed, too large, or not of the protocol."""
+
+
+class AlreadyRunning(SupervisorError):  # noqa: N818 - it is a state, said as the user would
+    """Another root of the same name is running."""
+
+    exit_code = 75
+
+
+class NotRunning(SupervisorError):  # noqa: N818
+    """No running app answers under that name."""
+
+    exit_code = 3
+
+
+class NoSuchChild(SupervisorError):  # noqa: N818
+    """No child has that path."""
+
+    exit_code = 4
+
+
+class Ignore(Exception):  # noqa: N818 - OTP's word
+    """Raise in ``init`` to decline to start: OTP's ``ignore``. Not an error; nothing is restarted."""

@@ -1,0 +1,140 @@
+"""The event loop of root and of every nested supervisor: wait, collect, perform.
+
+One thread, one epoll. Callbacks never block. Whatever reports an outcome *posts* it to the
+mailbox; the mailbox is served in order, and what is posted meanwhile is served in the next pass,
+so that no source can starve the sockets (at most one mailbox-full of work between two waits).
+Nothing polls: with no timer armed and no traffic the process sleeps in epoll for ever.
+"""
+
+import heapq
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+
+class TimerHandle:
+    """A timer that can be cancelled."""
+
+    __slots__ = ("callback", "deadline", "sequence")
+
+    def __init__(self, deadline: float, sequence: int, callback: Callable[[], None]) -> None:
+        self.deadline, self.sequence = deadline, sequence
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Make it never fire. Harmless when it has fired."""
+        self.callback = None
+
+    def __lt__(self, other: "TimerHandle") -> bool:
+        return (self.deadline, self.sequence) < (other.deadline, other.sequence)
+
+
+class Loop:
+    """Waits on file descriptors, timers and signals; runs callbacks one after the other."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[TimerHandle] = []
+        self._mailbox: deque[Callable[[], None]] = deque()
+        self._sequence = 0
+        self._running = False
+        self._wakeup, self._wakeup_write = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self._wakeup_write.setblocking(False)
+        self._signals: dict[int, Callable[[], None]] = {}
+        self.longest_pass = 0.0  # seconds; the longest the sockets were left unserved
+        self.watch(self._wakeup, self._on_wakeup)
+
+    def watch(self, fileobj: Any, callback: Callable[[int], None], mask: int = READ) -> None:
+        """Call ``callback(mask)`` whenever ``fileobj`` is ready; again for another mask."""
+        try:
+            self._selector.register(fileobj, mask, callback)
+        except KeyError:
+            self._selector.modify(fileobj, mask, callback)
+
+    def unwatch(self, fileobj: Any) -> None:
+        """Stop watching; harmless if it is not watched."""
+        try:
+            self._selector.unregister(fileobj)
+        except (KeyError, ValueError):
+            pass
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Put a callback at the end of the mailbox."""
+        self._mailbox.append(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> TimerHandle:
+        """Run a callback in ``delay`` seconds of monotonic time."""
+        self._sequence += 1
+        timer = TimerHandle(time.monotonic() + delay, self._sequence, callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def on_signal(self, signum: int, callback: Callable[[], None]) -> None:
+        """Run a callback in the loop when the signal arrives. Only from the main thread."""
+        signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
+        self._signals[signum] = callback
+        # The C handler writes the number to the wakeup fd; Python's own handler has no work.
+        signal.signal(signum, _noop)
+        signal.siginterrupt(signum, False)
+
+    def stop(self) -> None:
+        """Leave ``run`` after the current pass."""
+        self._running = False
+
+    def run(self) -> None:
+        """Serve until ``stop``."""
+        self._running = True
+        while self._running:
+            for key, mask in self._selector.select(self._timeout()):
+                key.data(mask)
+            began = time.monotonic()
+            self._fire_timers(began)
+            self._serve_mailbox()
+            self.longest_pass = max(self.longest_pass, time.monotonic() - began)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._selector.close()
+        self._wakeup.close()
+        self._wakeup_write.close()
+
+    def _timeout(self) -> float | None:
+        if self._mailbox:
+            return 0.0
+        while self._timers and self._timers[0].callback is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return None
+        return max(0.0, self._timers[0].deadline - time.monotonic())
+
+    def _fire_timers(self, now: float) -> None:
+        while self._timers and self._timers[0].deadline <= now:
+            callback = heapq.heappop(self._timers).callback
+            if callback is not None:
+                callback()
+
+    def _serve_mailbox(self) -> None:
+        for _ in range(len(self._mailbox)):
+            self._mailbox.popleft()()
+
+    def _on_wakeup(self, _mask: int) -> None:
+        try:
+            arrived = self._wakeup.recv(4096)
+        except BlockingIOError:
+            return
+        for signum in sorted(set(arrived)):  # a storm of one signal is one event
+            callback = self._signals.get(signum)
+            if callback is not None:
+                callback()
+
+
+def _noop(_signum: int, _frame: object) -> None:
+    """Exist: a Python-level handler is what makes CPython write to the wakeup fd."""

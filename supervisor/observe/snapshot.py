@@ -1,0 +1,85 @@
+"""The state of a whole tree at one moment: what `status`, `tree` and the health page are made of.
+
+Root keeps it up to date from what supervisors report, and answers a request for it at once, even
+when a nested supervisor does not answer any more. Times are Unix seconds; durations are seconds.
+"""
+
+import msgspec
+
+
+class LastExit(msgspec.Struct, frozen=True):
+    """The last end of a process: why, and when."""
+
+    cause: str  # "signal:SIGSEGV", "exit:1", "exception:ValueError", "heartbeat", "shutdown" ...
+    at: float
+    exit_code: int | None = None
+    signal: str | None = None
+    detail: str = ""  # the last line of the traceback, if there was one
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """One slot. ``state``: starting, ready, stopping, restarting, stopped, unkillable."""
+
+    path: str
+    slot: int
+    state: str
+    pid: int | None = None
+    generation: int = 0  # the incarnation number
+    started_at: float | None = None
+    ready_at: float | None = None
+    restarts: int = 0
+    heartbeat_at: float | None = None
+    progress: int = 0  # messages or steps the work loop has counted
+    last_exit: LastExit | None = None
+    restart_at: float | None = None  # when a backoff ends
+
+
+class ChildStatus(msgspec.Struct, frozen=True, tag="child"):
+    """One Child with its slots. ``kind``: "worker" for one slot, "pool" for several."""
+
+    path: str
+    kind: str
+    restart: str
+    target: str
+    count: int
+    ready: int
+    workers: list[WorkerStatus]
+    queue: str | None = None
+    significant: bool = False
+
+
+class SupervisorStatus(msgspec.Struct, frozen=True, tag="supervisor"):
+    """One supervisor. ``state``: as for a worker; ``ready`` when all its children were started."""
+
+    path: str
+    state: str
+    strategy: str
+    restart: str
+    intensity: int
+    period: int
+    restarts_in_period: int
+    children: "list[ChildStatus | SupervisorStatus]"
+    pid: int | None = None
+    generation: int = 0
+    started_at: float | None = None
+    restarts: int = 0
+    last_exit: LastExit | None = None
+    significant: bool = False
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A whole app. ``phase``: starting, running, stopping."""
+
+    name: str
+    app: str
+    phase: str
+    pid: int
+    run_id: str
+    version: str
+    time: float
+    started_at: float
+    tree: SupervisorStatus
+    services: list[WorkerStatus]  # pump, broker, observer
+    loop_longest_pass: float = 0.0
+    queues: list[dict[str, int | float | str]] = []
+    health_address: str | None = None

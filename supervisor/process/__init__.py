@@ -1,0 +1,1 @@
+"""Real processes: templates that fork, what happens between fork and the author's code, signals."""

@@ -1,0 +1,55 @@
+"""What a process has to know to become a child: travels from a supervisor through a template.
+
+A template passes it on unopened; the forked process decodes it. A spare gets it later, as the
+first message on its link.
+"""
+
+import msgspec
+
+from supervisor.definition import Settings
+
+
+class Node(msgspec.Struct, frozen=True, tag="node"):
+    """Run the target of the Child at ``path`` ("shop/charge") of the app's tree."""
+
+    path: str
+
+
+class Entry(msgspec.Struct, frozen=True, tag="entry"):
+    """Run "module:function"(link, argument, fds): the runtime's own processes."""
+
+    function: str
+    argument: bytes = b""
+
+
+class Command(msgspec.Struct, frozen=True, tag="command"):
+    """Execute a program."""
+
+    argv: list[str]
+    notify: bool = False  # give it NOTIFY_SOCKET (the declared fd "notify")
+
+
+class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One start of one child.
+
+    ``path`` names the slot ("shop/charge.0"); ``fds`` names the declared descriptors, in the order
+    in which they were sent behind link, stdout and stderr ("queues": an O_PATH descriptor of the
+    broker's socket; connect to /proc/self/fd/N).
+    """
+
+    path: str
+    incarnation: int
+    run: Node | Entry | Command
+    app: str = ""  # "module:attribute" of the tree
+    settings: Settings = Settings()
+    ready: str = "init"
+    heartbeat: float | None = None
+    queue: str | None = None
+    fds: list[str] = []
+    log_level: str = "INFO"
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Launch)
+encode = _encoder.encode
+decode = _decoder.decode

@@ -1,0 +1,109 @@
+"""The protocol between a supervisor and a template: SOCK_SEQPACKET, one msgpack struct a packet.
+
+Processes are named by a *serial* that the supervisor chooses, never by pid: a late request about
+a process that is gone finds nothing, and cannot hit a pid that was used again. A connection sees
+and signals only the processes it asked for, and when it closes, they are killed.
+"""
+
+import msgspec
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Import the app and answer Loaded or LoadFailed. The first request to a release template."""
+
+    app: str
+
+
+class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
+    """Fork a process. Descriptors: link, stdout, stderr, then those that ``launch`` declares.
+
+    With an empty ``launch`` it is a spare: only the link is sent; stdout, stderr, declared
+    descriptors and the launch come later, as `supervisor.link.Assign` on the link.
+    """
+
+    serial: int
+    launch: bytes = b""
+
+
+class Signal(msgspec.Struct, frozen=True, tag="signal"):
+    """Send a signal to a process, or to its whole process group."""
+
+    serial: int
+    signum: int
+    group: bool = False
+
+
+class Open(msgspec.Struct, frozen=True, tag="open"):
+    """Make another connection, for a nested supervisor; answered by Opened with a descriptor."""
+
+    token: int
+
+
+Request = Load | Spawn | Signal | Open
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The app is imported and checked: its tree (msgpack of SupervisorDefinition).
+
+    ``threads`` names what keeps this template from forking (children are then started with
+    ``preload=False``), e.g. "thread 'pool-1' started by shop/db.py:12"; empty if it can.
+    """
+
+    definition: bytes
+    threads: list[str] = []
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+    """The app cannot be used. ``detail``: the full traceback, for --debug."""
+
+    problem: str
+    where: str = ""
+    help: str = ""
+    detail: str = ""
+    exit_code: int = 78
+
+
+class Spawned(msgspec.Struct, frozen=True, tag="spawned"):
+    """The process exists."""
+
+    serial: int
+    pid: int
+
+
+class SpawnFailed(msgspec.Struct, frozen=True, tag="spawn_failed"):
+    """No process was made: fork failed, or the template has threads."""
+
+    serial: int
+    problem: str
+    transient: bool = True  # False: trying again cannot help
+
+
+class Exited(msgspec.Struct, frozen=True, tag="exited"):
+    """The process has ended, been reaped, and left no descendant behind.
+
+    ``status`` is the wait status; times in seconds; ``escaped``: descendants outside its process
+    group that had to be hunted down.
+    """
+
+    serial: int
+    status: int
+    user_time: float = 0.0
+    system_time: float = 0.0
+    max_rss_bytes: int = 0
+    escaped: int = 0
+
+
+class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
+    """The process was stopped (SIGSTOP) or continued."""
+
+    serial: int
+    stopped: bool
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened"):
+    """A new connection; its descriptor is attached."""
+
+    token: int
+
+
+Reply = Loaded | LoadFailed | Spawned | SpawnFailed | Exited | Stopped | Opened

@@ -1,0 +1,177 @@
+"""What an author writes: Supervisor, Child and Queue, as plain declarations.
+
+Nothing is checked or imported here, so that importing a worker module stays cheap and the order
+of definitions does not matter: `supervisor.definition` checks a whole tree at once and names the
+file and line that each declaration remembers.
+
+All durations are float seconds; sizes are bytes or strings such as "200MiB".
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def _where(depth: int = 2) -> str:
+    frame = sys._getframe(depth)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+class Queue:
+    """A bounded queue that feeds workers.
+
+    Args:
+        name: `[a-z0-9][a-z0-9_-]{0,62}`, unique in the app.
+        capacity: messages it holds at most, leased ones included (default 1000). A full queue makes
+            producers wait.
+        max_bytes: payload bytes it holds at most (default 64 MiB).
+        max_attempts: deliveries of one message before it is dead-lettered (default 5).
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        capacity: int = 1000,
+        *,
+        max_bytes: int | str = "64MiB",
+        max_attempts: int = 5,
+    ) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.max_bytes = max_bytes
+        self.max_attempts = max_attempts
+        self.where = _where()
+
+
+class Child:
+    """One child of a supervisor: a worker, or `count` slots of it.
+
+    Args:
+        name: `[a-z0-9][a-z0-9_-]{0,62}`, unique among its siblings.
+        target: a Worker class or instance, any callable (sync or ``async def``), or
+            "module:function". Exactly one of `target` and `command`.
+        command: argv of a program to exec (never a shell).
+        restart: "permanent" (default), "transient" or "temporary" (OTP).
+        shutdown: seconds between the request to stop and SIGKILL (default 5.0), "infinity", or
+            "brutal_kill".
+        significant: its normal end counts for the supervisor's `auto_shutdown` (default False).
+        count: slots (default 1); each is started and restarted on its own.
+        queue: the Queue (or its name) that a Consumer reads and a Producer writes.
+        args: positional arguments for the target (default none).
+        env: variables added to the environment; a value None removes one.
+        cwd: working directory (default: root's).
+        user, group: names or ids to run as (root only; verified after the drop).
+        umask: default 0o077.
+        nice: added niceness (default 0).
+        rlimits: {"nofile": 1024, ...}: soft and hard limit, or a (soft, hard) pair.
+        cpu_affinity: processors it may run on.
+        ready: when it counts as started: "init" (its init returned; a plain callable: when it is
+            called), "tcp:PORT" (127.0.0.1:PORT accepts), "notify" (sd_notify READY=1, or
+            `supervisor.link.ready()`), "exec" (the program was executed; default for commands).
+        stop_signal: sent with the request to stop (default "SIGTERM").
+        start_timeout: seconds to get ready (default 30.0).
+        heartbeat: seconds of silence of the work loop after which it is stuck (default None: off).
+        backoff: None (default: restart at once, as OTP), or (base, cap) in seconds: exponential
+            with full jitter from the second failure in a row.
+        preload: start from the process that has the app imported (default True); False imports
+            the app afresh in each worker.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: Callable[..., Any] | type | str | object | None = None,
+        *,
+        command: Sequence[str] | None = None,
+        restart: str = "permanent",
+        shutdown: float | str = 5.0,
+        significant: bool = False,
+        count: int = 1,
+        queue: Queue | str | None = None,
+        args: Sequence[Any] = (),
+        env: Mapping[str, str | None] | None = None,
+        cwd: str | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        umask: int = 0o077,
+        nice: int = 0,
+        rlimits: Mapping[str, int | tuple[int, int]] | None = None,
+        cpu_affinity: Sequence[int] | None = None,
+        ready: str | None = None,
+        stop_signal: str = "SIGTERM",
+        start_timeout: float = 30.0,
+        heartbeat: float | None = None,
+        backoff: tuple[float, float] | None = None,
+        preload: bool = True,
+    ) -> None:
+        self.name = name
+        self.target = target
+        self.command = command
+        self.restart = restart
+        self.shutdown = shutdown
+        self.significant = significant
+        self.count = count
+        self.queue = queue
+        self.args = args
+        self.env = env
+        self.cwd = cwd
+        self.user = user
+        self.group = group
+        self.umask = umask
+        self.nice = nice
+        self.rlimits = rlimits
+        self.cpu_affinity = cpu_affinity
+        self.ready = ready
+        self.stop_signal = stop_signal
+        self.start_timeout = start_timeout
+        self.heartbeat = heartbeat
+        self.backoff = backoff
+        self.preload = preload
+        self.where = _where()
+
+
+class Supervisor:
+    """A supervisor and its children: the root of an app, or a child of another supervisor.
+
+    Args:
+        name: `[a-z0-9][a-z0-9_-]{0,62}`.
+        children: Child and Supervisor declarations, in start order (stopped in reverse).
+        strategy: "one_for_one" (default), "one_for_all" or "rest_for_one" (OTP).
+        intensity: restarts allowed within `period`; one more ends the supervisor (default 3).
+        period: whole seconds (default 5).
+        auto_shutdown: "never" (default), "any_significant" or "all_significant" (OTP).
+        queues: the app's queues (only on the root).
+        restart, shutdown, significant, start_timeout: as for a Child, when nested; a nested
+            supervisor's default shutdown is "infinity", its default start_timeout none.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        children: Sequence["Child | Supervisor"] = (),
+        *,
+        strategy: str = "one_for_one",
+        intensity: int = 3,
+        period: int = 5,
+        auto_shutdown: str = "never",
+        queues: Sequence[Queue] = (),
+        restart: str = "permanent",
+        shutdown: float | str = "infinity",
+        significant: bool = False,
+        start_timeout: float | None = None,
+    ) -> None:
+        self.name = name
+        self.children = children
+        self.strategy = strategy
+        self.intensity = intensity
+        self.period = period
+        self.auto_shutdown = auto_shutdown
+        self.queues = queues
+        self.restart = restart
+        self.shutdown = shutdown
+        self.significant = significant
+        self.start_timeout = start_timeout
+        self.where = _where()
