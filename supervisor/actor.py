@@ -1,0 +1,155 @@
+"""One supervisor at work: the pure core, its mailbox, and the interpreter of its actions.
+
+Events are posted to the loop's mailbox and stepped one at a time; what the core answers is
+performed at once, in order, in one exhaustive `match`. Nothing is decided here.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, assert_never
+
+from supervisor.child_process import ChildProcess
+from supervisor.core import events as ev
+from supervisor.core.exits import ExitReason
+from supervisor.core.machine import State, new, step
+from supervisor.core.spec import SupervisorSpec
+from supervisor.loop import TimerHandle
+from supervisor.nested_process import NestedProcess
+from supervisor.plan import ChildStart, Service
+from supervisor.definition import SupervisorDefinition
+from supervisor.service_process import ServiceProcess
+from supervisor.shell import Shell
+from supervisor.slots import Slot, open_slot
+
+
+class Actor:
+    """Hosts one supervisor in this process.
+
+    Args:
+        shell: the surroundings.
+        spec: what to supervise.
+        path: the supervisor's path; the slots' paths begin with it.
+        on_up: called once all children are started.
+        on_quit: called with (exit reason, the child whose start failed or None) when all are gone.
+        on_step: called after each step, for whoever shows the state.
+        slot_pipes: whether slots get log pipes (the pump's own does not).
+
+    """
+
+    def __init__(
+        self,
+        shell: Shell,
+        spec: SupervisorSpec,
+        path: str,
+        on_up: Callable[[], None],
+        on_quit: Callable[[ExitReason, str | None], None],
+        on_report: Callable[[ev.Report], None],
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.shell, self.path = shell, path
+        self.state: State = new(spec, seed=time.time_ns())
+        self.processes: dict[tuple[str, int], ChildProcess] = {}
+        self._slots: dict[str, Slot] = {}
+        self._timers: dict[ev.Timer, TimerHandle] = {}
+        self._replies: dict[int, Callable[[Any], None]] = {}
+        self._calls = 0
+        self._on_up, self._on_quit = on_up, on_quit
+        self._on_report, self._on_step = on_report, on_step
+
+    def deliver(self, event: ev.Event) -> None:
+        """Put an event at the end of the mailbox."""
+        self.shell.loop.post(lambda: self._handle(event))
+
+    def call(self, request: ev.Request, on_reply: Callable[[Any], None]) -> None:
+        """Make an API call; ``on_reply`` gets OTP's return value."""
+        self._calls += 1
+        self._replies[self._calls] = on_reply
+        self.deliver(ev.Call(self._calls, request))
+
+    def _handle(self, event: ev.Event) -> None:
+        if isinstance(event, ev.Exited | ev.StartFailed | ev.StartIgnored):
+            self.processes.pop((event.child, event.incarnation), None)
+        known = len(self.state.children)
+        self.state, actions = step(self.state, event, time.monotonic())
+        for action in actions:
+            self._perform(action)
+        if len(self.state.children) < known:
+            self._forget_removed()
+        self._on_step()
+
+    def _perform(self, action: ev.Action) -> None:
+        match action:
+            case ev.Start():
+                self._start(action)
+            case ev.Stop():
+                self._stop(action)
+            case ev.Kill():
+                if process := self.processes.get((action.child, action.incarnation)):
+                    process.kill(action.cause)
+            case ev.SetTimer():
+                self._set_timer(action)
+            case ev.CancelTimer():
+                if timer := self._timers.pop(action.timer, None):
+                    timer.cancel()
+            case ev.Reply():
+                assert isinstance(action.ref, int)
+                self._replies.pop(action.ref)(action.value)
+            case ev.Enqueue():
+                self.deliver(action.event)
+            case ev.Report():
+                self._on_report(action)
+            case ev.Up():
+                self._on_up()
+            case ev.Quit():
+                self._quit(action)
+            case _:
+                assert_never(action)
+
+    def _start(self, action: ev.Start) -> None:
+        start = action.spec.start
+        assert isinstance(start, ChildStart)
+        slot = self._slots.get(action.child)
+        if slot is None:
+            slot = self._slots[action.child] = open_slot(start.path, self.shell.pipes)
+        elif slot.unplanned:
+            slot.restarts += 1
+        kind = _kind_of(start)
+        process = kind(self.shell, slot, start, action.incarnation, self.deliver, action.child)
+        process.shutdown = action.spec.shutdown
+        self.processes[action.child, action.incarnation] = process
+        process.begin()
+
+    def _stop(self, action: ev.Stop) -> None:
+        if process := self.processes.get((action.child, action.incarnation)):
+            process.stop()
+
+    def _set_timer(self, action: ev.SetTimer) -> None:
+        def fire() -> None:
+            self._timers.pop(action.timer, None)
+            self.deliver(ev.TimerFired(action.timer))
+
+        self._timers[action.timer] = self.shell.loop.call_later(action.delay, fire)
+
+    def _forget_removed(self) -> None:
+        for child in [c for c in self._slots if c not in self.state.children]:
+            slot = self._slots.pop(child)
+            slot.close()
+            self.shell.pipes_gone(slot.path)
+            self.shell.board.remove(slot.path)
+
+    def _quit(self, action: ev.Quit) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        for slot in self._slots.values():
+            slot.close()
+            self.shell.pipes_gone(slot.path)
+        self._slots.clear()
+        self._on_quit(action.reason, action.failed_child)
+
+
+def _kind_of(start: ChildStart) -> type[ChildProcess]:
+    if isinstance(start.definition, SupervisorDefinition):
+        return NestedProcess
+    if isinstance(start.definition, Service):
+        return ServiceProcess
+    return ChildProcess

@@ -1,0 +1,64 @@
+"""Sending over a link without ever blocking: what the peer does not take now waits in order."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from supervisor.link import Channel
+from supervisor.loop import READ, WRITE, Loop
+
+#: Messages that may wait for one peer; beyond it the peer counts as gone.
+MAX_WAITING = 20_000
+
+
+class Outbox:
+    """Watches one channel for reading, and writes to it as fast as its peer takes it."""
+
+    def __init__(self, loop: Loop, channel: Channel[Any], on_readable: Callable[[], None]) -> None:
+        self._loop = loop
+        self._channel = channel
+        self._on_readable = on_readable
+        self._waiting: deque[tuple[msgspec.Struct, int | None]] = deque()
+        loop.watch(channel, self._on_event, READ)
+
+    def send(self, message: msgspec.Struct, fd: int | None = None) -> None:
+        """Send in order. Takes over ``fd``: it is closed when it was sent, or cannot be."""
+        self._waiting.append((message, fd))
+        if len(self._waiting) == 1 or len(self._waiting) > MAX_WAITING:
+            self._flush()
+
+    def close(self) -> None:
+        """Stop watching; drop what waits."""
+        self._loop.unwatch(self._channel)
+        while self._waiting:
+            _close(self._waiting.popleft()[1])
+
+    def _on_event(self, mask: int) -> None:
+        if mask & WRITE:
+            self._flush()
+        if mask & READ:
+            self._on_readable()
+
+    def _flush(self) -> None:
+        while self._waiting:
+            message, fd = self._waiting[0]
+            try:
+                self._channel.send(message, () if fd is None else (fd,))
+            except BlockingIOError:
+                self._loop.watch(self._channel, self._on_event, READ | WRITE)
+                return
+            except OSError:  # the peer is gone: its end of file is read next
+                while self._waiting:
+                    _close(self._waiting.popleft()[1])
+                break
+            _close(fd)
+            self._waiting.popleft()
+        self._loop.watch(self._channel, self._on_event, READ)
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)

@@ -1,0 +1,276 @@
+"""A template as its supervisor sees it: a connection that may be replaced, and a few spares.
+
+Requests made while there is no connection wait for the next one. When a connection is lost, the
+processes behind it are gone: the template killed them, or they died with it.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from supervisor import link
+from supervisor.loop import READ, WRITE, Loop
+from supervisor.process import messages
+from supervisor.process.launcher import TemplateClient, TemplateGone
+
+#: Spares a supervisor keeps of one template, at most.
+MAX_SPARES = 4
+#: Seconds after a spare was used until the next one is forked: not in the way of other restarts.
+REFILL_DELAY = 0.02
+
+
+class Owner(Protocol):
+    """Who asked for a process and hears of it."""
+
+    def spawned(self, pid: int) -> None:
+        """The process exists."""
+
+    def spawn_failed(self, problem: str) -> None:
+        """There is no process."""
+
+    def exited(self, message: messages.Exited) -> None:
+        """The process has ended and left nothing behind."""
+
+    def suspended(self, stopped: bool) -> None:
+        """The process was stopped (SIGSTOP) or continued."""
+
+    def lost(self) -> None:
+        """The template is gone, and with it the process."""
+
+
+@dataclass(slots=True)
+class Spare:
+    """A forked process that waits on its link to be told who it is."""
+
+    serial: int
+    link: socket.socket
+    pid: int | None = None
+
+    def spawned(self, pid: int) -> None:
+        """It exists."""
+        self.pid = pid
+
+    def spawn_failed(self, problem: str) -> None:
+        """It does not: whoever takes it finds its link closed."""
+        self.pid = None
+
+    def exited(self, message: messages.Exited) -> None:
+        """It died waiting."""
+        self.pid = None
+
+    def suspended(self, stopped: bool) -> None:
+        """Nobody cares."""
+
+    def lost(self) -> None:
+        """It went with its template."""
+        self.pid = None
+
+
+class Template:
+    """One template: spawns, signals and opens connections through whichever connection is there."""
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        self.name = name
+        self._loop = loop
+        self._client: TemplateClient | None = None
+        self._serial = 0
+        self._owners: dict[int, Owner] = {}
+        self._opened: dict[int, Callable[[int], None]] = {}
+        self._closed: dict[int, Callable[[], None]] = {}
+        self._backlog: dict[int, Callable[[TemplateClient], None]] = {}
+        self._spares: list[Spare] = []
+        self._refill_due = False
+        self.target_spares = 0
+        self.on_attach: list[Callable[[], None]] = []
+        self.on_lost: Callable[[], None] = lambda: None
+
+    # --- the connection -----------------------------------------------------------------------
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a connection now."""
+        return self._client is not None
+
+    def attach(self, client: TemplateClient) -> None:
+        """Use this connection from now on; what waited is sent."""
+        self._client = client
+        self._loop.watch(client, self._on_event, READ)
+        backlog, self._backlog = self._backlog, {}
+        for send in backlog.values():
+            send(client)
+        self._flush()
+        for callback in list(self.on_attach):
+            callback()
+        self._refill_later()
+
+    def close(self) -> None:
+        """Close the connection: the template kills everything that was asked for over it."""
+        if self._client is not None:
+            self._loop.unwatch(self._client)
+            self._client.close()
+            self._client = None
+
+    def _lose(self) -> None:
+        self.close()
+        owners, self._owners = self._owners, {}
+        for spare in self._spares:
+            spare.link.close()
+        self._spares.clear()
+        self._opened.clear()
+        closed, self._closed = self._closed, {}
+        for owner in owners.values():
+            owner.lost()
+        for callback in closed.values():
+            callback()
+        self.on_lost()
+
+    def _on_event(self, mask: int) -> None:
+        client = self._client
+        if client is None:
+            return
+        if mask & WRITE:
+            self._flush()
+        if mask & READ:
+            try:
+                for reply, fds in client.receive():
+                    self._on_reply(reply, fds)
+            except TemplateGone:
+                if self._client is client:
+                    self._lose()
+
+    def _on_reply(self, reply: messages.Reply, fds: list[int]) -> None:
+        match reply:
+            case messages.Exited():
+                owner = self._owners.pop(reply.serial, None)
+                if owner is not None:
+                    owner.exited(reply)
+            case messages.Spawned():
+                if owner := self._owners.get(reply.serial):
+                    owner.spawned(reply.pid)
+            case messages.SpawnFailed():
+                if owner := self._owners.pop(reply.serial, None):
+                    owner.spawn_failed(reply.problem)
+            case messages.Stopped():
+                if owner := self._owners.get(reply.serial):
+                    owner.suspended(reply.stopped)
+            case messages.Opened():
+                callback = self._opened.pop(reply.token, None)
+                if callback is None:
+                    os.close(fds[0])
+                else:
+                    callback(fds[0])
+            case messages.Closed():
+                if done := self._closed.pop(reply.token, None):
+                    done()
+            case messages.Loaded() | messages.LoadFailed():
+                pass  # root loads before it attaches
+
+    def _send(self, key: int, send: Callable[[TemplateClient], None]) -> None:
+        if self._client is None:
+            self._backlog[key] = send
+            return
+        send(self._client)
+        self._flush()
+
+    def _flush(self) -> None:
+        client = self._client
+        if client is None:
+            return
+        try:
+            client.flush()
+        except TemplateGone:  # its end of file is read in the next pass
+            return
+        self._loop.watch(client, self._on_event, READ | WRITE if client.wants_write else READ)
+
+    def _next(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    # --- processes ----------------------------------------------------------------------------
+
+    def spawn(self, owner: Owner, launch: bytes, fds: list[int], close: list[int]) -> int:
+        """Ask for a process. ``close``: descriptors that are not needed here once it was asked.
+
+        Returns:
+            the serial, for `signal`.
+
+        """
+        serial = self._next()
+        self._owners[serial] = owner
+
+        def send(client: TemplateClient) -> None:
+            client.spawn(serial, launch, fds)
+            for fd in close:
+                os.close(fd)
+
+        self._send(serial, send)
+        return serial
+
+    def adopt(self, owner: Owner, serial: int) -> None:
+        """A spare has become somebody: tell that owner of it from now on."""
+        self._owners[serial] = owner
+
+    def signal(self, serial: int, signum: int, *, group: bool = False) -> None:
+        """Send a signal to a process, if it is still there."""
+        waiting = self._backlog.pop(serial, None)
+        if waiting is not None:  # never asked for: there is nothing to signal
+            owner = self._owners.pop(serial)
+            self._loop.post(lambda: owner.spawn_failed("stopped before it was started"))
+        elif self._client is not None and serial in self._owners:
+            self._client.signal(serial, signum, group)
+            self._flush()
+
+    # --- connections for nested supervisors -------------------------------------------------------
+
+    def open(self, opened: Callable[[int], None], closed: Callable[[], None]) -> int:
+        """Make a connection for a nested supervisor.
+
+        Args:
+            opened: called with its descriptor, to be taken over.
+            closed: called when it is closed and all its processes are gone.
+
+        """
+        token = self._next()
+        self._opened[token] = opened
+        self._closed[token] = closed
+        self._send(token, lambda client: client.open(token))
+        return token
+
+    # --- spares ---------------------------------------------------------------------------------
+
+    def take_spare(self) -> Spare | None:
+        """Take a process that is ready to be told who it is, if there is one."""
+        while self._spares:
+            spare = self._spares.pop()
+            self._refill_later()
+            if spare.pid is not None:
+                return spare
+            spare.link.close()
+        return None
+
+    def fill_spares(self, count: int) -> None:
+        """Keep this many spares from now on."""
+        self.target_spares = min(count, MAX_SPARES)
+        self._refill_later()
+
+    def _refill_later(self) -> None:
+        if not self._refill_due and len(self._spares) < self.target_spares:
+            self._refill_due = True
+            self._loop.call_later(REFILL_DELAY, self._refill)
+
+    def _refill(self) -> None:
+        self._refill_due = False
+        client = self._client
+        if client is None:
+            return
+        while len(self._spares) < self.target_spares:
+            ours, theirs = link.pair()
+            ours.setblocking(False)
+            spare = Spare(self._next(), ours)
+            self._owners[spare.serial] = spare
+            client.spare(spare.serial, theirs.fileno())
+            theirs.close()
+            self._spares.insert(0, spare)
+        self._flush()

@@ -1,0 +1,90 @@
+"""What a nested supervisor and its parent say to each other, over and above a worker's link.
+
+Upwards: its own end, the state of its subtree, and the log pipes of its slots (the descriptors go
+to root, which hands them to the pump). Downwards: commands, and new connections to a template
+that had to be replaced.
+"""
+
+import msgspec
+
+from supervisor.link import FromWorker, ToWorker
+from supervisor.observe.snapshot import LastExit, WorkerStatus
+
+
+class SupervisorRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The state of one supervisor, without its children."""
+
+    path: str
+    state: str
+    restarts_in_period: int = 0
+    pid: int | None = None
+    generation: int = 0
+    started_at: float | None = None
+    restarts: int = 0
+    last_exit: LastExit | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """The nested supervisor ends, with this exit reason; all its children are gone."""
+
+    kind: str
+    cause: str
+
+
+class Statuses(msgspec.Struct, frozen=True, tag="statuses"):
+    """What changed in the subtree. ``gone``: paths that are no more."""
+
+    workers: list[tuple[str, WorkerStatus]] = []
+    supervisors: list[SupervisorRecord] = []
+    gone: list[str] = []
+
+
+class PipeUp(msgspec.Struct, frozen=True, tag="pipe_up"):
+    """The read end of a slot's pipe is attached. ``stream``: "stdout" or "stderr"."""
+
+    path: str
+    stream: str
+
+
+class PipesGone(msgspec.Struct, frozen=True, tag="pipes_gone"):
+    """Nothing will be written any more to the pipes of this path and of all below it."""
+
+    path: str
+
+
+class ProcessUp(msgspec.Struct, frozen=True, tag="process_up"):
+    """Who writes into a slot's pipes from now on."""
+
+    path: str
+    pid: int
+    incarnation: int
+
+
+class Answer(msgspec.Struct, frozen=True, tag="answer"):
+    """The outcome of a Command."""
+
+    token: int
+    ok: bool
+    message: str
+    code: str = ""
+
+
+FromSupervisor = FromWorker | Ended | Statuses | PipeUp | PipesGone | ProcessUp | Answer
+
+
+class Command(msgspec.Struct, frozen=True, tag="command"):
+    """A control command for something below. ``verb``: restart, stop, start, scale."""
+
+    token: int
+    verb: str
+    path: str
+    count: int = 0
+
+
+class TemplateConnection(msgspec.Struct, frozen=True, tag="template"):
+    """A new connection to the template of that name is attached."""
+
+    name: str
+
+
+ToSupervisor = ToWorker | Command | TemplateConnection

@@ -1,0 +1,75 @@
+"""Why a process ended: from what the kernel, the process and its supervisor know, one verdict.
+
+OTP's classes (architecture): return or exit status 0 is ``normal``; an end on request, or by the
+stop signal while stopping, is ``shutdown``; everything else is abnormal, with a cause.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+
+from supervisor.core.exits import ExitKind, ExitReason
+from supervisor.observe.snapshot import LastExit
+
+
+@dataclass(slots=True)
+class Ending:
+    """What is known of how a process is ending, gathered while it does."""
+
+    stop_requested: bool = False
+    stop_signal: int = signal.SIGTERM
+    kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...
+    exception: str = ""  # the exception that the process itself reported
+    message: str = ""
+    text: str = ""  # the traceback, or the stacks of a hung process
+    ended: ExitReason | None = None  # what a nested supervisor said about its own end
+
+
+def verdict(status: int, ending: Ending) -> ExitReason:
+    """The exit reason of a process.
+
+    Args:
+        status: its wait status (see `os.waitstatus_to_exitcode`).
+        ending: what else is known.
+
+    """
+    code = os.waitstatus_to_exitcode(status)
+    if ending.kill_cause and code == -signal.SIGKILL:
+        return ExitReason(ExitKind.KILLED, ending.kill_cause)
+    if ending.ended is not None and code >= 0:
+        return ending.ended
+    if ending.stop_requested and code in (0, -ending.stop_signal):
+        return ExitReason(ExitKind.SHUTDOWN, "shutdown")
+    if code == -signal.SIGKILL:
+        return ExitReason(ExitKind.KILLED, "signal:SIGKILL")
+    if code < 0:
+        return ExitReason(ExitKind.CRASH, f"signal:{signal_name(-code)}")
+    if ending.exception:
+        return ExitReason(ExitKind.CRASH, f"exception:{ending.exception}")
+    if code == 0:
+        return ExitReason(ExitKind.NORMAL, "exit:0")
+    return ExitReason(ExitKind.CRASH, f"exit:{code}")
+
+
+def last_exit(status: int | None, ending: Ending, reason: ExitReason, at: float) -> LastExit:
+    """The record of an end for status and health. ``at``: Unix seconds."""
+    code = None if status is None else os.waitstatus_to_exitcode(status)
+    return LastExit(
+        cause=reason.cause or reason.kind.value,
+        at=at,
+        exit_code=code if code is not None and code >= 0 else None,
+        signal=signal_name(-code) if code is not None and code < 0 else None,
+        detail=ending.message[:DETAIL_LIMIT],
+    )
+
+
+def signal_name(signum: int) -> str:
+    """A signal's name; the number for one that has none (most real-time signals)."""
+    try:
+        return signal.Signals(signum).name
+    except ValueError:
+        return f"signal {signum}"
+
+
+#: Characters of an exception's message kept in status.
+DETAIL_LIMIT = 300
