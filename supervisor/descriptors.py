@@ -1,0 +1,61 @@
+"""How many file descriptors a tree needs, checked against the limit before it is started.
+
+Without this, a tree that is too large for ``ulimit -n`` fails somewhere in the middle of its start.
+"""
+
+import resource
+
+from supervisor.checks import Subject, shown
+from supervisor.definition import SupervisorDefinition
+
+#: What a supervisor holds for each slot: both ends of two log pipes, the link, one in passing.
+PER_SLOT = 6
+#: What the pump holds for each slot of the whole app: the read ends of two pipes.
+PER_SLOT_IN_PUMP = 2
+#: What a process of the runtime holds besides: control connections, templates, files, spares.
+BASE = 96
+
+
+def needed(definition: SupervisorDefinition) -> int:
+    """Count what the process that needs most will hold."""
+    return BASE + max(PER_SLOT * _most_slots(definition), PER_SLOT_IN_PUMP * _all_slots(definition))
+
+
+def require(definition: SupervisorDefinition) -> None:
+    """Raise the soft limit as far as needed.
+
+    Raises:
+        DefinitionError: the hard limit is too low for this tree.
+
+    """
+    need = needed(definition)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return
+    if hard != resource.RLIM_INFINITY and hard < need:
+        subject = Subject(f"supervisor {shown(definition.name)}", definition.where)
+        raise subject.error(
+            f"the tree needs {need} open files in one process, and the limit is {hard}",
+            f"raise it (ulimit -n {need}, or LimitNOFILE={need} in a systemd unit), "
+            "lower count=, or nest supervisors",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+
+
+def _slots(definition: SupervisorDefinition) -> int:
+    return sum(
+        1 if isinstance(child, SupervisorDefinition) else child.count
+        for child in definition.children
+    )
+
+
+def _nested(definition: SupervisorDefinition) -> list[SupervisorDefinition]:
+    return [child for child in definition.children if isinstance(child, SupervisorDefinition)]
+
+
+def _most_slots(definition: SupervisorDefinition) -> int:
+    return max([_slots(definition), *map(_most_slots, _nested(definition))])
+
+
+def _all_slots(definition: SupervisorDefinition) -> int:
+    return _slots(definition) + sum(map(_all_slots, _nested(definition)))
