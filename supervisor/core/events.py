@@ -46,11 +46,24 @@ class StartChild:
     spec: Any
 
 
+class Handle(Enum):
+    """What the shell knows of a name that may be the handle of a simple_one_for_one instance.
+
+    OTP addresses instances by pid, and its answer about an unknown pid depends on whether a process
+    has it. Only read when the supervisor has no such instance.
+    """
+
+    NONE = "none"  # not a handle, an id
+    LIVE = "live"  # the handle of a live process of someone else
+    DEAD = "dead"  # the handle of a process that has ended
+
+
 @dataclass(frozen=True, slots=True)
 class TerminateChild:
     """``terminate_child(id)``."""
 
     child: str
+    handle: Handle = Handle.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,7 @@ class GetChildSpec:
     """``get_childspec(id)``."""
 
     child: str
+    handle: Handle = Handle.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,11 @@ class ChildType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Addition: delay before the n-th consecutive restart: full jitter in [0, min(cap, base*2^n)]."""
+    """Addition: the delay before a child that keeps failing is started again.
+
+    The first restart comes at once, the n-th after it waits a random time, in seconds, out of
+    [0, min(cap, base * 2**n)]. See ``backoff`` for when the count starts over.
+    """
 
     base: float = 0.1
     cap: float = 30.0

@@ -1,0 +1,120 @@
+"""What the end of a child means: restart or not, the group, the intensity, auto_shutdown.
+
+Source: OTP stdlib ``supervisor``, ``do_restart/3`` and ``restart/2``.
+"""
+
+from dataclasses import replace
+
+from supervisor.core import backoff, engine, intensity, process, strategy
+from supervisor.core.child import Child, ChildState, Move, Other, Role
+from supervisor.core.events import Report, ReportContext
+from supervisor.core.exits import SHUTDOWN, ExitKind, ExitReason
+from supervisor.core.results import Error, Ok
+from supervisor.core.spec import Restart
+from supervisor.core.state import Draft
+from supervisor.core.task import Abandon, StartWave, StopWave
+from supervisor.core.task import Restart as RestartGoal
+
+GIVEN_UP = ExitReason(ExitKind.SHUTDOWN, "reached_max_restart_intensity")
+
+
+def wanted(restart: Restart, reason: ExitReason) -> bool:
+    """Whether a child that ended by itself is started again."""
+    return restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and not reason.is_normal)
+
+
+def decide(draft: Draft, child: Child) -> None:
+    """Act upon the end of an EXITED child."""
+    assert child.reason is not None
+    again = wanted(child.spec.restart, child.reason)
+    if again or not (child.reason.is_normal or child.spec.restart is Restart.TRANSIENT):
+        draft.emit(Report(ReportContext.CHILD_TERMINATED, child.id, child.reason))
+    if not again:
+        _forget(draft, child)
+    elif not _delayed(draft, child):
+        restart(draft, draft.children[child.id])
+
+
+def _forget(draft: Draft, child: Child) -> None:
+    """The child ended for good; a successor on its way goes too."""
+    if child.other is not None:
+        child = draft.change(child, reason=process.expected(child.spec))
+        engine.run(draft, Abandon(child.spec), (StopWave((child.id,)),))
+        return
+    child = draft.release(draft.move(child, Move.DROP, reason=None))
+    if draft.simple or child.spec.restart is Restart.TEMPORARY:
+        draft.remove(child)
+    engine.auto_shutdown(draft, child.spec)
+
+
+def _delayed(draft: Draft, child: Child) -> bool:
+    """Keep the streak of failures; whether backoff puts the restart off."""
+    policy = child.spec.backoff
+    if policy is None:
+        return False
+    uptime = draft.now - child.up_at
+    if backoff.recovered(policy, child.failures, uptime, draft.spec.period):
+        child = draft.change(child, failures=0)
+    if child.failures == 0 or child.other is not None:
+        draft.change(child, failures=child.failures + 1)
+        return False
+    delay = process.delay_before_restart(draft, child)
+    child = draft.move(child, Move.DELAY, reason=None)
+    process.retry_later(draft, child, delay)
+    draft.change(child, failures=child.failures + 1)
+    return True
+
+
+def restart(draft: Draft, child: Child) -> None:
+    """Restart an EXITED or RESTARTING child and its group, unless the intensity forbids it.
+
+    A blameless exit is not counted (an addition, see ``events.Exited``).
+    """
+    if not child.blameless:
+        draft.restarts = intensity.add(draft.restarts, draft.now, draft.spec.period)
+        if len(draft.restarts) > draft.spec.intensity:
+            draft.emit(Report(ReportContext.SHUTDOWN, child.id, GIVEN_UP))
+            _put_down(draft, child)
+            engine.end(draft, SHUTDOWN)
+            return
+    if draft.grouped:
+        steps = strategy.restart_steps(draft.children, draft.spec.strategy, child.id)
+        _put_down(draft, child)
+        engine.run(draft, RestartGoal(), steps)
+    elif child.other is not None:
+        _adopt(draft, child, child.other)
+    else:
+        engine.run(draft, RestartGoal(), (StartWave((child.id,)),))
+
+
+def _put_down(draft: Draft, child: Child) -> None:
+    """The end of the culprit has been reported: stopping it must not report it again."""
+    if child.other is None:
+        draft.move(child, Move.DROP, reason=None, blameless=False)
+    else:
+        draft.change(child, reason=process.expected(child.spec))
+
+
+def _adopt(draft: Draft, child: Child, successor: Other) -> None:
+    """The successor that a recycle has under way becomes the restart."""
+    up = successor.role is Role.READY
+    process.answer(draft, successor, Ok() if up else Error("exited"))
+    task = draft.add_task(RestartGoal(), ())
+    draft.tasks[task] = replace(draft.tasks[task], waiting=frozenset({child.id}))
+    child = draft.move(
+        child,
+        Move.SUCCEED,
+        incarnation=successor.incarnation,
+        other=None,
+        task=task,
+        reason=None,
+        blameless=False,
+    )
+    if up:
+        engine.started(draft, child)
+
+
+def retry(draft: Draft, child: Child, incarnation: int) -> None:
+    """Try a failed or delayed restart again; dropped if the child is not waiting for that."""
+    if child.state is ChildState.RESTARTING and child.incarnation == incarnation:
+        restart(draft, child)
