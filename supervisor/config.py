@@ -1,0 +1,26 @@
+"""What the user asked for on the command line of `supervisor run`."""
+
+from dataclasses import dataclass
+
+#: Where health is served unless the user says otherwise.
+DEFAULT_HEALTH = ("127.0.0.1", 9100)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of one run.
+
+    ``app`` is "module:attribute"; ``app_args`` becomes ``sys.argv[1:]`` of the process that imports
+    it, so that a module can read them with argparse or click when it builds its tree.
+    ``log_format`` None: "pretty" on a terminal, "json" otherwise. ``health`` None: not served.
+    ``runtime_dir`` stands for $SUPERVISOR_RUNTIME_DIR. ``debug``: tracebacks of the runtime too.
+    """
+
+    app: str
+    name: str | None = None
+    health: tuple[str, int] | None = DEFAULT_HEALTH
+    log_format: str | None = None
+    log_level: str = "INFO"
+    debug: bool = False
+    runtime_dir: str | None = None
+    app_args: tuple[str, ...] = ()

@@ -1,0 +1,111 @@
+"""The control protocol: every request and every reply there is.
+
+One request, one reply, in order; what is not in these unions does not exist. No request can start
+a program or import anything: a tree changes only within what its definition declared. A request
+with a field that the server does not know is refused, never half obeyed.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from supervisor.errors import ProtocolError
+from supervisor.observe.snapshot import Snapshot
+
+MAX_PATH = 4096
+MAX_SLOTS = 10_000
+
+#: A path in the tree: "shop/payments" (supervisor), "shop/web" (child), "shop/web.0" (slot).
+Path = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH)]
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping", forbid_unknown_fields=True):
+    """Answer Pong."""
+
+
+class GetSnapshot(msgspec.Struct, frozen=True, tag="get_snapshot", forbid_unknown_fields=True):
+    """Answer SnapshotReply, at once."""
+
+
+class RestartChildren(msgspec.Struct, frozen=True, tag="restart", forbid_unknown_fields=True):
+    """Stop and start what is at a path; answered when it is ready again."""
+
+    path: Path
+
+
+class StopChildren(msgspec.Struct, frozen=True, tag="stop", forbid_unknown_fields=True):
+    """Stop what is at a path until it is started again; None: the whole app, which then ends.
+
+    For the whole app the answer says that it has begun.
+    """
+
+    path: Path | None = None
+
+
+class StartChildren(msgspec.Struct, frozen=True, tag="start", forbid_unknown_fields=True):
+    """Start what was stopped at a path; answered when it is ready."""
+
+    path: Path
+
+
+class Scale(msgspec.Struct, frozen=True, tag="scale", forbid_unknown_fields=True):
+    """Give a child ``count`` slots."""
+
+    path: Path
+    count: Annotated[int, msgspec.Meta(ge=0, le=MAX_SLOTS)]
+
+
+Request = Ping | GetSnapshot | RestartChildren | StopChildren | StartChildren | Scale
+
+
+class Pong(msgspec.Struct, frozen=True, tag="pong"):
+    """It is there."""
+
+    name: str
+    pid: int
+
+
+class SnapshotReply(msgspec.Struct, frozen=True, tag="snapshot"):
+    """The state of the whole tree."""
+
+    snapshot: Snapshot
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """It was done: to ``changed``; ``failed``: path to reason, where it could not be."""
+
+    message: str
+    changed: list[str] = []
+    failed: dict[str, str] = {}
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """It was not done. ``code`` is a stable word; ``exit_code`` is what the CLI exits with."""
+
+    code: str
+    message: str
+    hint: str = ""
+    exit_code: int = 1
+
+
+Reply = Pong | SnapshotReply | Done | Failed
+
+encode = msgspec.msgpack.Encoder().encode
+_request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+def decode_request(payload: bytes) -> Request:
+    """Decode what a client sent; raises ProtocolError."""
+    try:
+        return _request_decoder.decode(payload)
+    except (ValueError, RecursionError) as error:  # DecodeError, bad UTF-8, deep nesting
+        raise ProtocolError(f"not a request: {error}") from error
+
+
+def decode_reply(payload: bytes) -> Reply:
+    """Decode what the app sent; raises ProtocolError."""
+    try:
+        return _reply_decoder.decode(payload)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not a reply: {error}") from error
