@@ -39,7 +39,7 @@ from supervisor.core.events import (
 )
 from supervisor.core.exits import KILLED, NORMAL, SHUTDOWN, ExitKind, ExitReason
 from supervisor.core.machine import State, new, step
-from supervisor.core.spec import Strategy
+from supervisor.core.spec import ChildSpec, ChildType, Strategy
 from supervisor.core.validate import SpecError, Where
 from tests.conformance import specs
 from tests.conformance.specs import Plan
@@ -79,6 +79,15 @@ class Node:
     def id(self) -> str:
         """The supervisor's id."""
         return self.process.id
+
+    def plan(self, spec: ChildSpec) -> Plan:
+        """What is started for a child; an instance adds what it says to its template's."""
+        assert isinstance(spec.start, Plan)
+        if self.state.spec.strategy is not Strategy.SIMPLE_ONE_FOR_ONE:
+            return spec.start
+        template = self.state.spec.children[0].start
+        assert isinstance(template, Plan)
+        return Plan(template.raw | spec.start.raw)
 
 
 @dataclass(eq=False)
@@ -224,10 +233,10 @@ class FakeWorld:
         """Do one action of a core."""
         match action:
             case Start(child, incarnation, spec):
-                assert isinstance(spec.start, Plan)
                 self.sow(child)
-                is_supervisor = spec.type.value == "supervisor"
-                self.start(node, child, incarnation, spec.start, is_supervisor=is_supervisor)
+                is_supervisor = spec.type is ChildType.SUPERVISOR
+                plan = node.plan(spec)
+                self.start(node, child, incarnation, plan, is_supervisor=is_supervisor)
             case Stop(_, incarnation):
                 self.ask(node.children[incarnation], node)
             case Kill(_, incarnation):
@@ -427,5 +436,3 @@ class Timers:
         """Take the next one."""
         due, _, key = heapq.heappop(self.heap)
         return due, self.actions.pop(key)[1]
-
-

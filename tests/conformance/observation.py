@@ -7,7 +7,7 @@ from supervisor.core.events import Report, ReportContext
 from supervisor.core.exits import ExitReason
 from supervisor.core.results import Counts, Error, Ok
 from supervisor.core.spec import ChildSpec
-from tests.conformance.world import Trace, World
+from tests.conformance.world import Trace
 
 
 def events(traces: list[Trace]) -> list[list[Any]]:
@@ -19,10 +19,15 @@ def events(traces: list[Trace]) -> list[list[Any]]:
     return lines
 
 
-def report(supervisor: str, line: Report, templates: set[str]) -> list[str]:
+def report(supervisor: str, line: Report, template: str | None) -> list[str]:
     """One supervisor report."""
-    if line.context is ReportContext.SHUTDOWN_ERROR and line.child in templates:
-        return [supervisor, line.context.value, f"{line.child}*{line.count}", line.reason.kind.value]
+    if line.context is ReportContext.SHUTDOWN_ERROR and line.child == template:
+        return [
+            supervisor,
+            line.context.value,
+            f"{line.child}*{line.count}",
+            line.reason.kind.value,
+        ]
     if line.context in (ReportContext.START_ERROR, ReportContext.SHUTDOWN):
         return [supervisor, line.context.value, line.child, line.reason.cause]
     return [supervisor, line.context.value, line.child, line.reason.kind.value]
@@ -62,13 +67,4 @@ def child_spec(spec: ChildSpec) -> dict[str, Any]:
         "shutdown": shutdown,
         "significant": spec.significant,
         "type": spec.type.value,
-    }
-
-
-def child_states(world: World, parents: dict[str, str], successes: dict[str, int]) -> dict[str, Any]:
-    """The ``children``: what its supervisor says of each id, and its starts and attempts."""
-    said = {supervisor: world.states(supervisor) for supervisor in set(parents.values())}
-    return {
-        child: [said[parent].get(child, "gone"), successes.get(child, 0), world.attempts(child)]
-        for child, parent in sorted(parents.items())
     }

@@ -31,12 +31,14 @@ class Scenario:
         self.world = world
         self.supervisors: set[str] = set()
         self.parents: dict[str, str] = {}
-        self.templates: dict[str, str] = {}  # of simple_one_for_one supervisors, by their id
+        self.declared: set[str] = set()  # the ids of the tree as it was to be booted
+        self.templates: dict[str, Json] = {}  # of simple_one_for_one supervisors, by their id
         self.successes: dict[str, int] = {}
 
     def run(self) -> list[Json]:
         """The observations: one after the start, one after each operation."""
         self.learn(self.tree)
+        self.declared.update(self.parents)
         observed = [self.observe(self.world.boot(self.tree))]
         observed.extend(self.observe(self.perform(op)) for op in self.ops)
         return observed
@@ -51,9 +53,18 @@ class Scenario:
             return
         children = [c for c in tree["children"] if isinstance(c, dict)]
         if tree.get("strategy") == "simple_one_for_one" and children and "id" in tree:
-            self.templates[tree["id"]] = children[0].get("id", "")
+            self.templates[tree["id"]] = children[0]
         for child in children:
             self._learn_templates(child)
+
+    def learn_child(self, op: Json) -> None:
+        """Note the id of a child that was added; one whose spec was refused was never there."""
+        child = op["child"]
+        if not isinstance(child, dict) or self.world.attempts(child.get("id", "")) == 0:
+            return
+        self.parents.setdefault(child["id"], op["sup"])
+        if self.templates.get(op["sup"], child).get("type") == "supervisor":
+            self.learn(child)
 
     # --- operations ----------------------------------------------------------------------------
 
@@ -75,7 +86,7 @@ class Scenario:
                 return self.root_reason()
             case _:
                 self.world.call(op["sup"], self.request(op))
-                return self.ret(op, self.world.settle()[0])
+                return self.answered(op, self.world.settle()[0])
 
     def check(self, op: Json) -> str:
         """Validation alone: needs no supervisor."""
@@ -93,7 +104,7 @@ class Scenario:
         if not then:
             return "ok"
         return [
-            self.root_reason() if call["op"] == "stop" else self.ret(call, answer)
+            self.root_reason() if call["op"] == "stop" else self.answered(call, answer)
             for call, answer in zip(then, answers, strict=True)
         ]
 
@@ -111,7 +122,7 @@ class Scenario:
         """A call as a request to the core."""
         match op["op"]:
             case "start_child":
-                return self.start_child(op)
+                return StartChild(specs.child(op["child"]))
             case "terminate_child":
                 return TerminateChild(op["id"], self.handle(op))
             case "restart_child":
@@ -125,19 +136,9 @@ class Scenario:
             case "count_children":
                 return CountChildren()
             case "change_spec":
-                self.learn(op["spec"])
                 return ChangeSpec(None if op["spec"] is None else specs.supervisor(op["spec"]))
             case other:
                 raise ValueError(f"unknown operation {other!r}")
-
-    def start_child(self, op: Json) -> Request:
-        """start_child, whose child is one more id to observe."""
-        child = op["child"]
-        if isinstance(child, dict) and "id" in child:
-            self.parents.setdefault(child["id"], op["sup"])
-            if child.get("type") == "supervisor":
-                self.learn(child)
-        return StartChild(specs.child(child))
 
     def handle(self, op: Json) -> Handle:
         """Whether the name in a call is the handle of a process (OTP: a pid), and of a live one."""
@@ -147,9 +148,13 @@ class Scenario:
 
     # --- what is seen --------------------------------------------------------------------------
 
-    def ret(self, op: Json, answer: Any) -> Any:
+    def answered(self, op: Json, answer: Any) -> Any:
         """The ``ret`` of a call; a restarting instance has no handle to be shown by."""
         value = observation.ret(op, answer)
+        if op["op"] == "change_spec" and value == "ok":
+            self.learn(op["spec"])
+        if op["op"] == "start_child":
+            self.learn_child(op)
         if op["op"] == "which_children" and op["sup"] in self.templates and value != "error:noproc":
             shown = [["?" if state == "restarting" else name, state] for name, state in value]
             return sorted(shown)
@@ -164,14 +169,28 @@ class Scenario:
         seen: Json = {
             "ret": ret,
             "events": observation.events(world.traces),
-            "children": observation.child_states(world, self.parents, self.successes),
+            "children": self.children(),
             "sups": {sup: world.status(sup) for sup in sorted(self.supervisors)},
         }
         if world.reports:
             seen["reports"] = [
-                observation.report(sup, line, {self.templates.get(sup, "")})
+                observation.report(sup, line, self.templates.get(sup, {}).get("id"))
                 for sup, line in world.reports
             ]
         world.traces = []
         world.reports = []
+        return seen
+
+    def children(self) -> Json:
+        """What its supervisor says of each child, and how often it started and was to start.
+
+        A child that was only ever added as a spec is seen for as long as that spec is kept.
+        """
+        said = {sup: self.world.states(sup) for sup in set(self.parents.values())}
+        seen: Json = {}
+        for child, parent in sorted(self.parents.items()):
+            state = said[parent].get(child, "gone")
+            attempts = self.world.attempts(child)
+            if child in self.declared or attempts or state != "gone":
+                seen[child] = [state, self.successes.get(child, 0), attempts]
         return seen
