@@ -7,3 +7,5 @@ from supervisor.errors import Ignore
 from supervisor.tree import Child, Queue, Supervisor
 
 __all__ = ["Child", "Ignore", "Queue", "Supervisor"]
+
+__version__ = "0.1.0"

@@ -13,10 +13,10 @@ from supervisor.core import events as ev
 from supervisor.core.exits import ExitReason
 from supervisor.core.machine import State, new, step
 from supervisor.core.spec import SupervisorSpec
+from supervisor.definition import SupervisorDefinition
 from supervisor.loop import TimerHandle
 from supervisor.nested_process import NestedProcess
 from supervisor.plan import ChildStart, Service
-from supervisor.definition import SupervisorDefinition
 from supervisor.service_process import ServiceProcess
 from supervisor.shell import Shell
 from supervisor.slots import Slot, open_slot

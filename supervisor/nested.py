@@ -7,16 +7,14 @@ inherited connection to each template.
 import os
 import signal
 import socket
-import time
 
 import msgspec
 
 from supervisor import uplink
 from supervisor.actor import Actor
 from supervisor.commands import Commander
-from supervisor.core.events import Report, Shutdown
+from supervisor.core.events import Boot, Report, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
-from supervisor.core.intensity import used
 from supervisor.link import Channel, Ready, StopRequest, WorkerLink
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop, TimerHandle
@@ -45,8 +43,6 @@ class NestedSupervisor:
         self._outbox = Outbox(self.loop, self._channel, self._read_link)
         self._templates = {name: Template(self.loop, name) for name in CONNECTIONS}
         self._flush_timer: TimerHandle | None = None
-        self._started_at = time.time()
-        self._report_seen = False
         self.shell = Shell(
             loop=self.loop,
             app=arguments.app,
@@ -72,8 +68,6 @@ class NestedSupervisor:
 
     def run(self) -> None:
         """Serve until the subtree has ended."""
-        from supervisor.core.events import Boot
-
         # SIGTERM says the same as the StopRequest that comes with it; both may come.
         self.loop.on_signal(signal.SIGTERM, self._stop)
         self.actor.deliver(Boot())
@@ -112,10 +106,7 @@ class NestedSupervisor:
     # --- status -----------------------------------------------------------------------------------
 
     def _stepped(self) -> None:
-        restarts = used(self.actor.state, time.monotonic())
-        known = self.shell.board.supervisor(self._path)
-        if restarts != (known.restarts_in_period if known else 0):
-            self._changed()
+        self.shell.board.set_restart_times(self._path, list(self.actor.state.restarts))
 
     def _changed(self) -> None:
         if self._flush_timer is None:

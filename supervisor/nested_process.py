@@ -188,12 +188,10 @@ class NestedProcess(ChildProcess):
 
     def _publish(self, state: str) -> None:
         self.status = msgspec.structs.replace(self.status, state=state)
-        known = self.shell.board.supervisor(self.start.path)
         self.shell.board.set_supervisor(
             uplink.SupervisorRecord(
                 path=self.start.path,
                 state=state,
-                restarts_in_period=known.restarts_in_period if known else 0,
                 pid=self.status.pid,
                 generation=self.incarnation,
                 started_at=self.status.started_at,

@@ -5,6 +5,7 @@ it can be scaled without changing its name); a nested supervisor is one child un
 The path of a slot is the path of its supervisor, "/", and the slot's key.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.core.spec import (
@@ -21,12 +22,16 @@ from supervisor.definition import ChildDefinition, SupervisorDefinition
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One of the runtime's own processes: an entry function and the descriptors it is given."""
+    """One of the runtime's own processes: an entry function and the descriptors it is given.
+
+    ``announce`` is called whenever a new process of it was asked for, to tell it what it must know.
+    """
 
     name: str
     entry: str
     argument: bytes = b""
     fds: dict[str, int] = field(default_factory=dict, hash=False)
+    announce: Callable[[], None] = field(default=lambda: None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Board:
         self._dirty_workers: dict[tuple[str, str], None] = {}
         self._dirty_supervisors: dict[str, None] = {}
         self._gone: dict[str, None] = {}
+        self._restart_times: dict[str, list[int]] = {}
+        self._dirty_restarts: dict[str, None] = {}
         self._on_change = on_change
 
     def set_worker(self, owner: str, status: WorkerStatus) -> None:
@@ -41,6 +43,17 @@ class Board:
         self._dirty_supervisors[record.path] = None
         self._on_change()
 
+    def set_restart_times(self, path: str, times: list[int]) -> None:
+        """Note the restarts that count for a supervisor's intensity: whole monotonic seconds."""
+        if self._restart_times.get(path, []) != times:
+            self._restart_times[path] = times
+            self._dirty_restarts[path] = None
+            self._on_change()
+
+    def restarts_since(self, path: str, second: int) -> int:
+        """Count a supervisor's restarts from that whole monotonic second on."""
+        return sum(time >= second for time in self._restart_times.get(path, []))
+
     def remove(self, path: str) -> None:
         """Forget a slot or a supervisor, and all below it."""
         below = path + "/"
@@ -53,6 +66,8 @@ class Board:
         for name in [n for n in self._supervisors if n == path or n.startswith(below)]:
             del self._supervisors[name]
             self._dirty_supervisors.pop(name, None)
+            self._restart_times.pop(name, None)
+            self._dirty_restarts.pop(name, None)
         self._gone[path] = None
         self._on_change()
 
@@ -80,15 +95,19 @@ class Board:
         workers = [(o, self._workers[o][p]) for o, p in self._dirty_workers]
         supervisors = [self._supervisors[path] for path in self._dirty_supervisors]
         gone = list(self._gone)
+        restarts = {path: self._restart_times[path] for path in self._dirty_restarts}
         self._dirty_workers.clear()
         self._dirty_supervisors.clear()
         self._gone.clear()
+        self._dirty_restarts.clear()
         batches = [Statuses(gone=gone[n : n + BATCH]) for n in range(0, len(gone), BATCH)]
         batches += [
             Statuses(supervisors=supervisors[n : n + BATCH])
             for n in range(0, len(supervisors), BATCH)
         ]
         batches += [Statuses(workers=workers[n : n + BATCH]) for n in range(0, len(workers), BATCH)]
+        if restarts:
+            batches.append(Statuses(restart_times=restarts))
         return batches
 
     def merge(self, changes: Statuses) -> None:
@@ -99,6 +118,8 @@ class Board:
             self.set_supervisor(record)
         for owner, worker in changes.workers:
             self.set_worker(owner, worker)
+        for path, times in changes.restart_times.items():
+            self.set_restart_times(path, times)
 
 
 def supervisor_status(
@@ -113,9 +134,9 @@ def supervisor_status(
         restart=definition.restart,
         intensity=definition.intensity,
         period=definition.period,
-        restarts_in_period=record.restarts_in_period,
+        restarts_in_period=board.restarts_since(path, int(now) - definition.period),
         children=[
-            supervisor_status(board, child, f"{path}/{child.name}")
+            supervisor_status(board, child, f"{path}/{child.name}", now)
             if isinstance(child, SupervisorDefinition)
             else child_status(board, child, f"{path}/{child.name}")
             for child in definition.children

@@ -16,7 +16,6 @@ class SupervisorRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     path: str
     state: str
-    restarts_in_period: int = 0
     pid: int | None = None
     generation: int = 0
     started_at: float | None = None
@@ -32,11 +31,16 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 class Statuses(msgspec.Struct, frozen=True, tag="statuses"):
-    """What changed in the subtree. ``gone``: paths that are no more."""
+    """What changed in the subtree.
+
+    ``gone``: paths that are no more. ``restart_times``: by supervisor, the whole monotonic seconds
+    of the restarts that count for its intensity, newest first.
+    """
 
     workers: list[tuple[str, WorkerStatus]] = []
     supervisors: list[SupervisorRecord] = []
     gone: list[str] = []
+    restart_times: dict[str, list[int]] = {}
 
 
 class PipeUp(msgspec.Struct, frozen=True, tag="pipe_up"):

@@ -1,0 +1,100 @@
+"""What root answers to each control request."""
+
+import difflib
+import os
+from collections.abc import Callable
+
+from supervisor.control import messages as control
+from supervisor.control.peer import Peer
+from supervisor.root import Phase, Root
+from supervisor.shell import INFO
+from supervisor.uplink import Answer, Command
+
+EXIT_NO_SUCH_CHILD = 4
+EXIT_TRY_LATER = 75
+
+#: What a refusal of the core means to somebody at a terminal.
+_HINTS = {
+    "simple_one_for_one": "instances of a dynamic supervisor have no names of their own",
+    "start_failed": "its log says why",
+    "not_running": "its supervisor is being restarted; try again",
+}
+
+
+class Requests:
+    """Answers control requests about one root."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._tokens = 0
+
+    def handle(
+        self, request: control.Request, peer: Peer, answer: Callable[[control.Reply], None]
+    ) -> None:
+        """Answer one request, now or later, once."""
+        root = self._root
+        match request:
+            case control.Ping():
+                answer(control.Pong(root.name, os.getpid()))
+            case control.GetSnapshot():
+                if root.definition is None:
+                    answer(_later("the app is still being loaded"))
+                else:
+                    answer(control.SnapshotReply(root.snapshot()))
+            case control.StopChildren(path=None):
+                self._audit(peer, "stop", root.name)
+                root.stop()
+                answer(control.Done(f"stopping {root.name}", [root.name]))
+            case control.RestartChildren(path=path):
+                self._command(peer, "restart", path, 0, answer)
+            case control.StopChildren(path=str() as path):
+                self._command(peer, "stop", path, 0, answer)
+            case control.StartChildren(path=path):
+                self._command(peer, "start", path, 0, answer)
+            case control.Scale(path=path, count=count):
+                self._command(peer, "scale", path, count, answer)
+
+    def _command(
+        self, peer: Peer, verb: str, path: str, count: int, answer: Callable[[control.Reply], None]
+    ) -> None:
+        root = self._root
+        if root.tree is None or root.commander is None or root.phase is Phase.STOPPING:
+            answer(_later(f"{root.name} is {root.phase.shown}"))
+        elif path == root.tree.path:
+            self._whole(verb, path, answer)
+        elif path not in root.board.paths():
+            answer(self._unknown(path))
+        else:
+            self._audit(peer, verb, path)
+            self._tokens += 1
+            command = Command(self._tokens, verb, path, count)
+            root.commander.apply(command, lambda outcome: answer(_reply(path, outcome)))
+
+    def _whole(self, verb: str, path: str, answer: Callable[[control.Reply], None]) -> None:
+        if verb == "stop":
+            self._root.stop()
+            answer(control.Done(f"stopping {path}", [path]))
+        else:
+            hint = "name a child below it, or stop the app and run it again"
+            answer(control.Failed("not_supported", f"cannot {verb} the whole app", hint, 2))
+
+    def _unknown(self, path: str) -> control.Failed:
+        paths = sorted(self._root.board.paths())
+        close = difflib.get_close_matches(path, paths, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}?" if close else 'see "supervisor tree"'
+        return control.Failed("no-such-child", f"no child at {path!r}", hint, EXIT_NO_SUCH_CHILD)
+
+    def _audit(self, peer: Peer, verb: str, path: str) -> None:
+        self._root.log(INFO, "command", verb=verb, path=path, uid=peer.uid, by_pid=peer.pid)
+
+
+def _reply(path: str, outcome: Answer) -> control.Reply:
+    if outcome.ok:
+        return control.Done(outcome.message, [path])
+    exit_code = EXIT_NO_SUCH_CHILD if outcome.code == "not_found" else 1
+    hint = _HINTS.get(outcome.code, "")
+    return control.Failed(outcome.code, outcome.message, hint, exit_code)
+
+
+def _later(problem: str) -> control.Failed:
+    return control.Failed("try-later", problem, "try again in a moment", EXIT_TRY_LATER)

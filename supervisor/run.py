@@ -1,0 +1,71 @@
+"""Run an app: the composition root of `supervisor run`.
+
+Order matters: the lock on the name first, so that a second run of the same name touches nothing;
+then the control socket; then the processes.
+"""
+
+import os
+import resource
+import signal
+from dataclasses import replace
+
+from supervisor.config import RunOptions
+from supervisor.control import runtime_dir
+from supervisor.control.server import ControlServer
+from supervisor.errors import AppLoadError
+from supervisor.process.family import become_subreaper
+from supervisor.requests import Requests
+from supervisor.root import Root
+
+
+def run_root(options: RunOptions) -> int:
+    """Run an app to its end.
+
+    Returns:
+        the exit code: 0 after an orderly end, 1 when a child could not be started, 70 when the
+        tree gave up, 130 after a second interrupt.
+
+    Raises:
+        AlreadyRunning, UnsafeDirectory: before anything was started.
+        AppLoadError: the app cannot be used; nothing of it was started.
+
+    """
+    name = options.name or default_name(options.app)
+    claim = runtime_dir.claim(name)
+    try:
+        raise_descriptor_limit()
+        become_subreaper()
+        unblock_signals()
+        root = Root(replace(options, name=name), name, claim.directory)
+        server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
+        try:
+            exit_code = root.run()
+        finally:
+            server.close()
+    finally:
+        claim.release()
+    if root.problem is not None:
+        problem = root.problem
+        raise AppLoadError(
+            problem.problem, where=problem.where, help=problem.help, detail=problem.detail
+        )
+    return exit_code
+
+
+def default_name(app: str) -> str:
+    """Return the name of an app that was given none: the last part of its module's name."""
+    module = app.partition(":")[0].rpartition(".")[2]
+    return module.lower().replace("_", "-") or "app"
+
+
+def raise_descriptor_limit() -> None:
+    """Use all the descriptors we may: a slot takes six."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def unblock_signals() -> None:
+    """Undo a signal mask that we were started with: it would make us deaf to requests to stop."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.umask(0o077)
