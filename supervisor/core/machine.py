@@ -98,14 +98,14 @@ def _handle(draft: Draft, event: Event) -> None:
 
 
 def _resume(draft: Draft, event: Event) -> None:
-    """Take an event that waited. An exit may have been dealt with meanwhile, by stopping the rest."""
+    """Take an event that waited; an exit may have been dealt with meanwhile, by stopping all."""
     if not isinstance(event, Exited):
         _handle(draft, event)
         return
     child = draft.children.get(event.child)
-    if child is not None and child.incarnation == event.incarnation:
-        if child.state is ChildState.EXITED:
-            _decide(draft, child, event)
+    current = child is not None and child.incarnation == event.incarnation
+    if child is not None and current and child.state is ChildState.EXITED:
+        _decide(draft, child, event)
 
 
 def _boot(draft: Draft) -> None:

@@ -6,10 +6,8 @@ Enqueue; the next is served when the one before is answered, as OTP serves one a
 ``timers``. Time passes only when nothing else is left to do.
 """
 
-import heapq
-import itertools
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +40,7 @@ from supervisor.core.machine import State, new, step
 from supervisor.core.spec import ChildSpec, ChildType, Strategy
 from supervisor.core.validate import SpecError, Where
 from tests.conformance import specs
+from tests.conformance.ledger import Ledger, Timers
 from tests.conformance.specs import Plan
 from tests.conformance.world import Trace
 
@@ -108,7 +107,7 @@ class FakeWorld:
         self.traces: list[Trace] = []
         self.reports: list[tuple[str, Report]] = []
         self.live: dict[str, Process] = {}
-        self.history = History()
+        self.ledger = Ledger()
         self.signals: deque[tuple[Node, Event]] = deque()
         self.requests: deque[Ticket | tuple[Node, Event]] = deque()
         self.timers = Timers()
@@ -170,7 +169,7 @@ class FakeWorld:
         process = self.live.get(supervisor)
         if process is not None and process.node is not None and process.node.up:
             return "alive"
-        return self.history.ends.get(supervisor, "none")
+        return self.ledger.ends.get(supervisor, "none")
 
     def states(self, supervisor: str) -> dict[str, str]:
         """What a supervisor says of its children."""
@@ -182,11 +181,11 @@ class FakeWorld:
 
     def attempts(self, child: str) -> int:
         """How often a start was attempted."""
-        return self.history.attempts.get(child, 0)
+        return self.ledger.attempts.get(child, 0)
 
     def holder(self, child: str) -> str | None:
         """The supervisor that last started this id."""
-        return self.history.holders.get(child)
+        return self.ledger.holders.get(child)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -271,7 +270,7 @@ class FakeWorld:
         self, parent: Node | None, name: str, incarnation: int, plan: Plan, *, is_supervisor: bool
     ) -> None:
         """Attempt a start, as the child's plan says."""
-        attempt = self.history.attempt(name, parent)
+        attempt = self.ledger.attempt(name, parent.id if parent else None)
         outcome = plan.outcomes[min(attempt, len(plan.outcomes)) - 1]
         process = Process(name, incarnation, parent, plan)
         if outcome == "fail":
@@ -310,7 +309,7 @@ class FakeWorld:
 
     def succeeded(self, process: Process) -> None:
         """A start has succeeded."""
-        self.traces.append(Trace("start", process.id, self.history.success(process.id)))
+        self.traces.append(Trace("start", process.id, self.ledger.success(process.id)))
         if process.parent is not None:
             self.signals.append((process.parent, Started(process.id, process.incarnation)))
 
@@ -350,7 +349,7 @@ class FakeWorld:
         group = parent.id if parent is not None and simple else None
         self.traces.append(Trace("stop", process.id, reason.kind.value, group))
         if process.node is not None:
-            self.history.ends[process.id] = f"dead:{reason.kind.value}"
+            self.ledger.ends[process.id] = f"dead:{reason.kind.value}"
         if parent is not None:
             self.signals.append((parent, Exited(process.id, process.incarnation, reason)))
 
@@ -369,7 +368,7 @@ class FakeWorld:
         for child in list(process.node.children.values()):
             self.leave(child)
             if child.node is not None and child.node.up:
-                self.history.ends[child.id] = "dead:killed"
+                self.ledger.ends[child.id] = "dead:killed"
 
 
 def refused(error: SpecError) -> str:
@@ -378,61 +377,3 @@ def refused(error: SpecError) -> str:
         return error.code
     shown = error.code in ("bad_combination", "duplicate_child_name")
     return f"{error.where.value}:{error.code}" + (f":{error.detail}" if shown else "")
-
-
-@dataclass
-class History:
-    """What is counted over a whole scenario, by id."""
-
-    attempts: dict[str, int] = field(default_factory=dict)
-    successes: dict[str, int] = field(default_factory=dict)
-    holders: dict[str, str] = field(default_factory=dict)
-    ends: dict[str, str] = field(default_factory=dict)
-
-    def attempt(self, name: str, parent: Node | None) -> int:
-        """Count a start attempt; its number."""
-        self.attempts[name] = self.attempts.get(name, 0) + 1
-        if parent is not None:
-            self.holders[name] = parent.id
-        return self.attempts[name]
-
-    def success(self, name: str) -> int:
-        """Count a successful start; its number."""
-        self.successes[name] = self.successes.get(name, 0) + 1
-        return self.successes[name]
-
-
-class Timers:
-    """Things to do later, by virtual time; each has a key to be cancelled by."""
-
-    def __init__(self) -> None:
-        self.heap: list[tuple[float, int, Hashable]] = []
-        self.actions: dict[Hashable, tuple[int, Callable[[], None]]] = {}
-        self.order = itertools.count()
-
-    def add(self, due: float, key: Hashable, action: Callable[[], None]) -> None:
-        """Do something at a time."""
-        number = next(self.order)
-        self.actions[key] = (number, action)
-        heapq.heappush(self.heap, (due, number, key))
-
-    def cancel(self, key: Hashable) -> None:
-        """Forget one."""
-        self.actions.pop(key, None)
-
-    def cancel_all(self, node: Node) -> None:
-        """Forget all timers of a supervisor."""
-        for key in [k for k in self.actions if isinstance(k, tuple) and k[0] is node]:
-            del self.actions[key]
-
-    @property
-    def due(self) -> float | None:
-        """When the next one is due."""
-        while self.heap and self.actions.get(self.heap[0][2], (None,))[0] != self.heap[0][1]:
-            heapq.heappop(self.heap)
-        return self.heap[0][0] if self.heap else None
-
-    def pop(self) -> tuple[float, Callable[[], None]]:
-        """Take the next one."""
-        due, _, key = heapq.heappop(self.heap)
-        return due, self.actions.pop(key)[1]

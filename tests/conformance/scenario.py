@@ -142,8 +142,8 @@ class Scenario:
 
     def handle(self, op: Json) -> Handle:
         """Whether the name in a call is the handle of a process (OTP: a pid), and of a live one."""
-        if self.world.holder(op["id"]) is None:
-            return Handle.NONE
+        if self.world.holder(op["id"]) not in self.templates:
+            return Handle.NONE  # only instances are known by a handle
         return Handle.LIVE if self.world.running(op["id"]) else Handle.DEAD
 
     # --- what is seen --------------------------------------------------------------------------
