@@ -97,7 +97,7 @@ class ChildProcess:
             last_exit=slot.last_exit,
         )
 
-    # --- what the core wants ----------------------------------------------------------------------
+    # --- what the core wants ------------------------------------------------------------------
 
     def begin(self) -> None:
         """Ask for the process: a spare if there is one, else a fork."""
@@ -155,7 +155,7 @@ class ChildProcess:
         else:
             self._kill_now()
 
-    # --- what becomes of it (templates.Owner) -----------------------------------------------------
+    # --- what becomes of it (templates.Owner) -------------------------------------------------
 
     def spawned(self, pid: int) -> None:
         """Its template has made it."""
@@ -181,7 +181,7 @@ class ChildProcess:
         """Its template is gone, and it with it: nothing that it did."""
         self._finish(None, ExitReason(ExitKind.KILLED, "template_lost"), blameless=True)
 
-    # --- its link -----------------------------------------------------------------------------------
+    # --- its link -----------------------------------------------------------------------------
 
     def became_ready(self) -> None:
         """The start has succeeded. Harmless when said again."""
@@ -267,13 +267,12 @@ class ChildProcess:
             self._channel.close()
             self._channel = None
 
-    # --- watching over it ---------------------------------------------------------------------------
+    # --- watching over it ---------------------------------------------------------------------
 
     def _watch_heartbeat(self) -> None:
-        definition = self.start.definition
-        if self.phase is Phase.READY and isinstance(definition, ChildDefinition):
-            if definition.heartbeat is not None:
-                self._after("heartbeat", definition.heartbeat, lambda: self.kill("heartbeat"))
+        limit = getattr(self.start.definition, "heartbeat", None)
+        if limit is not None and self.phase is Phase.READY:
+            self._after("heartbeat", limit, lambda: self.kill("heartbeat"))
 
     def _after(self, name: str, delay: float, callback: Callable[[], None]) -> None:
         if timer := self._timers.pop(name, None):
@@ -293,7 +292,7 @@ class ChildProcess:
         self._finish(None, ExitReason(ExitKind.KILLED, "unkillable"))
         self._publish("unkillable")
 
-    # --- the end --------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------
 
     def _finish(self, status: int | None, reason: ExitReason, *, blameless: bool = False) -> None:
         if self.phase is Phase.GONE:
@@ -346,7 +345,7 @@ class ChildProcess:
         self.status = msgspec.structs.replace(self.status, state=state)
         self.shell.board.set_worker(self.start.owner, self.status)
 
-    # --- how it is started ----------------------------------------------------------------------------
+    # --- how it is started --------------------------------------------------------------------
 
     @property
     def _is_command(self) -> bool:

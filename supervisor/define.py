@@ -59,7 +59,7 @@ def define(tree: object) -> SupervisorDefinition:
     return _supervisor(subject, tree, walk, "never", queues)
 
 
-# --- queues ---------------------------------------------------------------------------------
+# --- queues -----------------------------------------------------------------------------------
 
 
 def _queues(subject: Subject, tree: Supervisor, walk: _Walk) -> list[QueueDefinition]:
@@ -115,7 +115,7 @@ def _queue_of(subject: Subject, child: Child, walk: _Walk) -> str | None:
     )
 
 
-# --- supervisors and children ---------------------------------------------------------------
+# --- supervisors and children -----------------------------------------------------------------
 
 
 def _supervisor(

@@ -69,4 +69,4 @@ class NoSuchChild(SupervisorError):  # noqa: N818
 
 
 class Ignore(Exception):  # noqa: N818 - OTP's word
-    """Raise in ``init`` to decline to start: OTP's ``ignore``. Not an error; nothing is restarted."""
+    """Raise in ``init`` to decline to start: OTP's ``ignore``. Not an error; no restart."""

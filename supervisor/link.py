@@ -44,7 +44,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
 FromWorker = Ready | Ignored | Failed | Beat
 
 
-# --- from a supervisor to a process -------------------------------------------------------------
+# --- from a supervisor to a process -----------------------------------------------------------
 
 
 class Assign(msgspec.Struct, frozen=True, tag="assign"):

@@ -78,7 +78,7 @@ class NestedSupervisor:
         sock.setblocking(False)
         self._templates[name].attach(TemplateClient(sock))
 
-    # --- the parent -------------------------------------------------------------------------------
+    # --- the parent ---------------------------------------------------------------------------
 
     def _read_link(self) -> None:
         try:
@@ -103,7 +103,7 @@ class NestedSupervisor:
     def _pipe_up(self, path: str, stream: str, fd: int) -> None:
         self._outbox.send(uplink.PipeUp(path, stream), fd)
 
-    # --- status -----------------------------------------------------------------------------------
+    # --- status -------------------------------------------------------------------------------
 
     def _stepped(self) -> None:
         self.shell.board.set_restart_times(self._path, list(self.actor.state.restarts))
@@ -117,7 +117,7 @@ class NestedSupervisor:
         for changes in self.shell.board.take_changes():
             self._outbox.send(changes)
 
-    # --- the core's word ----------------------------------------------------------------------------
+    # --- the core's word ----------------------------------------------------------------------
 
     def _up(self) -> None:
         self._outbox.send(Ready())

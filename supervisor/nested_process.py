@@ -59,7 +59,7 @@ class NestedProcess(ChildProcess):
         self._answers: dict[int, Callable[[uplink.Answer], None]] = {}
         self._status_of_end: Callable[[], None] | None = None
 
-    # --- start ------------------------------------------------------------------------------------
+    # --- start --------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Get it a connection to each template, then ask for the process."""
@@ -138,7 +138,7 @@ class NestedProcess(ChildProcess):
             self._outbox = None
         super()._close_channel()
 
-    # --- while it lives ---------------------------------------------------------------------------
+    # --- while it lives -----------------------------------------------------------------------
 
     def command(self, request: uplink.Command, on_answer: Callable[[uplink.Answer], None]) -> None:
         """Pass a command on to it; answered with a failure if it dies meanwhile."""
@@ -200,7 +200,7 @@ class NestedProcess(ChildProcess):
             )
         )
 
-    # --- the end ----------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------
 
     def exited(self, message: messages.Exited) -> None:
         """Its process is gone; its subtree may not be."""

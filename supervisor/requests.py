@@ -35,16 +35,16 @@ class Requests:
         root = self._root
         match request:
             case control.Ping():
-                answer(control.Pong(root.name, os.getpid()))
+                answer(control.Pong(root.identity.name, os.getpid()))
             case control.GetSnapshot():
                 if root.definition is None:
                     answer(_later("the app is still being loaded"))
                 else:
                     answer(control.SnapshotReply(root.snapshot()))
             case control.StopChildren(path=None):
-                self._audit(peer, "stop", root.name)
+                self._audit(peer, "stop", root.identity.name)
                 root.stop()
-                answer(control.Done(f"stopping {root.name}", [root.name]))
+                answer(control.Done(f"stopping {root.identity.name}", [root.identity.name]))
             case control.RestartChildren(path=path):
                 self._command(peer, "restart", path, 0, answer)
             case control.StopChildren(path=str() as path):
@@ -59,10 +59,10 @@ class Requests:
     ) -> None:
         root = self._root
         if root.tree is None or root.commander is None or root.phase is Phase.STOPPING:
-            answer(_later(f"{root.name} is {root.phase.shown}"))
+            answer(_later(f"{root.identity.name} is {root.phase.shown}"))
         elif path == root.tree.path:
             self._whole(verb, path, answer)
-        elif path not in root.board.paths():
+        elif path not in root.shell.board.paths():
             answer(self._unknown(path))
         else:
             self._audit(peer, verb, path)
@@ -79,13 +79,13 @@ class Requests:
             answer(control.Failed("not_supported", f"cannot {verb} the whole app", hint, 2))
 
     def _unknown(self, path: str) -> control.Failed:
-        paths = sorted(self._root.board.paths())
+        paths = sorted(self._root.shell.board.paths())
         close = difflib.get_close_matches(path, paths, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else 'see "supervisor tree"'
         return control.Failed("no-such-child", f"no child at {path!r}", hint, EXIT_NO_SUCH_CHILD)
 
     def _audit(self, peer: Peer, verb: str, path: str) -> None:
-        self._root.log(INFO, "command", verb=verb, path=path, uid=peer.uid, by_pid=peer.pid)
+        self._root.shell.log(INFO, "command", verb=verb, path=path, uid=peer.uid, by_pid=peer.pid)
 
 
 def _reply(path: str, outcome: Answer) -> control.Reply:

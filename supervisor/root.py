@@ -12,17 +12,17 @@ processes. It runs no code of the author's, serves no HTTP and opens no database
 
 import os
 import signal
-import socket
 import sys
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 import msgspec
 
 import supervisor
-from supervisor import services
 from supervisor.actor import Actor
 from supervisor.commands import Commander
 from supervisor.config import RunOptions
@@ -31,14 +31,13 @@ from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.logs.record import record_writer
-from supervisor.logs.sources import LogSources
 from supervisor.loop import Loop
 from supervisor.observe.snapshot import Snapshot
-from supervisor.plan import services_spec, supervisor_spec
+from supervisor.plan import supervisor_spec
 from supervisor.process.launcher import sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
 from supervisor.reports import write
-from supervisor.service_process import ServiceProcess
+from supervisor.services import Services
 from supervisor.shell import ERROR, INFO, WARNING, Shell
 from supervisor.status import Board, supervisor_status
 from supervisor.template_keeper import Hooks, TemplateKeeper, reap
@@ -69,88 +68,83 @@ class Phase(Enum):
         return "starting" if self in (Phase.LOADING, Phase.SERVING) else self.value
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which run of which app this is. ``directory``: its runtime directory, locked by us."""
+
+    name: str
+    directory: str
+    options: RunOptions
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started_at: float = field(default_factory=time.time)
+
+
 class Root:
-    """One running app.
+    """One running app."""
 
-    Args:
-        options: what the user asked for.
-        name: the name of the running app.
-        directory: its runtime directory, locked by us.
-        control: a listening socket for control, to be served by `control_server`.
-
-    """
-
-    def __init__(self, options: RunOptions, name: str, directory: str) -> None:
-        self.options, self.name, self.directory = options, name, directory
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
         self.loop = Loop()
-        self.run_id = str(uuid.uuid4())
-        self.started_at = time.time()
         self.phase = Phase.LOADING
-        self.exit_code = EXIT_OK
-        self.board = Board()
-        self.sources = LogSources(self._to_pump)
+        self.problem: LoadFailed | None = None  # why the app cannot be loaded
         self.definition: SupervisorDefinition | None = None
         self.tree: Actor | None = None
-        self.services: Actor | None = None
         self.commander: Commander | None = None
-        self.health: socket.socket | None = None
-        self._problem: LoadFailed | None = None
-        self._log_pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.log = record_writer(self._log_pipe[1], "root")
-        self.sources.add("root", "stderr", os.dup(self._log_pipe[0]))
-        self._shell = self._make_shell()
+        self.services = Services()
+        self._exit_code = EXIT_OK
+        self.shell = self._make_shell()
         self._keepers = [
-            self._keeper(self._shell.runtime, None),
-            self._keeper(self._shell.release, options.app),
+            self._keeper(self.shell.runtime, None),
+            self._keeper(self.shell.release, identity.options.app),
         ]
 
-    # --- composition --------------------------------------------------------------------------------
+    # --- composition --------------------------------------------------------------------------
 
     def _make_shell(self) -> Shell:
+        options, sources = self.identity.options, self.services.sources
+        read, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        sources.add("root", "stderr", read)
         return Shell(
             loop=self.loop,
-            app=self.options.app,
+            app=options.app,
             runtime=Template(self.loop, "runtime"),
             release=Template(self.loop, "release"),
-            board=self.board,
-            log=self.log,
-            pipes=self.sources.add,
-            pipes_gone=self.sources.forget,
-            process_up=self.sources.process,
-            runtime_dir=self.directory,
-            log_level=self.options.log_level,
+            board=Board(),
+            log=record_writer(write_end, "root"),
+            pipes=sources.add,
+            pipes_gone=sources.forget,
+            process_up=sources.process,
+            runtime_dir=self.identity.directory,
+            log_level=options.log_level,
         )
 
     def _keeper(self, template: Template, app: str | None) -> TemplateKeeper:
         hooks = Hooks(self._loaded, self._load_failed, self._give_up)
-        arguments = list(self.options.app_args)
-        return TemplateKeeper(self.loop, template, app, arguments, hooks, self.log)
+        arguments = list(self.identity.options.app_args)
+        return TemplateKeeper(self.loop, template, app, arguments, hooks, self.shell.log)
 
-    # --- the run --------------------------------------------------------------------------------------
+    # --- the run ------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Run the app to its end; returns the exit code."""
         interrupts = _Interrupts(self)
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            self.loop.on_signal(signum, lambda signum=signum: interrupts.arrived(signum))
+            self.loop.on_signal(signum, partial(interrupts.arrived, signum))
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         for keeper in self._keepers:
             keeper.start()
         try:
             self.loop.run()
         except Exception as error:  # crash-only: report, end everything, exit 70
-            self.exit_code = EXIT_GAVE_UP
-            sys.stderr.write(f"supervisor: internal error, ending {self.name}: {error!r}\n")
-            if self.options.debug:
+            self._exit_code = EXIT_GAVE_UP
+            sys.stderr.write(
+                f"supervisor: internal error, ending {self.identity.name}: {error!r}\n"
+            )
+            if self.identity.options.debug:
                 raise
         finally:
             self._close()
-        return self.exit_code
-
-    @property
-    def problem(self) -> LoadFailed | None:
-        """Why the app could not be loaded, if so."""
-        return self._problem
+        return self._exit_code
 
     def stop(self) -> None:
         """Stop the tree in order, then everything else. Idempotent."""
@@ -161,12 +155,12 @@ class Root:
             self.loop.stop()
         elif self.tree is not None:
             self.tree.deliver(Shutdown(SHUTDOWN))
-        elif self.services is not None:
-            self.services.deliver(Shutdown(SHUTDOWN))
+        else:
+            self.services.stop()
 
     def stop_now(self) -> None:
         """End everything at once: the templates kill whatever is left."""
-        self.exit_code = EXIT_INTERRUPTED
+        self._exit_code = EXIT_INTERRUPTED
         self.loop.stop()
 
     def _close(self) -> None:
@@ -177,47 +171,34 @@ class Root:
         reap(self._keepers)
         sweep_orphans({keeper.pid for keeper in self._keepers})
 
-    # --- loading --------------------------------------------------------------------------------------
+    # --- loading ------------------------------------------------------------------------------
 
     def _loaded(self, reply: Loaded) -> None:
         definition = msgspec.msgpack.decode(reply.definition, type=SupervisorDefinition)
         self.definition = definition
         if reply.threads:
-            self._shell.preload = False
-            self.log(WARNING, "app starts threads: workers import it afresh", threads=reply.threads)
+            self.shell.preload = False
+            self.shell.log(
+                WARNING, "app starts threads: workers import it afresh", threads=reply.threads
+            )
+        self.phase = Phase.SERVING
         try:
-            self._start_services(definition)
+            self.services.start(
+                self.shell,
+                self.identity.options,
+                definition.queues,
+                self._services_up,
+                self._services_ended,
+            )
         except DefinitionError as error:
             self._load_failed(LoadFailed(error.problem, error.where, error.help))
 
     def _load_failed(self, reply: LoadFailed) -> None:
-        self._problem = reply
-        self.exit_code = reply.exit_code
+        self.problem = reply
+        self._exit_code = reply.exit_code
         self.loop.stop()
 
-    def _start_services(self, definition: SupervisorDefinition) -> None:
-        plan = [services.pump_service(self.options, self.sources.resend)]
-        if definition.queues:
-            listener, door = services.queue_listener(self.directory)
-            self._shell.fds["queues"] = door
-            plan.append(services.broker_service(definition.queues, listener))
-            self._queue_listener = listener
-        if self.options.health is not None:
-            self.health = services.health_listener(self.options.health)
-            control = os.path.join(self.directory, "control.sock")
-            plan.append(services.observer_service(self.name, control, self.health))
-        self.phase = Phase.SERVING
-        self.services = Actor(
-            self._shell,
-            services_spec(plan),
-            "runtime",
-            self._services_up,
-            self._services_ended,
-            lambda report: write(self.log, "runtime", report),
-        )
-        self.services.deliver(Boot())
-
-    # --- the services -----------------------------------------------------------------------------------
+    # --- the services -------------------------------------------------------------------------
 
     def _services_up(self) -> None:
         if self.phase is not Phase.SERVING:
@@ -228,95 +209,88 @@ class Root:
         spec = supervisor_spec(self.definition, path)
         self._show_tree("starting")
         self.tree = Actor(
-            self._shell, spec, path, self._tree_up, self._tree_ended, self._report, self._stepped
+            self.shell, spec, path, self._tree_up, self._tree_ended, self._report, self._stepped
         )
         self.commander = Commander(self.tree)
         self.tree.deliver(Boot())
 
     def _services_ended(self, reason: ExitReason, failed: str | None) -> None:
         if self.phase is not Phase.STOPPING:  # they gave up, or never came up
-            self.log(ERROR, "runtime services ended", cause=reason.cause, failed=failed)
+            self.shell.log(ERROR, "runtime services ended", cause=reason.cause, failed=failed)
             sys.stderr.write(f"supervisor: runtime service {failed or ''} ended: {reason.cause}\n")
-            self.exit_code = EXIT_GAVE_UP
+            self._exit_code = EXIT_GAVE_UP
         self.loop.stop()
 
-    def _to_pump(self, message: msgspec.Struct, fd: int | None) -> None:
-        if self.services is None:
-            return
-        for (name, _), process in self.services.processes.items():
-            if name == "pump" and isinstance(process, ServiceProcess):
-                process.send(message, fd)
-
-    # --- the tree ---------------------------------------------------------------------------------------
+    # --- the tree -----------------------------------------------------------------------------
 
     def _tree_up(self) -> None:
         self.phase = Phase.RUNNING
-        self._shell.release.fill_spares(SPARES)
+        self.shell.release.fill_spares(SPARES)
         self._show_tree("ready")
-        self.log(INFO, "up", app=self.options.app, name=self.name, pid=os.getpid())
+        self.shell.log(
+            INFO, "up", app=self.identity.options.app, name=self.identity.name, pid=os.getpid()
+        )
 
     def _tree_ended(self, reason: ExitReason, failed: str | None) -> None:
         if failed is not None and self.phase is not Phase.STOPPING:
-            self.exit_code = EXIT_FAILED
-            self.log(ERROR, "could not start", child=failed, cause=reason.cause)
+            self._exit_code = EXIT_FAILED
+            self.shell.log(ERROR, "could not start", child=failed, cause=reason.cause)
         self.phase = Phase.STOPPING
         self._show_tree("stopped")
-        self.log(INFO, "down", name=self.name, exit_code=self.exit_code)
-        assert self.services is not None
-        self.services.deliver(Shutdown(SHUTDOWN))
+        self.shell.log(INFO, "down", name=self.identity.name, exit_code=self._exit_code)
+        self.services.stop()
 
     def _report(self, report: Report) -> None:
         if report.context is ReportContext.SHUTDOWN:
-            self.exit_code = EXIT_GAVE_UP
+            self._exit_code = EXIT_GAVE_UP
         assert self.tree is not None
-        write(self.log, self.tree.path, report)
+        write(self.shell.log, self.tree.path, report)
 
     def _stepped(self) -> None:
         assert self.tree is not None
-        self.board.set_restart_times(self.tree.path, list(self.tree.state.restarts))
+        self.shell.board.set_restart_times(self.tree.path, list(self.tree.state.restarts))
 
     def _show_tree(self, state: str) -> None:
         assert self.definition is not None
-        self.board.set_supervisor(
+        self.shell.board.set_supervisor(
             SupervisorRecord(
                 self.definition.name,
                 state,
                 pid=os.getpid(),
                 generation=1,
-                started_at=self.started_at,
+                started_at=self.identity.started_at,
             )
         )
 
     def _give_up(self, problem: str) -> None:
         sys.stderr.write(f"supervisor: {problem}\n")
-        self.exit_code = EXIT_GAVE_UP
+        self._exit_code = EXIT_GAVE_UP
         self.loop.stop()
 
-    # --- looking ----------------------------------------------------------------------------------------
+    # --- looking ------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Return the state of the whole app as it is known now."""
         assert self.definition is not None
-        health = self.health
         return Snapshot(
-            name=self.name,
-            app=self.options.app,
+            name=self.identity.name,
+            app=self.identity.options.app,
             phase=self.phase.shown,
             pid=os.getpid(),
-            run_id=self.run_id,
+            run_id=self.identity.run_id,
             version=supervisor.__version__,
             time=time.time(),
-            started_at=self.started_at,
+            started_at=self.identity.started_at,
             tree=supervisor_status(
-                self.board, self.definition, self.definition.name, time.monotonic()
+                self.shell.board, self.definition, self.definition.name, time.monotonic()
             ),
             services=[
                 worker
                 for name in ("pump", "broker", "observer")
-                for worker in self.board.slots(f"runtime/{name}")
+                for worker in self.shell.board.slots(f"runtime/{name}")
             ],
             loop_longest_pass=self.loop.longest_pass,
-            health_address=None if health is None else "{}:{}".format(*health.getsockname()[:2]),
+            health_address=self.services.health_address,
         )
 
 

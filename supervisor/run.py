@@ -15,7 +15,7 @@ from supervisor.control.server import ControlServer
 from supervisor.errors import AppLoadError
 from supervisor.process.family import become_subreaper
 from supervisor.requests import Requests
-from supervisor.root import Root
+from supervisor.root import Identity, Root
 
 
 def run_root(options: RunOptions) -> int:
@@ -36,7 +36,7 @@ def run_root(options: RunOptions) -> int:
         raise_descriptor_limit()
         become_subreaper()
         unblock_signals()
-        root = Root(replace(options, name=name), name, claim.directory)
+        root = Root(Identity(name, claim.directory, replace(options, name=name)))
         server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
         try:
             exit_code = root.run()

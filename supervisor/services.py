@@ -16,13 +16,84 @@ from collections.abc import Callable
 
 import msgspec
 
+from supervisor.actor import Actor
 from supervisor.config import RunOptions
+from supervisor.control.runtime_dir import SOCKET
+from supervisor.core.events import Boot, Shutdown
+from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition
 from supervisor.errors import DefinitionError
-from supervisor.plan import Service
+from supervisor.logs.sources import LogSources
+from supervisor.plan import Service, services_spec
+from supervisor.reports import write
+from supervisor.service_process import ServiceProcess
+from supervisor.shell import Shell
 
 #: Connections that may wait while the broker or the observer is being restarted.
 BACKLOG = 512
+
+
+class Services:
+    """The runtime's own processes of one app, and the sockets and pipes kept for them."""
+
+    def __init__(self) -> None:
+        self.sources = LogSources(self._to_pump)
+        self._actor: Actor | None = None
+        self._queues: socket.socket | None = None
+        self._health: socket.socket | None = None
+
+    @property
+    def health_address(self) -> str | None:
+        """Where the observer serves, as "host:port"."""
+        if self._health is None:
+            return None
+        host, port = self._health.getsockname()[:2]
+        return f"{host}:{port}"
+
+    def start(
+        self,
+        shell: Shell,
+        options: RunOptions,
+        queues: list[QueueDefinition],
+        on_up: Callable[[], None],
+        on_end: Callable[[ExitReason, str | None], None],
+    ) -> None:
+        """Start them all.
+
+        Raises:
+            DefinitionError: the health address cannot be used; nothing was started.
+
+        """
+        plan = [pump_service(options, self.sources.resend)]
+        if options.health is not None:
+            self._health = health_listener(options.health)
+            control = os.path.join(shell.runtime_dir, SOCKET)
+            plan.append(observer_service(options.name or "", control, self._health))
+        if queues:
+            self._queues, door = queue_listener(shell.runtime_dir)
+            shell.fds["queues"] = door
+            plan.insert(1, broker_service(queues, self._queues))
+        self._actor = Actor(
+            shell,
+            services_spec(plan),
+            "runtime",
+            on_up,
+            on_end,
+            lambda report: write(shell.log, "runtime", report),
+        )
+        self._actor.deliver(Boot())
+
+    def stop(self) -> None:
+        """Stop them all, the pump last. Only once they were started."""
+        assert self._actor is not None
+        self._actor.deliver(Shutdown(SHUTDOWN))
+
+    def _to_pump(self, message: msgspec.Struct, fd: int | None) -> None:
+        if self._actor is None:
+            return
+        for (name, _), process in self._actor.processes.items():
+            if name == "pump" and isinstance(process, ServiceProcess):
+                process.send(message, fd)
 
 
 def queue_listener(directory: str) -> tuple[socket.socket, int]:
@@ -36,7 +107,7 @@ def queue_listener(directory: str) -> tuple[socket.socket, int]:
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
-    os.chmod(path, 0o666)
+    os.chmod(path, 0o666)  # noqa: S103 - the directory is closed to others
     listener.listen(BACKLOG)
     return listener, os.open(path, os.O_PATH | os.O_CLOEXEC)
 
@@ -64,7 +135,10 @@ def health_listener(address: tuple[str, int]) -> socket.socket:
 
 
 def pump_service(options: RunOptions, announce: Callable[[], None]) -> Service:
-    """Describe the log pump; it prints on root's standard output. ``announce`` tells it of the pipes."""
+    """Describe the log pump; it prints on root's standard output.
+
+    ``announce`` tells a new pump of all the pipes there are.
+    """
     pretty = options.log_format == "pretty" or (
         options.log_format is None and os.isatty(sys.stdout.fileno())
     )

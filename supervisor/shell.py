@@ -20,7 +20,10 @@ class Log(Protocol):
 
 @dataclass(slots=True)
 class Shell:
-    """The surroundings of the children of one process. ``runtime`` and ``release`` are templates."""
+    """The surroundings of the children of one process.
+
+    ``runtime`` and ``release`` are templates.
+    """
 
     loop: Loop
     app: str

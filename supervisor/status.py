@@ -88,7 +88,7 @@ class Board:
         slots = [path for slots in self._workers.values() for path in slots]
         return [*self._supervisors, *self._workers, *slots]
 
-    # --- upwards --------------------------------------------------------------------------------
+    # --- upwards ------------------------------------------------------------------------------
 
     def take_changes(self) -> list[Statuses]:
         """Return what changed since the last call, in messages of bounded size."""
@@ -123,9 +123,12 @@ class Board:
 
 
 def supervisor_status(
-    board: Board, definition: SupervisorDefinition, path: str
+    board: Board, definition: SupervisorDefinition, path: str, now: float
 ) -> SupervisorStatus:
-    """Assemble the state of a supervisor and all below it, in the order of its definition."""
+    """Assemble the state of a supervisor and all below it, in the order of its definition.
+
+    ``now``: monotonic seconds, for the restarts within the period (counted as the core does).
+    """
     record = board.supervisor(path) or SupervisorRecord(path, "stopped")
     return SupervisorStatus(
         path=path,

@@ -222,7 +222,7 @@ class Template:
             self._client.signal(serial, signum, group)
             self._flush()
 
-    # --- connections for nested supervisors -------------------------------------------------------
+    # --- connections for nested supervisors ---------------------------------------------------
 
     def open(self, opened: Callable[[int], None], closed: Callable[[], None]) -> int:
         """Make a connection for a nested supervisor.
@@ -238,7 +238,7 @@ class Template:
         self._send(token, lambda client: client.open(token))
         return token
 
-    # --- spares ---------------------------------------------------------------------------------
+    # --- spares -------------------------------------------------------------------------------
 
     def take_spare(self) -> Spare | None:
         """Take a process that is ready to be told who it is, if there is one."""

@@ -1,0 +1,68 @@
+"""What holds for every test: no process that it started is left behind.
+
+The test process is a child subreaper, so that what escapes from a tree becomes its child and is
+seen. A test that leaves a process fails, and the process is killed so that it fails alone.
+"""
+
+import ctypes
+import os
+import select
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+PR_SET_CHILD_SUBREAPER = 36
+#: Seconds that what a test killed has to vanish.
+GRACE = 5.0
+
+
+def pytest_configure() -> None:
+    """Adopt orphans instead of losing sight of them."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a process behind; module-wide fixtures may keep theirs."""
+    before = children()
+    yield
+    left = children() - before
+    for pid in list(left):
+        if ended(pid):
+            left.discard(pid)
+    if left:
+        shown = [f"{pid}: {command(pid)}" for pid in sorted(left)]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)  # ours, unreaped: the number cannot be another's
+            os.waitpid(pid, 0)
+        pytest.fail(f"processes left behind: {shown}")
+
+
+def children() -> set[int]:
+    """Return the pids of this process's children, zombies included."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as listing:
+        return {int(pid) for pid in listing.read().split()}
+
+
+def ended(pid: int) -> bool:
+    """Wait until a child has ended, and reap it; False if it goes on living."""
+    fd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(GRACE * 1000):
+            return False
+        os.waitpid(pid, 0)
+        return True
+    finally:
+        os.close(fd)
+
+
+def command(pid: int) -> str:
+    """Return the command line of a process, for a message."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+            return cmdline.read().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return "?"
