@@ -1,0 +1,425 @@
+"""The supervision core under every interleaving that a shell, its children and callers can make."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from supervisor.core import observe
+from supervisor.core.child import ChildState
+from supervisor.core.events import (
+    Action,
+    Boot,
+    Call,
+    CancelTimer,
+    ChangeSpec,
+    CountChildren,
+    DeleteChild,
+    Enqueue,
+    Event,
+    Exited,
+    GetChildSpec,
+    Kill,
+    Quit,
+    Recycle,
+    Reply,
+    Report,
+    Request,
+    RestartChild,
+    Retry,
+    Scale,
+    SetTimer,
+    Shutdown,
+    Start,
+    StartChild,
+    Started,
+    StartFailed,
+    StartIgnored,
+    Stop,
+    TerminateChild,
+    Timer,
+    TimerFired,
+    TimerKind,
+    Up,
+    WhichChildren,
+)
+from supervisor.core.exits import KILLED, NORMAL, SHUTDOWN, ExitKind, ExitReason
+from supervisor.core.machine import new, step
+from supervisor.core.spec import (
+    AutoShutdown,
+    Backoff,
+    ChildSpec,
+    Restart,
+    Strategy,
+    SupervisorSpec,
+)
+from supervisor.core.state import Phase
+
+CRASH = ExitReason(ExitKind.CRASH, "crash")
+REASONS = st.sampled_from([NORMAL, SHUTDOWN, KILLED, CRASH])
+NAMES = st.sampled_from(["a", "b", "p.0", "p.1", "p.2", "c", "t"])
+GROUPED = (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE)
+
+
+def child_specs(name: str) -> st.SearchStrategy[ChildSpec]:
+    """Specs of one child, additions included; the names p.N are slots of a pool."""
+    return st.builds(
+        ChildSpec,
+        id=st.just(name),
+        start=st.just("m:f"),
+        restart=st.sampled_from(Restart),
+        shutdown=st.sampled_from([None, 0, 5.0, float("inf")]),
+        pool=st.just("p" if name.startswith("p.") else None),
+        start_timeout=st.sampled_from([None, 3.0]),
+        backoff=st.sampled_from([None, None, Backoff(base=0.5, cap=4.0)]),
+    )
+
+
+def significant(spec: ChildSpec, mode: AutoShutdown, flag: bool) -> ChildSpec:
+    """The spec, marked significant where that is allowed."""
+    allowed = mode is not AutoShutdown.NEVER and spec.restart is not Restart.PERMANENT
+    return replace(spec, significant=flag and allowed)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> SupervisorSpec:
+    """Supervisors with up to five children."""
+    strategy = draw(st.sampled_from(Strategy))
+    simple = strategy is Strategy.SIMPLE_ONE_FOR_ONE
+    mode = AutoShutdown.NEVER if simple else draw(st.sampled_from(AutoShutdown))
+    names = ["t"] if simple else draw(st.sampled_from([["a", "b", "c"], ["a", "p.0", "p.1", "b"]]))
+    children = tuple(
+        significant(draw(child_specs(name)), mode, draw(st.booleans())) for name in names
+    )
+    intensity = draw(st.sampled_from([0, 2, 5]))
+    return SupervisorSpec("s", strategy, intensity, 5, mode, children)
+
+
+REQUESTS: st.SearchStrategy[Request] = st.one_of(
+    NAMES.flatmap(lambda name: st.builds(StartChild, child_specs(name))),
+    st.builds(TerminateChild, NAMES),
+    st.builds(RestartChild, NAMES),
+    st.builds(DeleteChild, NAMES),
+    st.builds(GetChildSpec, NAMES),
+    st.just(WhichChildren()),
+    st.just(CountChildren()),
+    st.builds(Recycle, NAMES, st.just("age")),
+    st.builds(Recycle, NAMES, st.just("age")),
+    st.builds(Scale, st.just("p"), st.integers(-1, 4)),
+    st.builds(
+        lambda strategy, names: ChangeSpec(
+            {"strategy": strategy, "children": [{"id": n, "start": "m:f"} for n in names]}
+        ),
+        st.sampled_from(["one_for_one", "one_for_all", "rest_for_one", "simple_one_for_one"]),
+        st.lists(NAMES, max_size=3, unique=True),
+    ),
+    st.just(ChangeSpec(None)),
+)
+
+Process = tuple[str, int]
+
+
+class Shell(RuleBasedStateMachine):
+    """A shell that may answer anything allowed, in any order; it checks what it is told to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.starting: set[Process] = set()
+        self.up: set[Process] = set()
+        self.asked: set[Process] = set()
+        self.killed: set[Process] = set()
+        self.recycled: set[Process] = set()  # started as a successor
+        self.timers: list[Timer] = []
+        self.mailbox: list[Event] = []
+        self.unanswered: set[int] = set()
+        self.answered: set[int] = set()
+        self.quit: Quit | None = None
+        self.calls = 0
+        self.counted = 0
+
+    @rule(tree=trees(), seed=st.integers(0, 3))
+    @precondition(lambda self: not hasattr(self, "state"))
+    def boot(self, tree: SupervisorSpec, seed: int) -> None:
+        """Every run begins with a boot."""
+        self.state = new(tree, seed)
+        self.feed(Boot())
+
+    # --- what happens --------------------------------------------------------------------------
+
+    @property
+    def live(self) -> set[Process]:
+        """Every process there is."""
+        return self.starting | self.up
+
+    def feed(self, event: Event) -> None:
+        """One step, which must leave its argument alone, and doing of what it wants."""
+        before = copy.deepcopy(self.state)
+        after, actions = step(self.state, event, self.now)
+        assert before == self.state, "step changed its argument"
+        previous, self.state = self.state, after
+        for action in actions:
+            assert self.quit is None, "an action after Quit"
+            self.perform(action, event)
+        if previous.phase is Phase.DEAD:
+            assert not actions
+
+    def perform(self, action: Action, event: Event) -> None:
+        """Do an action, checking that it can be done."""
+        match action:
+            case Start(child, incarnation):
+                self.check_start(child, incarnation, event)
+                self.starting.add((child, incarnation))
+            case Stop(child, incarnation):
+                process = (child, incarnation)
+                assert process in self.live, "a stop of a process that is not there"
+                assert process not in self.asked, "a second stop"
+                self.check_stop(child)
+                self.asked.add(process)
+            case Kill(child, incarnation):
+                assert (child, incarnation) in self.live, "a kill of a process that is not there"
+                self.killed.add((child, incarnation))
+            case SetTimer(timer, delay):
+                assert delay >= 0
+                assert timer not in self.timers, "a timer set twice"
+                self.timers.append(timer)
+            case CancelTimer(timer):
+                if timer in self.timers:
+                    self.timers.remove(timer)
+            case Reply(ref):
+                assert ref in self.unanswered, "a second reply, or one to nobody"
+                self.unanswered.remove(ref)
+                self.answered.add(ref)
+            case Enqueue(queued):
+                self.mailbox.append(queued)
+            case Report(count=count):
+                assert count > 0
+            case Up():
+                assert not self.starting, "up while a child is still starting"
+            case Quit():
+                assert not self.live, "quit while processes are left"
+                self.quit = action
+
+    def check_start(self, child: str, incarnation: int, event: Event) -> None:
+        """One process a slot, two only by a recycle; group starts are one after the other."""
+        ours = {process for process in self.live if process[0] == child}
+        recycling = isinstance(event, Call) and isinstance(event.request, Recycle)
+        if ours and not recycling:
+            # an earlier recycle that waited in the mailbox may begin in any step
+            recycling = incarnation in self.seconds(child)
+        assert len(ours) <= (1 if recycling else 0), "more processes than one a slot"
+        assert all(other < incarnation for _, other in ours), "an incarnation came again"
+        if recycling:
+            self.recycled.add((child, incarnation))
+        elif self.state.phase is Phase.BOOTING or self.state.spec.strategy in GROUPED:
+            together = {c for c, _ in self.starting - self.recycled}
+            pools = {self.pool(c) for c in together}
+            assert not together or pools == {self.pool(child)} != {None}, "starts not in order"
+
+    def check_stop(self, child: str) -> None:
+        """At the end, whoever was started later is gone before."""
+        ending = self.state.phase in (Phase.STOPPING, Phase.DEAD)
+        if not ending or self.state.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
+            return
+        order = list(self.state.children)
+        if child not in order:
+            return
+        for later in order[order.index(child) + 1 :]:
+            if self.pool(later) is None or self.pool(later) != self.pool(child):
+                assert later not in {c for c, _ in self.live}, f"{child} is stopped before {later}"
+
+    def seconds(self, child: str) -> set[int | None]:
+        """The incarnation of the second process of a child that is recycled."""
+        views = {view.id: view for view in observe.children(self.state)}
+        return {views[child].successor, views[child].retiring} if child in views else set()
+
+    def pool(self, child: str) -> str | None:
+        """The pool a child is a slot of."""
+        known = self.state.children.get(child)
+        return known.spec.pool if known is not None else None
+
+    def gone(self, process: Process) -> None:
+        """A process is no more."""
+        for kind in (self.starting, self.up, self.asked, self.killed):
+            kind.discard(process)
+
+    # --- rules ---------------------------------------------------------------------------------
+
+    booted = precondition(lambda self: hasattr(self, "state"))
+
+    @booted
+    @rule(data=st.data(), outcome=st.sampled_from(["up", "up", "up", "ignore", "fail"]))
+    @precondition(lambda self: self.starting)
+    def start_answered(self, data: st.DataObject, outcome: str) -> None:
+        """A start succeeds, is declined, or fails; also when it was asked to stop meanwhile."""
+        process = data.draw(st.sampled_from(sorted(self.starting)))
+        self.answer(process, outcome)
+
+    def answer(self, process: Process, outcome: str) -> None:
+        """Answer one start."""
+        if outcome == "up":
+            self.starting.discard(process)
+            self.up.add(process)
+            self.feed(Started(*process))
+            return
+        self.gone(process)
+        self.feed(StartIgnored(*process) if outcome == "ignore" else StartFailed(*process, CRASH))
+
+    @booted
+    @rule(data=st.data(), reason=REASONS, blameless=st.booleans())
+    @precondition(lambda self: self.up)
+    def process_ends(self, data: st.DataObject, reason: ExitReason, blameless: bool) -> None:
+        """A process that is up ends, asked or not."""
+        process = data.draw(st.sampled_from(sorted(self.up)))
+        self.gone(process)
+        self.feed(Exited(*process, reason, blameless))
+
+    @booted
+    @rule(data=st.data())
+    @precondition(lambda self: self.asked | self.killed)
+    def obeys(self, data: st.DataObject) -> None:
+        """A process that was asked or forced to end does."""
+        process = data.draw(st.sampled_from(sorted(self.asked | self.killed)))
+        self.obey(process)
+
+    def obey(self, process: Process) -> None:
+        """End a process as it was told to."""
+        starting = process in self.starting
+        reason = KILLED if process in self.killed else SHUTDOWN
+        self.gone(process)
+        self.feed(StartFailed(*process, reason) if starting else Exited(*process, reason))
+
+    @booted
+    @rule(data=st.data())
+    @precondition(lambda self: self.timers)
+    def timer_fires(self, data: st.DataObject) -> None:
+        """A timer is due."""
+        timer = data.draw(st.sampled_from(self.timers))
+        self.timers.remove(timer)
+        self.now += 1.0
+        self.feed(TimerFired(timer))
+
+    @booted
+    @rule()
+    @precondition(lambda self: self.mailbox)
+    def mailbox_served(self) -> None:
+        """The supervisor's own message comes."""
+        self.feed(self.mailbox.pop(0))
+
+    @booted
+    @rule(request=REQUESTS)
+    def call(self, request: Request) -> None:
+        """Somebody calls."""
+        self.calls += 1
+        if self.quit is None:
+            self.unanswered.add(self.calls)
+        self.feed(Call(self.calls, request))
+
+    @booted
+    @rule(name=NAMES, kind=st.sampled_from(TimerKind), reason=REASONS)
+    def stale(self, name: str, kind: TimerKind, reason: ExitReason) -> None:
+        """What names an incarnation that never was the child's changes nothing."""
+        before = self.state
+        for event in (
+            Started(name, -1),
+            Exited(name, -1, reason),
+            StartFailed(name, -1, reason),
+            TimerFired(Timer(kind, name, -1)),
+            Retry(name, -1),
+        ):
+            self.state, actions = step(self.state, event, self.now)
+            assert not actions
+        if not before.mailbox and not before.waiting and not before.tasks:
+            assert observe.children(before) == observe.children(self.state)
+
+    @booted
+    @rule(seconds=st.sampled_from([0.4, 3.0, 10.0]))
+    def time_passes(self, seconds: float) -> None:
+        """The clock goes on."""
+        self.now += seconds
+
+    @booted
+    @rule(certain=st.integers(0, 9))
+    def shutdown(self, certain: int) -> None:
+        """The parent ends the supervisor, now and then."""
+        if certain == 0:
+            self.feed(Shutdown(SHUTDOWN))
+
+    # --- what always holds ---------------------------------------------------------------------
+
+    @invariant()
+    def at_most_two_a_slot(self) -> None:
+        """Two processes of a slot at most, and then one of them came by a recycle."""
+        for name in {child for child, _ in self.live}:
+            ours = [process for process in self.live if process[0] == name]
+            assert len(ours) <= 2
+            if len(ours) == 2:
+                assert self.recycled & set(ours)
+
+    @invariant()
+    def every_process_is_known(self) -> None:
+        """The core accounts for every process there is."""
+        if not hasattr(self, "state"):
+            return
+        known: set[tuple[str, int | None]] = set()
+        for view in observe.children(self.state):
+            known |= {(view.id, n) for n in (view.incarnation, view.successor, view.retiring)}
+        assert self.live <= known
+
+    @invariant()
+    def intensity_is_kept(self) -> None:
+        """A supervisor that goes on has restarted no more than it may."""
+        if hasattr(self, "state") and self.state.phase is Phase.RUNNING:
+            used = observe.restarts_within_period(self.state, self.now)
+            assert used <= max(self.state.spec.intensity, 5)
+
+    @invariant()
+    def nothing_waits_at_rest(self) -> None:
+        """Without a task under way nobody is kept waiting."""
+        if hasattr(self, "state") and self.state.phase is Phase.RUNNING and not self.state.tasks:
+            assert not self.state.mailbox
+            busy = {v.id for v in observe.children(self.state) if v.retiring is not None}
+            assert set(self.state.waiting) <= busy
+
+    def teardown(self) -> None:
+        """Left alone, everything comes to rest: every call is answered, and a shutdown ends it."""
+        if not hasattr(self, "state"):
+            return
+        self.settle()
+        if self.quit is None:
+            assert not self.unanswered, "a call was never answered"
+            states = {view.state for view in observe.children(self.state)}
+            assert states <= {ChildState.RUNNING, ChildState.UNDEFINED}
+            self.feed(Shutdown(SHUTDOWN))
+            self.settle()
+        assert self.quit is not None, "a shutdown did not end the supervisor"
+        assert not self.live
+
+    def settle(self) -> None:
+        """Answer everything that is asked of the shell, until nothing is."""
+        for _ in range(1000):
+            if self.asked | self.killed:
+                self.obey(min(self.asked | self.killed))
+            elif self.starting:
+                self.answer(min(self.starting), "up")
+            elif self.mailbox:
+                self.mailbox_served()
+            elif self.timers:
+                self.now += 1.0
+                self.feed(TimerFired(self.timers.pop(0)))
+            else:
+                return
+        raise AssertionError("never at rest")
+
+
+CHECKED: Any = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestShell = Shell.TestCase
+TestShell.settings = CHECKED
