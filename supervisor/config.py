@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-#: Where health is served unless the user says otherwise.
-DEFAULT_HEALTH = ("127.0.0.1", 9100)
+#: Where health is served unless the user says otherwise (9100 would be node_exporter's).
+DEFAULT_HEALTH = ("127.0.0.1", 4370)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""`check`: import and check an app as `run` would, and start nothing."""
+
+import os
+import select
+import time
+
+import click
+import msgspec
+
+from supervisor import descriptors
+from supervisor.cli.app import debug_option, json_option, options
+from supervisor.cli.report import Problem, print_json
+from supervisor.cli.run import PASS_ON, app_args_argument, app_argument
+from supervisor.cli.text import plural
+from supervisor.cli.tree_view import definition_text
+from supervisor.definition import SupervisorDefinition
+from supervisor.errors import AppLoadError
+
+#: Seconds that importing an app may take.
+LOAD_TIMEOUT = 60.0
+
+
+@click.command(context_settings=PASS_ON)
+@app_argument
+@app_args_argument
+@options(json_option, debug_option)
+def check(app: str, app_args: tuple[str, ...], as_json: bool, debug: bool) -> None:
+    """Import APP (MODULE:TREE), check every declaration and print the tree.
+
+    It runs in a process of its own, exactly as for `run`; nothing is started.
+    """
+    definition, threads = load(app, app_args, debug)
+    descriptors.require(definition)
+    if as_json:
+        document = {"schema": "supervisor.check/1", "tree": msgspec.to_builtins(definition)}
+        print_json({**document, "threads": threads, "open_files": descriptors.needed(definition)})
+        return
+    click.echo(definition_text(definition))
+    for queue in definition.queues:
+        click.echo(f"queue {queue.name}: at most {plural(queue.capacity, 'message')}")
+    for thread in threads:
+        click.echo(
+            f"warning: {thread} runs after the import: workers import the app afresh", err=True
+        )
+    click.echo("ok")
+
+
+def load(
+    app: str, app_args: tuple[str, ...], debug: bool = False
+) -> tuple[SupervisorDefinition, list[str]]:
+    """Have a release template import and check an app; return its tree and its threads."""
+    from supervisor.process.launcher import TemplateGone, start_template
+    from supervisor.process.messages import Loaded, LoadFailed
+
+    pid, client = start_template()
+    try:
+        client.load(app, list(app_args))
+        poller = select.poll()
+        poller.register(client.fileno(), select.POLLIN)
+        deadline = time.monotonic() + LOAD_TIMEOUT
+        while True:
+            client.flush()
+            if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                problem = f"{app} is not imported after {LOAD_TIMEOUT:g} s"
+                raise Problem(problem, "what it does on import must end", "timed-out", 6)
+            for reply, _fds in client.receive():
+                if isinstance(reply, Loaded):
+                    tree = msgspec.msgpack.decode(reply.definition, type=SupervisorDefinition)
+                    return tree, reply.threads
+                if isinstance(reply, LoadFailed):
+                    if debug and reply.detail:
+                        click.echo(reply.detail, err=True)
+                    raise AppLoadError(reply.problem, where=reply.where, help=reply.help)
+    except TemplateGone:
+        problem = f"the process that imports {app} died while importing it"
+        raise AppLoadError(problem, help="it may have crashed or called os._exit") from None
+    finally:
+        client.close()
+        os.waitpid(pid, 0)

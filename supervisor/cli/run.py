@@ -1,0 +1,102 @@
+"""`run`: be the root of an app until it ends."""
+
+import os
+import re
+
+import click
+
+from supervisor.cli.app import debug_option, options
+from supervisor.config import DEFAULT_HEALTH, RunOptions
+
+HEALTH = "{}:{}".format(*DEFAULT_HEALTH)
+APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def app_name(value: str) -> str:
+    """Check the form "module:attribute"; whether it exists is seen when it is imported."""
+    if APP.fullmatch(value):
+        return value
+    module, _, attribute = value.partition(":")
+    module = module.removesuffix(".py").strip("./").replace("/", ".") or "app"
+    example = f"{module}:{attribute or 'tree'}"
+    raise click.BadParameter(f'"{value}" is not MODULE:TREE; for example {example}')
+
+
+def address(value: str) -> tuple[str, int]:
+    """Parse HOST:PORT, :PORT or PORT."""
+    host, _, port = value.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
+        raise click.BadParameter(f'"{value}" is not HOST:PORT; for example {HEALTH}')
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise click.BadParameter(f'"{value}": write an IPv6 address in brackets, [::1]:{port}')
+    return host or DEFAULT_HEALTH[0], int(port)
+
+
+app_argument = click.argument("app", type=app_name)
+app_args_argument = click.argument(
+    "app_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS...]"
+)
+#: Options that are not ours go to the app.
+PASS_ON = {"ignore_unknown_options": True}
+
+
+@click.command(context_settings=PASS_ON)
+@app_argument
+@app_args_argument
+@options(
+    click.option("--name", metavar="NAME", help="Name of the running app [default: the tree's]."),
+    click.option(
+        "--health", type=address, metavar="HOST:PORT", default=HEALTH,
+        envvar="SUPERVISOR_HEALTH", show_default=True,
+        help="Where to serve health; port 0 takes a free one.",
+    ),
+    click.option("--no-health", is_flag=True, help="Serve no health."),
+    click.option(
+        "--log-format", type=click.Choice(["json", "pretty"]), envvar="SUPERVISOR_LOG_FORMAT",
+        help="[default: pretty on a terminal, json otherwise]",
+    ),
+    click.option(
+        "--log-level", default="INFO", show_default=True, envvar="SUPERVISOR_LOG_LEVEL",
+        type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    ),
+    debug_option,
+)  # fmt: skip
+def run(
+    app: str,
+    app_args: tuple[str, ...],
+    name: str | None,
+    health: tuple[str, int],
+    no_health: bool,
+    log_format: str | None,
+    log_level: str,
+    debug: bool,
+) -> int:
+    """Run APP (MODULE:TREE) in the foreground until it is stopped or gives up.
+
+    What follows "--", and options that are not listed here, are for the app: it finds them in
+    sys.argv[1:] when its module is imported.
+    """
+    from supervisor.run import run_root
+
+    return run_root(
+        RunOptions(
+            app=app,
+            name=_checked(name or os.environ.get("SUPERVISOR_NAME")),
+            health=None if no_health else health,
+            log_format=log_format,
+            log_level=log_level.upper(),
+            debug=debug,
+            runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
+            app_args=app_args,
+        )
+    )
+
+
+def _checked(name: str | None) -> str | None:
+    from supervisor.checks import NAME, NAME_RULE
+
+    if name is not None and not NAME.fullmatch(name):
+        raise click.UsageError(f'--name is "{name}"; use {NAME_RULE}')
+    return name
