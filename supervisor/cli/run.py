@@ -5,7 +5,8 @@ import re
 
 import click
 
-from supervisor.cli.app import debug_option, options
+from supervisor.cli.app import debug_option
+from supervisor.cli.app import options as add_options
 from supervisor.config import DEFAULT_HEALTH, RunOptions
 
 HEALTH = "{}:{}".format(*DEFAULT_HEALTH)
@@ -45,7 +46,7 @@ PASS_ON = {"ignore_unknown_options": True}
 @click.command(context_settings=PASS_ON)
 @app_argument
 @app_args_argument
-@options(
+@add_options(
     click.option("--name", metavar="NAME", help="Name of the running app [default: the tree's]."),
     click.option(
         "--health", type=address, metavar="HOST:PORT", default=HEALTH,
@@ -78,20 +79,19 @@ def run(
     What follows "--", and options that are not listed here, are for the app: it finds them in
     sys.argv[1:] when its module is imported.
     """
+    options = RunOptions(
+        app=app,
+        name=_checked(name or os.environ.get("SUPERVISOR_NAME")),
+        health=None if no_health else health,
+        log_format=log_format,
+        log_level=log_level.upper(),
+        debug=debug,
+        runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
+        app_args=app_args,
+    )
     from supervisor.run import run_root
 
-    return run_root(
-        RunOptions(
-            app=app,
-            name=_checked(name or os.environ.get("SUPERVISOR_NAME")),
-            health=None if no_health else health,
-            log_format=log_format,
-            log_level=log_level.upper(),
-            debug=debug,
-            runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
-            app_args=app_args,
-        )
-    )
+    return run_root(options)
 
 
 def _checked(name: str | None) -> str | None:
