@@ -13,6 +13,7 @@ class RunOptions:
     ``app`` is "module:attribute"; ``app_args`` becomes ``sys.argv[1:]`` of the process that imports
     it, so that a module can read them with argparse or click when it builds its tree.
     ``log_format`` None: "pretty" on a terminal, "json" otherwise. ``health`` None: not served.
+    ``spares``: processes that each supervisor keeps forked ahead of a restart (0: fork on demand).
     ``runtime_dir`` stands for $SUPERVISOR_RUNTIME_DIR. ``debug``: tracebacks of the runtime too.
     """
 
@@ -23,4 +24,5 @@ class RunOptions:
     log_level: str = "INFO"
     debug: bool = False
     runtime_dir: str | None = None
+    spares: int = 2
     app_args: tuple[str, ...] = ()

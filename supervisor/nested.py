@@ -27,8 +27,6 @@ from supervisor.shell import Shell
 from supervisor.status import FLUSH_DELAY, Board
 from supervisor.templates import Template
 
-#: Spares a nested supervisor keeps of the release template.
-SPARES = 2
 CONNECTIONS = ("runtime", "release")
 
 
@@ -56,6 +54,7 @@ class NestedSupervisor:
             runtime_dir=arguments.runtime_dir,
             log_level=arguments.log_level,
             fds={name: fd for name, fd in fds.items() if name not in (*CONNECTIONS, "stack")},
+            spares=arguments.spares,
             preload=arguments.preload,
         )
         spec = supervisor_spec(arguments.definition, arguments.path)
@@ -121,7 +120,7 @@ class NestedSupervisor:
 
     def _up(self) -> None:
         self._outbox.send(Ready())
-        self.shell.release.fill_spares(SPARES)
+        self.shell.release.fill_spares(self.shell.spares)
 
     def _report(self, report: Report) -> None:
         write(self.shell.log, self._path, report)

@@ -35,6 +35,7 @@ class Arguments(msgspec.Struct, frozen=True):
     definition: SupervisorDefinition
     runtime_dir: str
     log_level: str
+    spares: int
     preload: bool
     pipes: bool
 
@@ -116,6 +117,7 @@ class NestedProcess(ChildProcess):
             definition=definition,
             runtime_dir=self.shell.runtime_dir,
             log_level=self.shell.log_level,
+            spares=self.shell.spares,
             preload=self.shell.preload,
             pipes=self.shell.pipes is not None,
         )

@@ -44,9 +44,6 @@ from supervisor.template_keeper import Hooks, TemplateKeeper, reap
 from supervisor.templates import Template
 from supervisor.uplink import SupervisorRecord
 
-#: Spares that root keeps of the release template.
-SPARES = 2
-
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_GAVE_UP = 70
@@ -116,6 +113,7 @@ class Root:
             process_up=sources.process,
             runtime_dir=self.identity.directory,
             log_level=options.log_level,
+            spares=options.spares,
         )
 
     def _keeper(self, template: Template, app: str | None) -> TemplateKeeper:
@@ -225,7 +223,7 @@ class Root:
 
     def _tree_up(self) -> None:
         self.phase = Phase.RUNNING
-        self.shell.release.fill_spares(SPARES)
+        self.shell.release.fill_spares(self.shell.spares)
         self._show_tree("ready")
         self.shell.log(
             INFO, "up", app=self.identity.options.app, name=self.identity.name, pid=os.getpid()

@@ -37,6 +37,7 @@ class Shell:
     runtime_dir: str
     log_level: str = "INFO"
     fds: dict[str, int] = field(default_factory=dict)  # given to every worker ("queues")
+    spares: int = 2  # kept of the release template
     preload: bool = True  # False: the release template cannot fork (it has threads)
 
 

@@ -1,0 +1,89 @@
+"""What is measured: the floors, ours, and hand-written loops; each a process that runs workers."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from bench.reports import Reports
+
+FLOOR = """
+import os, sys
+import bench.app as app
+import supervisor.process.template, workers   # what ours has loaded when it forks
+count = int(os.environ["COUNT"])
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        app.worker()
+    return pid
+for _ in range(count):
+    fork()
+while True:
+    os.wait()
+    fork()
+"""
+
+MULTIPROCESSING = """
+import multiprocessing, os, bench.app as app
+if __name__ == "__main__":
+    context = multiprocessing.get_context(os.environ["METHOD"])
+    while True:
+        process = context.Process(target=app.worker)
+        process.start()
+        process.join()
+"""
+
+
+@contextlib.contextmanager
+def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a session of its own; at the end, end all of it."""
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=None if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        with contextlib.suppress(ProcessLookupError):  # whatever a peer left behind
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def ours(reports: Reports, count: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run our supervisor over `count` workers, in a runtime directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        command = [sys.executable, "-m", "supervisor.cli.main", "run", "bench.app:tree"]
+        environment = reports.environment(COUNT=count, SUPERVISOR_RUNTIME_DIR=directory)
+        with running([*command, "--no-health", *options], environment) as process:
+            process.directory = directory  # type: ignore[attr-defined]
+            yield process
+
+
+def floor(reports: Reports, count: int) -> contextlib.AbstractContextManager[object]:
+    """Run the bare loop: one preloaded process that forks, waits, and forks again."""
+    command = [sys.executable, "-c", FLOOR]
+    return running(command, reports.environment(COUNT=count))
+
+
+def multiprocessing(reports: Reports, method: str) -> contextlib.AbstractContextManager[object]:
+    """Run a hand-written loop over multiprocessing.Process."""
+    directory = tempfile.mkdtemp(prefix="bench-")
+    script = os.path.join(directory, "loop.py")
+    with open(script, "w") as file:
+        file.write(MULTIPROCESSING)
+    environment = reports.environment(COUNT=1, METHOD=method, PYTHONPATH=os.getcwd())
+    return running([sys.executable, script], environment)
