@@ -32,7 +32,7 @@ from supervisor.core.results import Error, Ok
 from supervisor.core.spec import ChildSpec
 from supervisor.core.state import Draft
 from supervisor.core.task import Restart as RestartGoal
-from supervisor.core.task import StartCall, StartWave, StopCall, StopWave
+from supervisor.core.task import ScaleCall, StartCall, StartWave, StopCall, StopWave
 
 ALIVE = (ChildState.STARTING, ChildState.RUNNING, ChildState.EXITED, ChildState.STOPPING)
 
@@ -136,7 +136,7 @@ def _cancellable(draft: Draft, child: Child) -> bool:
     """Whether the child is starting, on its own account: then terminate_child need not wait."""
     if child.state is not ChildState.STARTING or child.task is None:
         return False
-    return isinstance(draft.tasks[child.task].goal, StartCall | RestartGoal)
+    return isinstance(draft.tasks[child.task].goal, StartCall | RestartGoal | ScaleCall)
 
 
 def _restart_child(draft: Draft, ref: Ref, child: Child) -> None:

@@ -157,7 +157,10 @@ def start_failed(draft: Draft, child: Child, reason: ExitReason) -> None:
             draft.remove(draft.release(draft.move(child, Move.FAIL)))
             draft.tasks[task.id] = replace(task, goal=ScaleCall(ref, failed or child.id))
             _done(draft, child.id, task.id)
-        case StopCall() | Abandon() | End():
+        case End():
+            draft.release(draft.move(child, Move.FAIL))
+            _done(draft, child.id, task.id)
+        case StopCall() | Abandon():
             raise AssertionError(f"{child.id} is starting within {task.goal}, which starts nothing")
         case _:
             assert_never(task.goal)
@@ -240,7 +243,10 @@ def end(draft: Draft, reason: ExitReason, failed_child: str | None = None) -> No
     steps = strategy.stop_steps(draft.children, draft.children)
     if draft.simple:
         steps = (StopWave(tuple(draft.children)),)
-    run(draft, End(reason, failed_child), steps)
+    number = draft.add_task(End(reason, failed_child), steps)
+    for child in [child for child in draft.children.values() if child.task is not None]:
+        draft.change(child, task=number)  # what was under way answers to the end from now on
+    advance(draft, number)
 
 
 def auto_shutdown(draft: Draft, spec: ChildSpec) -> None:
@@ -256,10 +262,22 @@ def auto_shutdown(draft: Draft, spec: ChildSpec) -> None:
 
 
 def cancel_start(draft: Draft, child: Child, ref: Ref) -> None:
-    """terminate_child of a child that is starting: the start is cancelled, whoever wanted it."""
+    """terminate_child of a child that is starting: the start is cancelled, whoever wanted it.
+
+    A child that was new with that start is not kept.
+    """
     task = _owner(draft, child)
-    forget = isinstance(task.goal, StartCall) and task.goal.new
-    if isinstance(task.goal, StartCall):
-        draft.emit(Reply(task.goal.ref, Error("terminated")))
-    draft.end_task(task.id)
+    forget = False
+    match task.goal:
+        case StartCall(starter, new):
+            forget = new
+            draft.emit(Reply(starter, Error("terminated")))
+        case ScaleCall(scaler, failed):
+            forget = True
+            draft.tasks[task.id] = replace(task, goal=ScaleCall(scaler, failed or child.id))
+    child = draft.change(child, task=None)
     run(draft, StopCall(ref, forget), (StopWave((child.id,)),))
+    if isinstance(task.goal, ScaleCall):
+        _done(draft, child.id, task.id)
+    else:
+        draft.end_task(task.id)

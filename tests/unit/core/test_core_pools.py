@@ -1,6 +1,6 @@
 """Slots of a ``count`` child: started and stopped together, scaled, no siblings in rest_for_one."""
 
-from supervisor.core.events import Boot, Scale, Shutdown, Started
+from supervisor.core.events import Boot, Scale, Shutdown, Started, TerminateChild
 from supervisor.core.exits import SHUTDOWN
 from supervisor.core.results import Error, Ok
 from supervisor.core.spec import Strategy
@@ -126,3 +126,16 @@ def test_scale_of_what_is_not_there() -> None:
     core = Core(*pool("p", 1)).boot()
     assert core.call(Scale("q", 1)) == Error("not_found")
     assert core.call(Scale("p", -1)) == Error("invalid_count", "-1")
+
+
+def test_terminate_cancels_a_slot_that_scale_is_starting() -> None:
+    """A new slot that hangs in its start can be stopped at once; scale goes on without it."""
+    core = Core(*pool("p", 1)).boot()
+    core.call(Scale("p", 3), "scale")
+    core.call(TerminateChild("p.1"), "stop")
+    assert core.stopped() == ["p.1"]
+    core.up("p.2")
+    assert core.reply("scale") == Error("failed_to_start_child", "p.1")
+    core.fail("p.1")
+    assert core.reply("stop") == Ok()
+    assert core.states() == {"p.0": "running", "p.2": "running"}
