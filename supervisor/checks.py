@@ -16,6 +16,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 NAME_RULE = "a to z, 0 to 9, _ and -, starting with a letter or digit, at most 63 characters"
 #: Characters of a value that a message shows.
 MAX_SHOWN = 80
+#: The longest duration: ten years. More is a mistake, or means "infinity".
+MAX_SECONDS = 10 * 365 * 86_400.0
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -89,11 +91,12 @@ def is_number(value: object) -> bool:
 
 
 def seconds(subject: Subject, field: str, value: object) -> float:
-    """Check a duration: a finite number above 0."""
-    if isinstance(value, int | float) and is_number(value) and 0 < value < math.inf:
+    """Check a duration: a number above 0, and finite."""
+    if isinstance(value, int | float) and is_number(value) and 0 < value <= MAX_SECONDS:
         return float(value)
     advice = f"write seconds as a plain number, for example {field}=30.0"
-    raise subject.error(f"{field} is {shown(value)}; allowed: a finite number above 0", advice)
+    allowed = f"a finite number above 0, at most {MAX_SECONDS:.0f} (ten years)"
+    raise subject.error(f"{field} is {shown(value)}; allowed: {allowed}", advice)
 
 
 def whole(subject: Subject, field: str, value: object, low: int, high: int) -> int:
@@ -121,11 +124,11 @@ def size(subject: Subject, field: str, value: object) -> int:
 
 def shutdown(subject: Subject, value: object) -> float | None:
     """Check OTP's shutdown: seconds, inf for "infinity", None for "brutal_kill"."""
-    if value == "infinity":
+    if value == "infinity" or (isinstance(value, float) and value == math.inf):
         return math.inf
     if value == "brutal_kill":
         return None
-    if isinstance(value, int | float) and is_number(value) and value >= 0:
+    if isinstance(value, int | float) and is_number(value) and 0 <= value <= MAX_SECONDS:
         return float(value)
     raise subject.error(
         f'shutdown is {shown(value)}; allowed: seconds (0 or more), "infinity", "brutal_kill"',

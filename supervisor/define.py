@@ -95,10 +95,15 @@ def _queue(queue: Queue) -> QueueDefinition:
     )
 
 
-def _queue_of(subject: Subject, child: Child, walk: _Walk) -> str | None:
+def _queue_of(subject: Subject, child: Child, walk: _Walk, is_command: bool) -> str | None:
     value = child.queue
     if value is None:
         return None
+    if is_command:
+        raise subject.error(
+            "queue is for Python targets: a command cannot reach it",
+            "leave queue out, or write a Consumer that starts the program",
+        )
     if isinstance(value, Queue):
         if any(value is listed for listed in walk.queues.values()):
             return value.name
@@ -259,7 +264,7 @@ def _child(subject: Subject, child: Child, walk: _Walk, auto_shutdown: str) -> C
         shutdown=checks.shutdown(subject, child.shutdown),
         significant=checks.significant(subject, child.significant, restart, auto_shutdown),
         count=checks.whole(subject, "count", child.count, 1, MAX_COUNT),
-        queue=_queue_of(subject, child, walk),
+        queue=_queue_of(subject, child, walk, argv is not None),
         settings=checked,
         ready=ready,
         stop_signal=settings.stop_signal(subject, child.stop_signal),

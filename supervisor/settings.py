@@ -166,7 +166,7 @@ def processors(subject: Subject, value: object) -> list[int] | None:
         isinstance(value, str | bytes)
         or not isinstance(value, Sequence | set | frozenset)
         or not value
-        or any(isinstance(cpu, bool) or cpu not in usable for cpu in value)
+        or any(type(cpu) is not int or cpu not in usable for cpu in value)
     ):
         raise subject.error(
             f"cpu_affinity is {shown(value)}", f"usable processors here: {shown(usable)}"

@@ -47,7 +47,7 @@ PASS_ON = {"ignore_unknown_options": True}
 @app_argument
 @app_args_argument
 @add_options(
-    click.option("--name", metavar="NAME", help="Name of the running app [default: the tree's]."),
+    click.option("--name", metavar="NAME", help="Name of the running app [default: its module's]."),
     click.option(
         "--health", type=address, metavar="HOST:PORT", default=HEALTH,
         envvar="SUPERVISOR_HEALTH", show_default=True,
@@ -89,6 +89,10 @@ def run(
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
     )
+    if options.health is not None:
+        from supervisor.ports import require_free
+
+        require_free(options.health)
     from supervisor.run import run_root
 
     return run_root(options)

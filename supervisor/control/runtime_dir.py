@@ -73,12 +73,12 @@ def _is_ours(path: str, uid: int) -> bool:
 class RuntimeDirectory:
     """A runtime directory that is ours until `release`, or until this process ends."""
 
-    path: str
+    directory: str
     lock_fd: int
 
     def listen(self) -> socket.socket:
         """Bind the control socket, replacing the file that a dead root left behind."""
-        path = socket_path(self.path)
+        path = socket_path(self.directory)
         try:
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
                 raise UnsafeDirectory(f"{path} is not a socket", "remove it")
@@ -97,7 +97,7 @@ class RuntimeDirectory:
         if self.lock_fd < 0:
             return
         try:
-            os.unlink(os.path.join(self.path, SOCKET))
+            os.unlink(os.path.join(self.directory, SOCKET))
         except FileNotFoundError:
             pass
         os.close(self.lock_fd)
@@ -118,7 +118,12 @@ def claim(name: str, environ: Mapping[str, str] = os.environ) -> RuntimeDirector
         _make_private(os.path.dirname(directory))
     _make_private(directory)
     lock_path = os.path.join(directory, LOCK)
-    fd = lock.acquire(lock_path, lock.Holder(name, os.getpid(), time.time()))
+    try:
+        fd = lock.acquire(lock_path, lock.Holder(name, os.getpid(), time.time()))
+    except OSError as error:
+        raise UnsafeDirectory(
+            f"cannot lock {lock_path}: {error.strerror}", "set SUPERVISOR_RUNTIME_DIR"
+        ) from error
     if fd is None:
         holder = lock.holder_of(lock_path) or lock.Holder()
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started_at))

@@ -26,7 +26,8 @@ import os, time
 loop, name = Loop(), sys.argv[1]
 now = time.time()
 web = WorkerStatus(f"{name}/web.0", 0, sys.argv[2], 4242, started_at=now, ready_at=now)
-child = ChildStatus(f"{name}/web", "worker", "permanent", "app:web", 1, int(web.state == "ready"), [web])
+ready = int(web.state == "ready")
+child = ChildStatus(f"{name}/web", "worker", "permanent", "app:web", 1, ready, [web])
 tree = SupervisorStatus(name, "ready", "one_for_one", "permanent", 3, 5, 0, [child], os.getpid())
 snapshot = Snapshot(name, "app:tree", "running", os.getpid(), "r", "1", now, now, tree, [])
 paths = [name, f"{name}/web", f"{name}/web.0"]

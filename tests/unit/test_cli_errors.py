@@ -1,6 +1,8 @@
 """Errors of the command line: their form, their exit codes, and the way out in each."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -160,8 +162,20 @@ def test_run_options(command: str, expected: RunOptions, monkeypatch: pytest.Mon
     module = type(sys)("supervisor.run")
     module.run_root = lambda options: seen.append(options) or 70  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "supervisor.run", module)
+    monkeypatch.setattr("supervisor.ports.require_free", lambda _address: None)
     assert execute(command.split()) == 70
     assert seen == [expected]
+
+
+def test_a_taken_port_names_who_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the app is imported."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert execute(["run", "app:tree", "--health", str(port)]) == 78
+    err = capsys.readouterr().err
+    assert f"cannot serve health on 127.0.0.1:{port}: Address already in use by " in err
+    assert f"(pid {os.getpid()})" in err
+    assert "--no-health" in err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -44,17 +44,17 @@ def test_it_is_private_whatever_the_umask(environ: dict[str, str], umask: int) -
     """Directory 0700, socket and lock 0600."""
     before = os.umask(umask)
     try:
-        directory = claim("shop", environ)
-        listener = directory.listen()
+        claimed = claim("shop", environ)
+        listener = claimed.listen()
     finally:
         os.umask(before)
     modes = {
-        path: stat.S_IMODE(os.stat(os.path.join(directory.path, path)).st_mode)
+        path: stat.S_IMODE(os.stat(os.path.join(claimed.directory, path)).st_mode)
         for path in (".", "..", runtime_dir.SOCKET)
     }
     assert modes == {".": 0o700, "..": 0o700, runtime_dir.SOCKET: 0o600}
     listener.close()
-    directory.release()
+    claimed.release()
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
@@ -96,16 +96,16 @@ def test_a_path_that_is_too_long_is_refused_early(tmp_path: Path) -> None:
 
 def test_a_second_root_touches_nothing(environ: dict[str, str]) -> None:
     """It hears who is running since when; the socket of the first stays as it was."""
-    directory = claim("shop", environ)
-    listener = directory.listen()
-    inode = os.stat(os.path.join(directory.path, runtime_dir.SOCKET)).st_ino
+    claimed = claim("shop", environ)
+    listener = claimed.listen()
+    inode = os.stat(os.path.join(claimed.directory, runtime_dir.SOCKET)).st_ino
     with pytest.raises(AlreadyRunning, match=rf"pid {os.getpid()}, since \d{{4}}-") as caught:
         claim("shop", environ)
     assert caught.value.exit_code == 75
-    assert os.stat(os.path.join(directory.path, runtime_dir.SOCKET)).st_ino == inode
+    assert os.stat(os.path.join(claimed.directory, runtime_dir.SOCKET)).st_ino == inode
     listener.close()
-    directory.release()
-    directory.release()
+    claimed.release()
+    claimed.release()
     claim("shop", environ).release()
 
 
@@ -113,45 +113,45 @@ def test_the_socket_of_a_dead_root_is_replaced(environ: dict[str, str]) -> None:
     """A root that was killed leaves a socket file and no lock."""
     script = (
         "import os, sys; from supervisor.control.runtime_dir import claim;"
-        "d = claim('shop', {'XDG_RUNTIME_DIR': sys.argv[1]}); d.listen(); print(d.path);"
+        "d = claim('shop', {'XDG_RUNTIME_DIR': sys.argv[1]}); d.listen(); print(d.directory);"
         "sys.stdout.flush(); os.kill(os.getpid(), 9)"
     )
     command = [sys.executable, "-c", script, environ["XDG_RUNTIME_DIR"]]
     dead = subprocess.run(command, capture_output=True, text=True, check=False)
     assert os.path.exists(os.path.join(dead.stdout.strip(), runtime_dir.SOCKET))
-    directory = claim("shop", environ)
-    with directory.listen(), socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(os.path.join(directory.path, runtime_dir.SOCKET))
-    directory.release()
-    assert not os.path.exists(os.path.join(directory.path, runtime_dir.SOCKET))
+    claimed = claim("shop", environ)
+    with claimed.listen(), socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(os.path.join(claimed.directory, runtime_dir.SOCKET))
+    claimed.release()
+    assert not os.path.exists(os.path.join(claimed.directory, runtime_dir.SOCKET))
 
 
 def test_a_file_in_place_of_the_socket_is_left_alone(environ: dict[str, str]) -> None:
     """Only a socket is replaced."""
-    directory = claim("shop", environ)
-    Path(directory.path, runtime_dir.SOCKET).write_text("precious")
+    claimed = claim("shop", environ)
+    Path(claimed.directory, runtime_dir.SOCKET).write_text("precious")
     with pytest.raises(UnsafeDirectory, match="not a socket"):
-        directory.listen()
-    os.close(directory.lock_fd)
+        claimed.listen()
+    os.close(claimed.lock_fd)
 
 
 def test_the_lock_does_not_outlive_an_exec(environ: dict[str, str]) -> None:
     """A program that root executes cannot hold it."""
-    directory = claim("shop", environ)
-    assert not os.get_inheritable(directory.lock_fd)
-    directory.release()
+    claimed = claim("shop", environ)
+    assert not os.get_inheritable(claimed.lock_fd)
+    claimed.release()
 
 
 def test_asking_who_runs_takes_nothing(environ: dict[str, str]) -> None:
     """The app is found by its lock, and an unlocked directory is no app."""
     assert running(environ) == {}
-    directory = claim("shop", environ)
+    claimed = claim("shop", environ)
     claim("gone", environ).release()
-    assert running(environ) == {"shop": directory.path}
-    holder = lock.holder_of(os.path.join(directory.path, runtime_dir.LOCK))
+    assert running(environ) == {"shop": claimed.directory}
+    holder = lock.holder_of(os.path.join(claimed.directory, runtime_dir.LOCK))
     assert holder is not None
     assert (holder.name, holder.pid) == ("shop", os.getpid())
-    directory.release()
+    claimed.release()
 
 
 def test_the_app_meant(environ: dict[str, str]) -> None:
@@ -159,13 +159,13 @@ def test_the_app_meant(environ: dict[str, str]) -> None:
     with pytest.raises(NotRunning, match="supervisor run"):
         choose(None, environ)
     shop = claim("shop", environ)
-    assert choose(None, environ) == shop.path
+    assert choose(None, environ) == shop.directory
     bank = claim("bank", environ)
     with pytest.raises(WhichApp, match="bank, shop") as caught:
         choose(None, environ)
     assert caught.value.exit_code == 2
-    assert choose("bank", environ) == bank.path
-    assert choose(None, {**environ, "SUPERVISOR_NAME": "shop"}) == shop.path
+    assert choose("bank", environ) == bank.directory
+    assert choose(None, {**environ, "SUPERVISOR_NAME": "shop"}) == shop.directory
     with pytest.raises(NotRunning, match="running apps: bank, shop"):
         choose("shopp", environ)
     shop.release()

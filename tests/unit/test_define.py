@@ -154,6 +154,7 @@ BAD_OPTIONS = [
     ({"count": True}, "count is True", "from 1 to 10000"),
     ({"count": 2.0}, "count is 2.0", "from 1 to 10000"),
     ({"preload": "no"}, 'preload is "no"', "True or False"),
+    ({"target": None, "command": ["true"], "queue": "q"}, "for Python targets", "leave queue out"),
     ({"queue": "orders"}, '"orders" is unknown', "queues=[...] of the root"),
     ({"queue": Queue("orders")}, "is not listed", "queues=[...] of the root"),
 ]
