@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import time
 
 import click
@@ -13,11 +14,14 @@ from supervisor.cli.report import Problem, print_json
 from supervisor.cli.run import PASS_ON, app_args_argument, app_argument
 from supervisor.cli.text import plural
 from supervisor.cli.tree_view import definition_text
+from supervisor.control.client import wait_for_end
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import AppLoadError
 
 #: Seconds that importing an app may take.
 LOAD_TIMEOUT = 60.0
+#: Seconds in which a template ends by itself.
+END_TIMEOUT = 2.0
 
 
 @click.command(context_settings=PASS_ON)
@@ -76,4 +80,15 @@ def load(
         raise AppLoadError(problem, help="it may have crashed or called os._exit") from None
     finally:
         client.close()
+        _end(pid)
+
+
+def _end(pid: int) -> None:
+    """See a template off: it ends when its connection does, unless the import hangs in it."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        if not wait_for_end(pidfd, END_TIMEOUT):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.waitpid(pid, 0)
+    finally:
+        os.close(pidfd)

@@ -72,7 +72,8 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
     def prepare(replies: list[Reply] | None) -> Template:
         template = Template(replies)
         launcher = ModuleType("supervisor.process.launcher")
-        pid = os.posix_spawn("/bin/true", ["true"], {})
+        program = ["sleep", "600"] if replies == [] else ["true"]
+        pid = os.posix_spawnp(program[0], program, os.environ)
         launcher.start_template = lambda: (pid, template)  # type: ignore[attr-defined]
         launcher.TemplateGone = TemplateGone  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "supervisor.process.launcher", launcher)
@@ -129,6 +130,7 @@ def test_an_app_that_dies_or_hangs_on_import(
     assert execute(["check", "app:tree"]) == 78
     assert "died while importing" in capsys.readouterr().err
     monkeypatch.setattr(check_module, "LOAD_TIMEOUT", 0.05)
+    monkeypatch.setattr(check_module, "END_TIMEOUT", 0.05)
     start([])
     assert execute(["check", "app:tree"]) == 6
     assert "not imported after 0.05 s" in capsys.readouterr().err
