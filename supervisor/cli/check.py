@@ -17,6 +17,7 @@ from supervisor.cli.tree_view import definition_text
 from supervisor.control.client import wait_for_end
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import AppLoadError
+from supervisor.process.messages import Loaded, LoadFailed
 
 #: Seconds that importing an app may take.
 LOAD_TIMEOUT = 60.0
@@ -54,7 +55,6 @@ def load(
 ) -> tuple[SupervisorDefinition, list[str]]:
     """Have a release template import and check an app; return its tree and its threads."""
     from supervisor.process.launcher import TemplateGone, start_template
-    from supervisor.process.messages import Loaded, LoadFailed
 
     pid, client = start_template()
     try:
@@ -74,13 +74,21 @@ def load(
                 if isinstance(reply, LoadFailed):
                     if debug and reply.detail:
                         click.echo(reply.detail, err=True)
-                    raise AppLoadError(reply.problem, where=reply.where, help=reply.help)
+                    raise _failure(reply)
     except TemplateGone:
         problem = f"the process that imports {app} died while importing it"
         raise AppLoadError(problem, help="it may have crashed or called os._exit") from None
     finally:
         client.close()
         _end(pid)
+
+
+def _failure(reply: LoadFailed) -> Exception:
+    if reply.exit_code == 0:  # the app did what it was asked on import: --help, --version
+        return click.exceptions.Exit(0)
+    error = AppLoadError(reply.problem, where=reply.where, help=reply.help)
+    error.exit_code = reply.exit_code
+    return error
 
 
 def _end(pid: int) -> None:

@@ -9,7 +9,7 @@ import re
 
 import click
 
-from supervisor.cli.text import clean
+from supervisor.cli.text import clean, escape
 from supervisor.errors import SupervisorError
 
 EXIT_USAGE = 2
@@ -75,7 +75,7 @@ def print_json(document: object) -> None:
     """Print one JSON document, indented."""
     import msgspec  # here: most commands print no JSON
 
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    click.echo(escape(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()))
 
 
 def use_colour(*, err: bool = False) -> bool:

@@ -27,6 +27,11 @@ def clean(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
+def escape(json: str) -> str:
+    """Write the same characters in a JSON text as escapes: it may be read on a terminal."""
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match.group()):04x}", json)
+
+
 def line(text: str, limit: int = 120) -> str:
     """Clean a text of others and make it one line of bounded length."""
     text = " ".join(clean(text[: limit * 8]).split())

@@ -122,6 +122,18 @@ def test_a_bad_app_says_where(start: Start, capsys: pytest.CaptureFixture[str]) 
     assert "Traceback: app.py" in capsys.readouterr().err
 
 
+def test_an_app_that_ends_on_import_decides_the_exit_code(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its --help is no error; its usage errors have their own code."""
+    start([LoadFailed("app:tree exited while it was imported", exit_code=0)])
+    assert execute(["check", "app:tree", "--", "--help"]) == 0
+    assert capsys.readouterr() == ("", "")
+    start([LoadFailed("app:tree exited while it was imported", exit_code=2)])
+    assert execute(["check", "app:tree", "--sede", "5"]) == 2
+    assert "exited while it was imported" in capsys.readouterr().err
+
+
 def test_an_app_that_dies_or_hangs_on_import(
     start: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,14 @@ def test_error_texts_are_cleaned(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: no child\n"
 
 
+def test_json_is_escaped_for_terminals(capsys: pytest.CaptureFixture[str]) -> None:
+    """The document says the same, and no character of it steers."""
+    report(NoSuchChild("no \x1b[2J\x9b1m\u202echild"), as_json=True)
+    out = capsys.readouterr().out
+    assert all(c.isprintable() or c == "\n" for c in out)
+    assert json.loads(out)["error"]["message"] == "no \x1b[2J\x9b1m\u202echild"
+
+
 def test_an_internal_error_hides_its_traceback_unless_asked(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
