@@ -4,6 +4,8 @@ import asyncio
 import errno
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -293,16 +295,15 @@ def test_another_user_is_refused(root: Root) -> None:
     directory = Path(root.path)
     for parent in (directory.parent, directory.parent.parent, directory.parent.parent.parent):
         parent.chmod(0o755)
-    sock = socket.socket(socket.AF_UNIX)
-    pid = os.fork()
-    if pid == 0:
-        os.setresuid(65534, 65534, 65534)
-        sock.settimeout(5)
-        sock.connect(root.path)
-        reply = receive(sock)
-        os._exit(77 if isinstance(reply, Failed) and reply.code == "not-permitted" else 1)
-    sock.close()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 77
+    script = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5);"
+        "s.connect(sys.argv[1]); sys.stdout.buffer.write(s.recv(4096))"
+    )
+    command = [sys._base_executable, "-ISc", script, root.path]  # type: ignore[attr-defined]
+    asked = subprocess.run(command, user=65534, cwd="/", stdout=subprocess.PIPE, check=True)
+    reply = messages.decode_reply(asked.stdout[HEADER_BYTES:])
+    assert isinstance(reply, Failed)
+    assert (reply.code, reply.exit_code) == ("not-permitted", 77)
     assert root.server.counters.not_permitted == 1
 
 
