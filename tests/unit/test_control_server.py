@@ -296,11 +296,12 @@ def test_another_user_is_refused(root: Root) -> None:
     for parent in (directory.parent, directory.parent.parent, directory.parent.parent.parent):
         parent.chmod(0o755)
     script = (
-        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5);"
+        "import os, socket, sys; os.setresuid(65534, 65534, 65534);"
+        "s = socket.socket(socket.AF_UNIX); s.settimeout(5);"
         "s.connect(sys.argv[1]); sys.stdout.buffer.write(s.recv(4096))"
     )
-    command = [sys._base_executable, "-ISc", script, root.path]  # type: ignore[attr-defined]
-    asked = subprocess.run(command, user=65534, cwd="/", stdout=subprocess.PIPE, check=True)
+    command = [sys.executable, "-c", script, root.path]
+    asked = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     reply = messages.decode_reply(asked.stdout[HEADER_BYTES:])
     assert isinstance(reply, Failed)
     assert (reply.code, reply.exit_code) == ("not-permitted", 77)
