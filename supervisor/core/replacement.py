@@ -11,7 +11,7 @@ from supervisor.core.engine import settle
 from supervisor.core.events import Call, Exited, Recycle, Reply, Report, ReportContext
 from supervisor.core.exits import ExitReason
 from supervisor.core.results import Error, Ok
-from supervisor.core.state import Draft
+from supervisor.core.state import Draft, Phase
 
 
 def recycle(draft: Draft, call: Call, request: Recycle) -> None:
@@ -35,7 +35,7 @@ def started(draft: Draft, child: Child, other: Other) -> None:
     if other.role is Role.READY:
         raise IllegalMoveError(child, "successor up, twice")
     process.launched(draft, child.spec, other.incarnation)
-    if child.state is not ChildState.RUNNING:
+    if child.state is not ChildState.RUNNING or draft.phase is Phase.STOPPING:
         draft.change(child, other=Other(other.incarnation, Role.READY, other.ref))
         return
     retiring = Other(child.incarnation, Role.RETIRING, other.ref)

@@ -139,7 +139,7 @@ class Shell(RuleBasedStateMachine):
         self.answered: set[int] = set()
         self.quit: Quit | None = None
         self.calls = 0
-        self.counted = 0
+        self.grouped = False  # before and after the step; a spec change may come in between
 
     @rule(tree=trees(), seed=st.integers(0, 3))
     @precondition(lambda self: not hasattr(self, "state"))
@@ -161,6 +161,7 @@ class Shell(RuleBasedStateMachine):
         after, actions = step(self.state, event, self.now)
         assert before == self.state, "step changed its argument"
         previous, self.state = self.state, after
+        self.grouped = previous.spec.strategy in GROUPED and after.spec.strategy in GROUPED
         for action in actions:
             assert self.quit is None, "an action after Quit"
             self.perform(action, event)
@@ -214,7 +215,7 @@ class Shell(RuleBasedStateMachine):
         assert all(other < incarnation for _, other in ours), "an incarnation came again"
         if recycling:
             self.recycled.add((child, incarnation))
-        elif self.state.phase is Phase.BOOTING or self.state.spec.strategy in GROUPED:
+        elif self.state.phase is Phase.BOOTING or self.grouped:
             together = {c for c, _ in self.starting - self.recycled}
             pools = {self.pool(c) for c in together}
             assert not together or pools == {self.pool(child)} != {None}, "starts not in order"
