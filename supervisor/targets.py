@@ -52,14 +52,24 @@ def described(subject: Subject, value: object) -> str:
             "its target is a coroutine: the async function was already called",
             "give the function itself, without parentheses; its arguments go into args=(...)",
         )
-    if callable(value):
+    if isinstance(value, type) and not _can_run(value):
+        raise subject.error(
+            f"its target is the class {qualified_name(value)}, which is no Worker",
+            "derive it from workers.Worker, Consumer or Producer, or give a function",
+        )
+    if isinstance(value, type) or callable(value):
         return qualified_name(value)
-    if callable(getattr(value, "run", None)) or callable(getattr(value, "handle", None)):
+    if _can_run(type(value)):
         return qualified_name(type(value))
     raise subject.error(
         f"its target is {shown(value)}, which cannot be called",
         'give a Worker class or instance, a function, or "module:function"',
     )
+
+
+def _can_run(kind: type) -> bool:
+    """Tell whether instances can be run: workers have ``supervised``, others are called."""
+    return hasattr(kind, "supervised") or any("__call__" in base.__dict__ for base in kind.__mro__)
 
 
 def qualified_name(value: Any) -> str:
@@ -154,10 +164,14 @@ def args(subject: Subject, child: Child) -> None:
         raise subject.error(
             f"args is {shown(child.args)}; allowed: a list or tuple", "write args=(value,)"
         )
-    if not inspect.isfunction(child.target):
+    if not inspect.isfunction(child.target) and not isinstance(child.target, type):
         return
     try:
-        inspect.signature(child.target).bind(*child.args)
+        signature = inspect.signature(child.target)
+    except ValueError:
+        return  # of the kind that has none to look at
+    try:
+        signature.bind(*child.args)
     except TypeError as error:
         given = ", ".join(shown(value) for value in child.args)
         raise subject.error(

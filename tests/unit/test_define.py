@@ -1,5 +1,6 @@
 """Every mistake in a tree is refused before a start, with the value, the rule and the place."""
 
+import functools
 import math
 import os
 import sys
@@ -23,7 +24,7 @@ async def work_async() -> None:
 class Charge:
     """Stand for an author's worker."""
 
-    def handle(self, message: object) -> None:
+    def supervised(self, link: object) -> None:
         """Do nothing."""
 
 
@@ -101,6 +102,8 @@ BAD_OPTIONS = [
     ({"target": 3}, "3, which cannot be called", "module:function"),
     ({"target": Queue("q")}, "is a Queue", "queue="),
     ({"target": Supervisor("s")}, "is a Supervisor", "children=[...]"),
+    ({"target": dict}, "builtins:dict, which is no Worker", "Consumer"),
+    ({"target": Charge, "args": (1,)}, "cannot be called with (1)", "args=(...)"),
     ({"target": "json.dumps"}, '"json.dumps"', "package.module:function"),
     ({"target": "json:du mps"}, '"json:du mps"', "package.module:function"),
     ({"target": "jason:dumps"}, "ModuleNotFoundError", "spelling"),
@@ -317,6 +320,19 @@ def test_a_coroutine_instead_of_its_function_is_explained() -> None:
     """Calling the async function in the declaration is the usual slip."""
     error = refused(Supervisor("s", [Child("a", work_async())]))
     assert "already called" in error.problem
+
+
+def test_instances_and_callables_are_targets() -> None:
+    """A worker made by the author, a partial, a bound method and a callable object."""
+
+    class Call:
+        def __call__(self) -> None:
+            """Do nothing."""
+
+    assert child_of(target=Charge()).target == f"{__name__}:Charge"
+    assert child_of(target=functools.partial(work)).target == f"{__name__}:work"
+    assert child_of(target=Charge().supervised).target == f"{__name__}:Charge.supervised"
+    assert child_of(target=Call()).target.endswith("Call")
 
 
 def test_a_tree_that_is_no_supervisor_is_refused() -> None:
