@@ -34,7 +34,7 @@ def check(app: str, app_args: tuple[str, ...], as_json: bool, debug: bool) -> No
 
     It runs in a process of its own, exactly as for `run`; nothing is started.
     """
-    definition, threads = load(app, app_args, debug)
+    definition, threads = load(app, app_args)
     descriptors.require(definition)
     if as_json:
         document = {"schema": "supervisor.check/1", "tree": msgspec.to_builtins(definition)}
@@ -50,9 +50,7 @@ def check(app: str, app_args: tuple[str, ...], as_json: bool, debug: bool) -> No
     click.echo("ok")
 
 
-def load(
-    app: str, app_args: tuple[str, ...], debug: bool = False
-) -> tuple[SupervisorDefinition, list[str]]:
+def load(app: str, app_args: tuple[str, ...]) -> tuple[SupervisorDefinition, list[str]]:
     """Have a release template import and check an app; return its tree and its threads."""
     from supervisor.process.launcher import TemplateGone, start_template
 
@@ -72,8 +70,6 @@ def load(
                     tree = msgspec.msgpack.decode(reply.definition, type=SupervisorDefinition)
                     return tree, reply.threads
                 if isinstance(reply, LoadFailed):
-                    if debug and reply.detail:
-                        click.echo(reply.detail, err=True)
                     raise _failure(reply)
     except TemplateGone:
         problem = f"the process that imports {app} died while importing it"
@@ -86,7 +82,7 @@ def load(
 def _failure(reply: LoadFailed) -> Exception:
     if reply.exit_code == 0:  # the app did what it was asked on import: --help, --version
         return click.exceptions.Exit(0)
-    error = AppLoadError(reply.problem, where=reply.where, help=reply.help)
+    error = AppLoadError(reply.problem, where=reply.where, help=reply.help, detail=reply.detail)
     error.exit_code = reply.exit_code
     return error
 

@@ -97,7 +97,8 @@ def execute(argv: Sequence[str]) -> int:
         if "--debug" in own:
             import traceback
 
-            traceback.print_exc()
+            # Of an app that cannot be imported, the author's traceback is the one to see.
+            click.echo(getattr(error, "detail", "") or traceback.format_exc(), err=True)
         return report(error, as_json=as_json)
     return result if isinstance(result, int) else 0
 
