@@ -139,13 +139,14 @@ class Shell(RuleBasedStateMachine):
         self.answered: set[int] = set()
         self.quit: Quit | None = None
         self.calls = 0
-        self.grouped = False  # before and after the step; a spec change may come in between
+        self.grouped = False  # under a group strategy from the boot on
 
     @rule(tree=trees(), seed=st.integers(0, 3))
     @precondition(lambda self: not hasattr(self, "state"))
     def boot(self, tree: SupervisorSpec, seed: int) -> None:
         """Every run begins with a boot."""
         self.state = new(tree, seed)
+        self.grouped = tree.strategy in GROUPED
         self.feed(Boot())
 
     # --- what happens --------------------------------------------------------------------------
@@ -161,7 +162,8 @@ class Shell(RuleBasedStateMachine):
         after, actions = step(self.state, event, self.now)
         assert before == self.state, "step changed its argument"
         previous, self.state = self.state, after
-        self.grouped = previous.spec.strategy in GROUPED and after.spec.strategy in GROUPED
+        if isinstance(event, Call) and isinstance(event.request, ChangeSpec):
+            self.grouped = False
         for action in actions:
             assert self.quit is None, "an action after Quit"
             self.perform(action, event)
