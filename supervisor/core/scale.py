@@ -5,6 +5,7 @@ surplus slots are stopped, highest first, and deleted.
 """
 
 from dataclasses import replace
+from itertools import count, islice
 
 from supervisor.core import engine
 from supervisor.core.child import Child
@@ -29,7 +30,7 @@ def scale(draft: Draft, call: Call, request: Scale) -> None:
         if busy is not None:
             draft.park(call, busy.id)
             return
-        missing = _missing(request.pool, slots, request.count)
+        missing = _missing(draft, request.pool, request.count - len(slots))
         _insert(draft, template, slots, missing)
         steps = (StopWave(tuple(slot.id for slot in surplus)), StartWave(missing))
         engine.run(draft, ScaleCall(call.ref), steps)
@@ -48,11 +49,10 @@ def _template(draft: Draft, slots: list[Child], pool: str) -> ChildSpec | None:
     return next((spec for spec in draft.spec.children if spec.pool == pool), None)
 
 
-def _missing(pool: str, slots: list[Child], count: int) -> tuple[str, ...]:
-    taken = {slot.id for slot in slots}
-    wanted = max(0, count - len(slots))
-    free = (name for k in range(count) if (name := f"{pool}.{k}") not in taken)
-    return tuple(name for name, _ in zip(free, range(wanted), strict=False))
+def _missing(draft: Draft, pool: str, wanted: int) -> tuple[str, ...]:
+    """Names for new slots; a child of another kind may have taken one, and keeps it."""
+    free = (name for k in count() if (name := f"{pool}.{k}") not in draft.children)
+    return tuple(islice(free, max(0, wanted)))
 
 
 def _insert(draft: Draft, template: ChildSpec, slots: list[Child], names: tuple[str, ...]) -> None:

@@ -139,3 +139,10 @@ def test_terminate_cancels_a_slot_that_scale_is_starting() -> None:
     core.fail("p.1")
     assert core.reply("stop") == Ok()
     assert core.states() == {"p.0": "running", "p.2": "running"}
+
+
+def test_scale_does_not_take_the_name_of_another_child() -> None:
+    """A child that is no slot but is named like one stays what it is."""
+    core = Core(*pool("p", 1), child("p.1")).boot()
+    core.call(Scale("p", 2))
+    assert core.started() == ["p.2"]
