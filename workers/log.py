@@ -1,0 +1,26 @@
+"""The log of a worker: `log.info("charged", order=7)`.
+
+Structured: an event in words, and its fields. `logging` and `warnings` reach the same log; what is
+printed to stdout or stderr is captured line by line.
+"""
+
+from typing import Any
+
+import structlog
+
+
+def get_logger(name: str | None = None, **fields: Any) -> structlog.typing.FilteringBoundLogger:
+    """Return a logger.
+
+    Args:
+        name: shown as the field ``logger`` (default: none).
+        fields: bound to each of its records.
+
+    """
+    if name is not None:
+        fields["logger"] = name
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(**fields)
+    return logger
+
+
+log = get_logger()
