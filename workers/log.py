@@ -17,9 +17,8 @@ def get_logger(name: str | None = None, **fields: Any) -> structlog.typing.Filte
         fields: bound to each of its records.
 
     """
-    if name is not None:
-        fields["logger"] = name
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(**fields)
+    names = () if name is None else (name,)
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(*names, **fields)
     return logger
 
 

@@ -33,24 +33,28 @@ def _with_traceback(_logger: Any, method: str, fields: EventDict) -> EventDict:
     return fields
 
 
-def _finish(_logger: Any, method: str, fields: EventDict) -> tuple[dict[str, Any]]:
+def _finish(logger: "_Logger", method: str, fields: EventDict) -> tuple[Any, ...]:
     """Put time, level and event first: they survive when a record has to be cut."""
     level = _METHODS.get(method, method)
     event = fields.pop("event", "")
-    return ({"time": time.time(), "level": level, "event": event, **fields},)
+    record = {"time": time.time(), "level": level, "event": event}
+    if logger.name is not None:
+        record["logger"] = logger.name
+    record.update(fields)
+    return (record,), {}  # the arguments for `_Logger`
 
 
 class _Logger:
-    """What structlog hands its finished records to."""
+    """What structlog hands its finished records to: the logger of a name, or of none."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
 
     def msg(self, record: dict[str, Any]) -> None:
         """Write one."""
         stderr.write(record)
 
     log = debug = info = warn = warning = error = critical = exception = fatal = failure = msg
-
-
-_logger = _Logger()
 
 
 def configure(path: str, incarnation: int, level: str) -> None:
@@ -61,7 +65,7 @@ def configure(path: str, incarnation: int, level: str) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _with_traceback, _finish],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_names: _logger,
+        logger_factory=_Logger,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
