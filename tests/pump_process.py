@@ -1,0 +1,135 @@
+"""A real log pump in a process of its own, with pipes that the test holds as root would."""
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from supervisor.link import Channel, FromWorker, Ready, StopRequest, pair
+from supervisor.logs.messages import Forget, Process, Source
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+PROGRAM = """
+import socket, sys
+from supervisor.link import Context, WorkerLink
+from supervisor.logs.pump import main
+end, terminal = map(int, sys.argv[1:3])
+link = WorkerLink(socket.socket(fileno=end), Context("runtime/pump", 1))
+main(link, bytes.fromhex(sys.argv[3]), {"terminal": terminal})
+"""
+
+
+def log_pipe() -> tuple[int, int]:
+    """Make a pipe as a supervisor does for a slot."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(read, False)
+    return read, write
+
+
+class PumpProcess:
+    """Starts a pump that prints to a descriptor; kills it at the end if it is still there."""
+
+    def __init__(self, terminal: int, **options: Any) -> None:
+        ours, theirs = pair()
+        argument = msgspec.msgpack.encode(options).hex()
+        arguments = [str(theirs.fileno()), str(terminal), argument]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *arguments],
+            pass_fds=(theirs.fileno(), terminal),
+            cwd=ROOT,
+        )
+        theirs.close()
+        self.channel: Channel[FromWorker] = Channel(ours, FromWorker)
+        received = self.channel.receive()
+        assert received is not None
+        assert isinstance(received[0], Ready)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _t: type | None, _e: BaseException | None, _tb: TracebackType | None) -> None:
+        self.kill()
+
+    def source(self, number: int, path: str, stream: str, fd: int) -> None:
+        self.channel.send(Source(number, path, stream), (fd,))
+
+    def writer(self, path: str, pid: int, incarnation: int) -> None:
+        self.channel.send(Process(path, pid, incarnation))
+
+    def forget(self, number: int) -> None:
+        self.channel.send(Forget(number))
+
+    def stop(self) -> int:
+        """Ask it to stop, wait for the end; returns the exit code."""
+        self.channel.send(StopRequest(10.0))
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.wait(20)
+        self.channel.close()
+
+    def rss_bytes(self) -> int:
+        with open(f"/proc/{self.process.pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu_seconds(self) -> float:
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wake_ups(self) -> int:
+        """Count how often it was scheduled to run again after having waited."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            for line in status:
+                if line.startswith("voluntary_ctxt_switches"):
+                    return int(line.split()[1])
+        raise AssertionError(line)
+
+
+class Reader:
+    """Reads lines from a descriptor, with a deadline."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.rest = b""
+        os.set_blocking(fd, False)
+
+    def lines(self, enough: int, seconds: float = 20.0) -> list[bytes]:
+        """Return the next ``enough`` lines."""
+        found: list[bytes] = []
+        deadline = time.monotonic() + seconds
+        while True:
+            *whole, self.rest = self.rest.split(b"\n")
+            found += whole
+            if len(found) >= enough:
+                self.rest = b"".join(line + b"\n" for line in found[enough:]) + self.rest
+                return found[:enough]
+            left = deadline - time.monotonic()
+            assert left > 0, (enough, found[-5:], self.rest)
+            if select.select([self.fd], [], [], left)[0]:
+                piece = os.read(self.fd, 1 << 20)
+                assert piece, (enough, found[-5:])
+                self.rest += piece
+
+    def documents(self, enough: int) -> list[dict[str, Any]]:
+        return [msgspec.json.decode(line) for line in self.lines(enough)]
+
+
+def free_pipe(write: int) -> bool:
+    """Whether a pipe takes a write now."""
+    return bool(select.select([], [write], [], 0)[1])
+
+
+def widen(fd: int) -> None:
+    """Give a pipe all the room an unprivileged user may have."""
+    fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1 << 20)
