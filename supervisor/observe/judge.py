@@ -1,0 +1,139 @@
+"""Pass, warn or fail: the state of each part of a tree, and of the whole as its worst part.
+
+Liveness is not asked here: no child, queue or disk may get root restarted. A child counts as
+critical when it is permanent: nothing else says that the app cannot do without it.
+"""
+
+from collections.abc import Mapping
+
+from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus, WorkerStatus
+
+#: Seconds that a critical child may have nothing ready before that is a failure.
+FAIL_AFTER = 10.0
+#: The part of a queue in use from which on it is a warning.
+QUEUE_WARN = 0.8
+
+PASS, WARN, FAIL = "pass", "warn", "fail"
+_ORDER = (PASS, WARN, FAIL)
+
+Node = SupervisorStatus | ChildStatus
+
+
+def worst(statuses: list[str]) -> str:
+    """Return the worst of some statuses."""
+    return max(statuses, key=_ORDER.index, default=PASS)
+
+
+def worker(one: WorkerStatus, restart: str, now: float) -> str:
+    """Judge a slot: at most a warning, a child is more than one of its slots."""
+    if one.state == "stopped" and restart != "permanent":
+        return PASS  # it ended as it may
+    in_backoff = (one.restart_at or 0.0) > now
+    return PASS if one.state == "ready" and not in_backoff else WARN
+
+
+def wanted(child: ChildStatus) -> int:
+    """Count the slots that are meant to run."""
+    if not child.workers:
+        return child.count
+    return sum(one.state != "stopped" for one in child.workers)
+
+
+def is_critical(child: ChildStatus) -> bool:
+    """Whether the app cannot do without it."""
+    return child.restart == "permanent"
+
+
+def is_down(child: ChildStatus) -> bool:
+    """Whether it has nothing ready though it should have."""
+    return wanted(child) > 0 and child.ready < 1
+
+
+def child(one: ChildStatus, now: float, down_since: Mapping[str, float]) -> str:
+    """Judge a child: fail when it is critical and was down for longer than `FAIL_AFTER`."""
+    status = worst([worker(slot, one.restart, now) for slot in one.workers])
+    if one.ready < wanted(one):
+        status = WARN
+    since = down_since.get(one.path)
+    if is_critical(one) and since is not None and now - since > FAIL_AFTER:
+        status = FAIL
+    return status
+
+
+def supervisor(one: SupervisorStatus, now: float, down_since: Mapping[str, float]) -> str:
+    """Judge a supervisor by itself and by what is below it."""
+    own = PASS
+    if one.state not in ("ready", "running") and not (
+        one.state == "stopped" and one.restart != "permanent"
+    ):
+        own = WARN
+    if is_flapping(one):
+        own = WARN
+    return worst([own, *(node(below, now, down_since) for below in one.children)])
+
+
+def is_flapping(one: SupervisorStatus) -> bool:
+    """Whether half of the restarts that it may make were made."""
+    return one.restarts_in_period > 0 and 2 * one.restarts_in_period >= one.intensity
+
+
+def node(one: Node, now: float, down_since: Mapping[str, float]) -> str:
+    """Judge a part of the tree."""
+    if isinstance(one, SupervisorStatus):
+        return supervisor(one, now, down_since)
+    return child(one, now, down_since)
+
+
+def queue(one: Mapping[str, int | float | str]) -> str:
+    """Judge a queue by how full it is."""
+    used = utilization(one)
+    return WARN if used is not None and used > QUEUE_WARN else PASS
+
+
+def utilization(one: Mapping[str, int | float | str]) -> float | None:
+    """Return the part of a queue that is in use; None if that is not known."""
+    depth, capacity = one.get("depth"), one.get("capacity")
+    if isinstance(depth, int | float) and isinstance(capacity, int | float) and capacity > 0:
+        return depth / capacity
+    return None
+
+
+def whole(snapshot: Snapshot, now: float, down_since: Mapping[str, float]) -> str:
+    """Judge the app. One that is stopping fails: it does no new work."""
+    phase = {"running": PASS, "starting": WARN}.get(snapshot.phase, FAIL)
+    services = [PASS if one.state == "ready" else WARN for one in snapshot.services]
+    queues = [queue(one) for one in snapshot.queues]
+    return worst([phase, node(snapshot.tree, now, down_since), *services, *queues])
+
+
+def children(one: Node) -> list[ChildStatus]:
+    """Return every child below a part of the tree, in order."""
+    if isinstance(one, ChildStatus):
+        return [one]
+    return [found for below in one.children for found in children(below)]
+
+
+class Downtime:
+    """Remembers since when each child has nothing ready: a snapshot alone does not say it.
+
+    A child that dies as fast as it is restarted is down all the time, though its last exit is
+    always recent.
+    """
+
+    def __init__(self) -> None:
+        self.since: dict[str, float] = {}
+
+    def update(self, snapshot: Snapshot) -> Mapping[str, float]:
+        """Take note of a snapshot; returns path to Unix time."""
+        down = {one.path: one for one in children(snapshot.tree) if is_down(one) and one.workers}
+        self.since = {
+            path: min(self.since.get(path, snapshot.time), _last_change(one, snapshot.time))
+            for path, one in down.items()
+        }
+        return self.since
+
+
+def _last_change(one: ChildStatus, now: float) -> float:
+    """Return since when a child is down at least, by what its slots say."""
+    moments = [slot.last_exit.at if slot.last_exit else slot.started_at for slot in one.workers]
+    return max((moment for moment in moments if moment is not None), default=now)
