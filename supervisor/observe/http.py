@@ -1,4 +1,4 @@
-"""A small HTTP server for one kind of use: short answers to GET, from a process that may be hit hard.
+"""A small HTTP server: short answers to GET, in a process that may be hit hard.
 
 One request a connection, no body, no keep-alive, no chunks. Every read, write and wait has a limit
 with a name below, and what goes over it is answered, if that is possible, and closed.
@@ -102,7 +102,7 @@ class Server:
             writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES + 1)
         head_only = False
         try:
             async with asyncio.timeout(HEADER_DEADLINE):
@@ -113,8 +113,7 @@ class Server:
             answer = refused.answer
         except TimeoutError:
             answer = Refused(408, "the request took too long").answer
-        if answer is None:
-            return
+        writer.transport.set_write_buffer_limits(0)  # drained means sent
         async with asyncio.timeout(WRITE_DEADLINE):
             writer.write(_encode(answer, head_only))
             await writer.drain()
@@ -193,17 +192,20 @@ def _is_local(writer: asyncio.StreamWriter) -> bool:
 
 
 async def _read_request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request:
+    left = MAX_HEADER_BYTES
     while True:
         try:
             event = connection.next_event()
         except h11.RemoteProtocolError as error:
-            status = error.error_status_hint
-            raise Refused(status if status == 431 else 400, "malformed request") from error
+            raise Refused(400, "malformed request") from error
         if isinstance(event, h11.Request):
             return event
         if event is not h11.NEED_DATA:
             raise ConnectionResetError("closed before a request")
-        data = await reader.read(MAX_HEADER_BYTES)
+        if not left:
+            raise Refused(431, f"more than {MAX_HEADER_BYTES} bytes of header")
+        data = await reader.read(left)
+        left -= len(data)
         connection.receive_data(data)
 
 

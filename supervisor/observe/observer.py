@@ -20,7 +20,8 @@ from supervisor.control import client
 from supervisor.control.errors import CommandFailed
 from supervisor.errors import SupervisorError
 from supervisor.link import Channel, StopRequest, ToWorker, WorkerLink
-from supervisor.logs.setup import configure
+from supervisor.logs.handler import RecordHandler
+from supervisor.logs.record import stderr
 from supervisor.observe import health
 from supervisor.observe.http import Answer, Refused, Request, Server
 from supervisor.observe.judge import FAIL, PASS, Downtime
@@ -39,7 +40,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What an observer is told. ``control``: root's socket; ``hosts``: more names it is known by."""
+    """What an observer is told.
+
+    ``control``: root's socket; ``name``: the app's; ``hosts``: more names this server is known by.
+    """
 
     host: str
     port: int
@@ -64,8 +68,8 @@ class Observer:
         self._started = False  # latched: a complete start was seen
         self._routes: dict[str, Callable[[Snapshot, Request], Any]] = {
             "/healthz": self._health,
-            "/readyz": lambda snapshot, _: health.ready(snapshot, time.time()),
-            "/startupz": lambda snapshot, _: health.started(snapshot, self._started),
+            "/readyz": self._ready,
+            "/startupz": self._startup,
             "/version": lambda snapshot, _: health.version(snapshot),
         }
 
@@ -76,7 +80,10 @@ class Observer:
         route = self._routes.get(request.path)
         if route is None and not request.path.startswith(TREE):
             raise Refused(404, "not found")
-        snapshot = await self._snapshot()
+        try:
+            snapshot = await self._snapshot()
+        except CommandFailed as error:  # it has no tree yet
+            return _answer({"status": FAIL, "output": str(error)})
         if snapshot is None:
             return _answer({"status": FAIL, "output": "root does not answer"})
         return _answer(route(snapshot, request) if route else self._part(snapshot, request))
@@ -90,6 +97,12 @@ class Observer:
     def _health(self, snapshot: Snapshot, request: Request) -> Any:
         since = self._downtime.since
         return health.health(snapshot, time.time(), since, detail=request.local)
+
+    def _ready(self, snapshot: Snapshot, request: Request) -> Any:
+        return _for(request, health.ready(snapshot, time.time()))
+
+    def _startup(self, snapshot: Snapshot, request: Request) -> Any:
+        return _for(request, health.started(snapshot, self._started))
 
     def _part(self, snapshot: Snapshot, request: Request) -> Any:
         path = request.path.removeprefix(TREE)
@@ -120,6 +133,10 @@ class Observer:
         self._downtime.update(snapshot)
         self._started = self._started or snapshot.phase == "running"
         return snapshot
+
+
+def _for(request: Request, document: health.Document) -> health.Document:
+    return document if request.local else {"status": document["status"]}
 
 
 def _answer(document: Any) -> Answer:
@@ -177,8 +194,8 @@ async def run(link: WorkerLink, options: Options, listener: socket.socket) -> No
 def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     """Run an observer until it is told to stop."""
     options = msgspec.msgpack.decode(argument, type=Options)
-    configure(link.context.path, link.context.incarnation, "INFO")
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    stderr.incarnation = link.context.incarnation
+    logging.getLogger().addHandler(RecordHandler())
     fd = fds.get("listener")
     listener = socket.socket(fileno=fd) if fd is not None else listen(options.host, options.port)
     asyncio.run(run(link, options, listener))
