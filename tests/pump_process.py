@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +23,7 @@ import socket, sys
 from supervisor.link import Context, WorkerLink
 from supervisor.logs.pump import main
 end, terminal = map(int, sys.argv[1:3])
-link = WorkerLink(socket.socket(fileno=end), Context("runtime/pump", 1))
+link = WorkerLink(socket.socket(fileno=end), Context("runtime/pump", int(sys.argv[4])))
 main(link, bytes.fromhex(sys.argv[3]), {"terminal": terminal})
 """
 
@@ -37,10 +38,10 @@ def log_pipe() -> tuple[int, int]:
 class PumpProcess:
     """Starts a pump that prints to a descriptor; kills it at the end if it is still there."""
 
-    def __init__(self, terminal: int, **options: Any) -> None:
+    def __init__(self, terminal: int, incarnation: int = 1, **options: Any) -> None:
         ours, theirs = pair()
         argument = msgspec.msgpack.encode(options).hex()
-        arguments = [str(theirs.fileno()), str(terminal), argument]
+        arguments = [str(theirs.fileno()), str(terminal), argument, str(incarnation)]
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
             pass_fds=(theirs.fileno(), terminal),
@@ -55,16 +56,21 @@ class PumpProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, _t: type | None, _e: BaseException | None, _tb: TracebackType | None) -> None:
+    def __exit__(
+        self, _t: type | None, _e: BaseException | None, _tb: TracebackType | None
+    ) -> None:
         self.kill()
 
     def source(self, number: int, path: str, stream: str, fd: int) -> None:
+        """Give it a pipe."""
         self.channel.send(Source(number, path, stream), (fd,))
 
     def writer(self, path: str, pid: int, incarnation: int) -> None:
+        """Say who writes."""
         self.channel.send(Process(path, pid, incarnation))
 
     def forget(self, number: int) -> None:
+        """Say that a slot is gone."""
         self.channel.send(Forget(number))
 
     def stop(self) -> int:
@@ -73,16 +79,19 @@ class PumpProcess:
         return self.process.wait(20)
 
     def kill(self) -> None:
+        """Kill it, if it lives, and reap it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait(20)
         self.channel.close()
 
     def rss_bytes(self) -> int:
+        """Return the memory it has."""
         with open(f"/proc/{self.process.pid}/statm") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def cpu_seconds(self) -> float:
+        """Return the processor time it took."""
         with open(f"/proc/{self.process.pid}/stat") as stat:
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -102,32 +111,25 @@ class Reader:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.rest = b""
+        self.found: deque[bytes] = deque()
         os.set_blocking(fd, False)
 
     def lines(self, enough: int, seconds: float = 20.0) -> list[bytes]:
         """Return the next ``enough`` lines."""
-        found: list[bytes] = []
         deadline = time.monotonic() + seconds
-        while True:
-            *whole, self.rest = self.rest.split(b"\n")
-            found += whole
-            if len(found) >= enough:
-                self.rest = b"".join(line + b"\n" for line in found[enough:]) + self.rest
-                return found[:enough]
+        while len(self.found) < enough:
             left = deadline - time.monotonic()
-            assert left > 0, (enough, found[-5:], self.rest)
+            assert left > 0, (enough, list(self.found)[-5:], self.rest)
             if select.select([self.fd], [], [], left)[0]:
                 piece = os.read(self.fd, 1 << 20)
-                assert piece, (enough, found[-5:])
-                self.rest += piece
+                assert piece, (enough, list(self.found)[-5:])
+                *whole, self.rest = (self.rest + piece).split(b"\n")
+                self.found.extend(whole)
+        return [self.found.popleft() for _ in range(enough)]
 
     def documents(self, enough: int) -> list[dict[str, Any]]:
+        """Return the next lines, decoded."""
         return [msgspec.json.decode(line) for line in self.lines(enough)]
-
-
-def free_pipe(write: int) -> bool:
-    """Whether a pipe takes a write now."""
-    return bool(select.select([], [write], [], 0)[1])
 
 
 def widen(fd: int) -> None:

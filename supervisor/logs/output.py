@@ -107,17 +107,21 @@ class Output:
         if self.clear:
             self._late_since = None
 
+    def note(self, event: str) -> None:
+        """Print a line of our own, whatever was before it on the terminal."""
+        self._waiting += b"\n"
+        self.print([(Line(fields={"level": "warning", "event": event}), _ourselves())])
+
     def _mark(self) -> None:
         """Say what was dropped, where it would have been."""
         self.dropping = False
         self._late_since = time.monotonic()
-        us = Origin("runtime/pump", "stderr", os.getpid())
         dropped, self._dropped = self._dropped, Counter()
         fields = [
             {"level": "warning", "event": f"{count} lines dropped", "child": path, "lines": count}
             for path, count in dropped.items()
         ]
-        self.print([(Line(fields=record), us) for record in fields])
+        self.print([(Line(fields=record), _ourselves()) for record in fields])
 
     def _give_up(self, error: TerminalGone) -> None:
         self._waiting = b""
@@ -137,3 +141,7 @@ class Output:
                 self._epoll.unregister(self._terminal.fd)
         except OSError:  # a device that cannot be waited for
             self._terminal.can_poll = False
+
+
+def _ourselves() -> Origin:
+    return Origin("runtime/pump", "stderr", os.getpid())

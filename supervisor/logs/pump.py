@@ -49,6 +49,10 @@ class Pump:
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._epoll.register(link.wakeup_fd, select.EPOLLIN)
 
+    def say_it_is_new(self) -> None:
+        """Mark the place where the pump before died, perhaps in the middle of a line."""
+        self._output.note("the log pump was restarted: lines before this may come again")
+
     def run(self) -> None:
         """Print until root says stop (or is gone), and then what is left."""
         while self._pipes or not self._stopping:
@@ -238,5 +242,7 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     options = msgspec.msgpack.decode(argument, type=PumpOptions)
     link.stop_on_signal()
     pump = Pump(link, options, Terminal(fds["terminal"]))
+    if link.context.incarnation > 1:
+        pump.say_it_is_new()
     link.ready()
     pump.run()
