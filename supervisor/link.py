@@ -5,8 +5,11 @@ about itself is believed.
 """
 
 import array
+import os
+import signal
 import socket
-from typing import Generic, TypeVar
+import time
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -64,6 +67,17 @@ ToWorker = Assign | StopRequest
 _Incoming = TypeVar("_Incoming")
 
 
+_RIGHTS_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return fds.tolist()
+
+
 class Channel(Generic[_Incoming]):
     """Typed messages with descriptors over one SEQPACKET socket; both sides use it.
 
@@ -83,7 +97,13 @@ class Channel(Generic[_Incoming]):
         return self.socket.fileno()
 
     def send(self, message: msgspec.Struct, fds: tuple[int, ...] = ()) -> None:
-        """Send one message. Raises BlockingIOError when the peer does not read, OSError when gone."""
+        """Send one message.
+
+        Raises:
+            BlockingIOError: the peer does not read (on a non-blocking socket).
+            OSError: the peer is gone.
+
+        """
         packet = self._encode(message)
         if fds:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
@@ -99,9 +119,12 @@ class Channel(Generic[_Incoming]):
             msgspec.DecodeError: not a message of the protocol; its descriptors are closed.
 
         """
-        packet, fds, flags, _ = socket.recv_fds(
-            self.socket, MAX_PACKET, MAX_FDS, socket.MSG_CMSG_CLOEXEC
+        # Not socket.recv_fds: it ignores its flags (CPython 3.11 to 3.13), and without
+        # MSG_CMSG_CLOEXEC the descriptors would outlive an exec.
+        packet, ancillary, flags, _ = self.socket.recvmsg(
+            MAX_PACKET, _RIGHTS_SPACE, socket.MSG_CMSG_CLOEXEC
         )
+        fds = _descriptors(ancillary)
         if not packet:
             return None
         try:
@@ -121,3 +144,145 @@ class Channel(Generic[_Incoming]):
 def pair() -> tuple[socket.socket, socket.socket]:
     """Make the two ends of a link."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+# --- the worker's side ------------------------------------------------------------------------
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Who this process is.
+
+    ``path`` is its slot's ("shop/charge.0"); ``fds`` the declared descriptors by name ("queues");
+    ``heartbeat`` the seconds of silence after which it counts as stuck, None for never.
+    """
+
+    path: str
+    incarnation: int
+    app: str = ""
+    queue: str | None = None
+    heartbeat: float | None = None
+    fds: dict[str, int] = {}
+
+
+class WorkerLink:
+    """A process's own end of its link.
+
+    A request to stop arrives as a StopRequest on the link, and as a signal. Code that waits for
+    something polls `fileno` and `wakeup_fd` beside it, and asks `stopping` when either is readable.
+    """
+
+    def __init__(self, sock: socket.socket, context: Context) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.context = context
+        self._channel: Channel[ToWorker] = Channel(sock, ToWorker)
+        self._stopping = False
+        self._next_beat = 0.0
+        self._wakeup = -1
+
+    def fileno(self) -> int:
+        """The link's descriptor: readable when the supervisor said something, or is gone."""
+        return self.socket.fileno()
+
+    def ready(self) -> None:
+        """Say that the start has succeeded."""
+        self._say(Ready())
+
+    def ignore(self, why: str = "") -> None:
+        """Say that this process declines to start (OTP's ``ignore``); it has to end then."""
+        self._say(Ignored(why))
+
+    def failed(self, exception: str, message: str, text: str) -> None:
+        """Say which exception ends this process."""
+        self._say(Failed(exception, message[:MAX_TEXT], text[-MAX_TEXT:]))
+
+    def beat(self, progress: int) -> None:
+        """Say that the work loop is alive; ``progress`` is what it has counted so far.
+
+        To be called by the work loop itself, as often as it likes: what is sent is at most four
+        beats per ``heartbeat``, and nothing when none is asked for.
+        """
+        heartbeat = self.context.heartbeat
+        if heartbeat is None:
+            return
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + heartbeat / 4
+            self._say(Beat(progress))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process was asked to stop (or its supervisor is gone)."""
+        while not self._stopping:
+            try:
+                received = self._channel.receive()
+            except BlockingIOError:
+                break
+            except (OSError, msgspec.DecodeError):
+                received = None
+            self._stopping = received is None or isinstance(received[0], StopRequest)
+        return self._stopping
+
+    @property
+    def wakeup_fd(self) -> int:
+        """A descriptor that becomes readable when the stop signal arrives."""
+        if self._wakeup < 0:
+            self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        return self._wakeup
+
+    def stop_on_signal(self) -> None:
+        """Make SIGTERM a request to stop that interrupts nothing but waiting on `wakeup_fd`."""
+        wakeup = self.wakeup_fd
+
+        def stop(_signum: int, _frame: object) -> None:
+            self._stopping = True
+            os.eventfd_write(wakeup, 1)
+
+        signal.signal(signal.SIGTERM, stop)
+
+    def _say(self, message: msgspec.Struct) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:  # the supervisor does not read, or is gone: the kernel ends us with it
+            pass
+
+
+class Supervised(Protocol):
+    """An object that runs itself on a link; what a Worker class is."""
+
+    def supervised(self, link: WorkerLink) -> None:
+        """Initialise, say ready, work until `WorkerLink.stopping`, and return."""
+
+
+#: Characters of a traceback that are sent.
+MAX_TEXT = 60_000
+
+_current: WorkerLink | None = None
+
+
+def current() -> WorkerLink | None:
+    """Return the link of this process; None if no supervisor started it."""
+    return _current
+
+
+def install(link: WorkerLink) -> None:
+    """Make a link the one of this process."""
+    global _current
+    _current = link
+
+
+def ready() -> None:
+    """Say that this process is ready: for a Child with ``ready="notify"``."""
+    if _current is not None:
+        _current.ready()
+
+
+def beat(progress: int) -> None:
+    """Say that the work loop is alive: for a plain callable with ``heartbeat=``."""
+    if _current is not None:
+        _current.beat(progress)
+
+
+def stopping() -> bool:
+    """Whether this process was asked to stop."""
+    return _current is not None and _current.stopping

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+#: Seconds of one wait at most.
+LONGEST_WAIT = 86_400.0
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
@@ -113,7 +115,8 @@ class Loop:
             heapq.heappop(self._timers)
         if not self._timers:
             return None
-        return max(0.0, self._timers[0].deadline - time.monotonic())
+        # epoll takes milliseconds in an int: a timer of months wakes us once a day for nothing
+        return min(max(0.0, self._timers[0].deadline - time.monotonic()), LONGEST_WAIT)
 
     def _fire_timers(self, now: float) -> None:
         while self._timers and self._timers[0].deadline <= now:

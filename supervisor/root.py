@@ -34,7 +34,7 @@ from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
 from supervisor.observe.snapshot import Snapshot
 from supervisor.plan import supervisor_spec
-from supervisor.process.launcher import sweep_orphans
+from supervisor.process.family import sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
 from supervisor.reports import write
 from supervisor.services import Services

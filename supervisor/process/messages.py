@@ -9,9 +9,13 @@ import msgspec
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
-    """Import the app and answer Loaded or LoadFailed. The first request to a release template."""
+    """Import the app and answer Loaded or LoadFailed. The first request to a release template.
+
+    ``arguments``: what the app finds in ``sys.argv[1:]``.
+    """
 
     app: str
+    arguments: list[str] = []
 
 
 class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
@@ -106,4 +110,10 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
     token: int
 
 
-Reply = Loaded | LoadFailed | Spawned | SpawnFailed | Exited | Stopped | Opened
+class Closed(msgspec.Struct, frozen=True, tag="closed"):
+    """A connection made with Open is closed, and no process asked for over it is left."""
+
+    token: int
+
+
+Reply = Loaded | LoadFailed | Spawned | SpawnFailed | Exited | Stopped | Opened | Closed

@@ -1,0 +1,98 @@
+"""The author's app: imported and checked in a template, or afresh in a worker."""
+
+import importlib
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from supervisor.define import define
+from supervisor.definition import SupervisorDefinition
+from supervisor.errors import DefinitionError
+from supervisor.process.messages import LoadFailed
+from supervisor.tree import Child, Supervisor
+
+#: Characters of a traceback that are sent on.
+MAX_DETAIL = 20_000
+IMPORTLIB = str(Path(importlib.__file__).parent)
+PACKAGE = str(Path(__file__).resolve().parent.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedApp:
+    """An imported app: the author's objects, and what they say as data."""
+
+    name: str
+    tree: Supervisor
+    definition: SupervisorDefinition
+
+
+def load(app: str) -> LoadedApp | LoadFailed:
+    """Import "module:attribute" and check the tree that it names, or makes when called."""
+    module_name, _, attribute = app.partition(":")
+    try:
+        tree: object = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            tree = getattr(tree, part)
+        if callable(tree) and not isinstance(tree, type):
+            tree = tree()
+        definition = define(tree)
+        assert isinstance(tree, Supervisor)
+        return LoadedApp(app, tree, definition)
+    except DefinitionError as error:
+        return LoadFailed(error.problem, error.where, error.help, traceback.format_exc())
+    except BaseException as error:  # SystemExit too: argparse in the app ends so
+        return _failure(app, module_name, attribute, error)
+
+
+def child_at(tree: Supervisor, path: str) -> Child:
+    """Return the author's Child at a path such as "shop/payments/charge"."""
+    node: Supervisor | Child = tree
+    for name in path.split("/")[1:]:
+        assert isinstance(node, Supervisor)
+        node = next(child for child in node.children if child.name == name)
+    assert isinstance(node, Child)
+    return node
+
+
+def _failure(app: str, module: str, attribute: str, error: BaseException) -> LoadFailed:
+    detail = traceback.format_exc()[-MAX_DETAIL:]
+    where = _place(error.__traceback__)
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else 1
+        return LoadFailed(f"{app} exited while it was imported", where, "", detail, code)
+    if isinstance(error, ModuleNotFoundError) and error.name in _prefixes(module):
+        help_text = f"run this from the directory that holds it; looked in {os.getcwd()}"
+        return LoadFailed(f"there is no module {error.name!r}", "", help_text, detail)
+    if isinstance(error, AttributeError) and not where:
+        loaded = sys.modules.get(module)
+        found = [
+            name for name, value in vars(loaded or error).items() if isinstance(value, Supervisor)
+        ]
+        names = (
+            ", ".join(f"{module}:{name}" for name in found) or "none; write tree = Supervisor(...)"
+        )
+        return LoadFailed(f"{module} has no {attribute!r}", "", f"its trees: {names}", detail)
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f"{error.filename}:{error.lineno}"
+    problem = f"importing {app} failed: {type(error).__name__}: {error}"
+    return LoadFailed(problem, where, "the module must import without errors", detail)
+
+
+def _prefixes(module: str) -> set[str]:
+    parts = module.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Return file:line of the innermost frame that is the author's."""
+    place = ""
+    for frame in traceback.extract_tb(trace):
+        if (
+            not frame.filename.startswith((PACKAGE, "<frozen"))
+            and "importlib" not in frame.filename
+        ):
+            place = f"{frame.filename}:{frame.lineno}"
+    return place

@@ -1,0 +1,163 @@
+"""Between fork and the author's code: making a copy of the template a process of its own.
+
+In this order, and why:
+
+1. a session, so that it is a group of its own and no terminal's; a tag, so that its descendants
+   are known; death with the template, so that a killed template leaves nothing;
+2. default signal handlers, then an empty mask: nothing of the template's may run here;
+3. no descriptors but 0, 1, 2, the link and the declared ones;
+4. (a spare waits here to be told who it is);
+5. what the Child asks for: limits, user, directory, environment;
+6. the author's code, and the report of how it ended.
+"""
+
+import faulthandler
+import gc
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from typing import NoReturn
+
+from supervisor import link as links
+from supervisor.errors import Ignore
+from supervisor.process import launch as launches
+from supervisor.process import settings, target
+from supervisor.process.app import LoadedApp
+from supervisor.process.family import PR_SET_PDEATHSIG, prctl, set_tag
+
+#: Sent by a supervisor to a hung process: the stacks of all its threads are written.
+DUMP_SIGNAL = signal.SIGRTMAX - 1
+
+
+def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> NoReturn:
+    """Become the process that was asked for. Called in the child of a fork; never returns."""
+    code = 1
+    try:
+        _own_session(tag)
+        _reset_signals()
+        code = _live(payload, fds, app)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _leave(code)
+
+
+def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
+    end, *rest = fds
+    keep_only([0, 1, 2, *fds])
+    sock = socket.socket(fileno=end)
+    if not payload:
+        assignment = _wait_to_be_told(sock)
+        if assignment is None:
+            return 0
+        payload, rest = assignment
+    stdout, stderr, *declared = rest
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    os.close(stdout)
+    os.close(stderr)
+    gc.enable()
+    launch = launches.decode(payload)
+    named = dict(zip(launch.fds, declared, strict=True))
+    link = links.WorkerLink(sock, _context(launch, named))
+    return _run(launch, link, app)
+
+
+def _run(launch: launches.Launch, link: links.WorkerLink, app: LoadedApp | None) -> int:
+    try:
+        _dump_on_signal(link.context.fds.get("stack", 2))
+        settings.apply(launch.settings)
+        return target.run(launch, link, app)
+    except Ignore as declined:
+        link.ignore(str(declined))
+        return 0
+    except SystemExit as leaving:
+        return exit_code(leaving)
+    except BaseException as error:
+        text = traceback.format_exc()
+        sys.stderr.write(text)
+        link.failed(type(error).__name__, str(error), text)
+        return 1
+
+
+def exit_code(leaving: SystemExit) -> int:
+    """Return the exit code that a SystemExit asks for, as Python itself does."""
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    sys.stderr.write(f"{leaving.code}\n")
+    return 1
+
+
+def _own_session(tag: int) -> None:
+    template = os.getppid()
+    os.setsid()
+    set_tag(tag)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != template:  # it died before that took effect
+        os._exit(1)
+    random.seed()  # or all workers draw the same numbers
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for signum in signal.valid_signals():
+        if signum not in (signal.SIGKILL, signal.SIGSTOP):
+            try:
+                signal.signal(signum, signal.SIG_DFL)
+            except (OSError, ValueError):  # reserved by the C library
+                pass
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def keep_only(fds: list[int]) -> None:
+    """Close every descriptor but these."""
+    last = -1
+    for fd in sorted(fds):
+        if fd > last + 1:
+            os.closerange(last + 1, fd)
+        last = fd
+    os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _wait_to_be_told(sock: socket.socket) -> tuple[bytes, list[int]] | None:
+    """Wait, as a spare, for the launch; None when nobody needs it any more."""
+    channel: links.Channel[links.ToWorker] = links.Channel(sock, links.ToWorker)
+    while True:
+        received = channel.receive()
+        if received is None:
+            return None
+        message, fds = received
+        if isinstance(message, links.Assign):
+            return message.launch, fds
+
+
+def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
+    return links.Context(
+        path=launch.path,
+        incarnation=launch.incarnation,
+        app=launch.app,
+        queue=launch.queue,
+        heartbeat=launch.heartbeat,
+        fds=fds,
+    )
+
+
+def _dump_on_signal(fd: int) -> None:
+    faulthandler.enable(file=fd, all_threads=True)
+    faulthandler.register(DUMP_SIGNAL, file=fd, all_threads=True, chain=False)
+
+
+def _leave(code: int) -> NoReturn:
+    """End without the template's own clean-up: its atexit hooks are not this process's."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass
+    os._exit(code)

@@ -1,0 +1,90 @@
+"""Descendants: knowing to whom an orphan belonged, and leaving none behind.
+
+A template and root are child subreapers: a process whose parent ended becomes their child. To know
+whose descendant it was, every worker carries a *tag* that it cannot lose by accident: a number in
+its soft RLIMIT_LOCKS. The kernel has not used that limit since 2.4, and a limit is inherited over
+fork and exec, whatever else a process does (setsid, double fork, an empty environment, closing of
+descriptors). Linux only.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+RLIMIT_LOCKS = 10
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def prctl(option: int, argument: int) -> None:
+    """Call prctl(2); raises OSError."""
+    if _prctl(option, argument, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {argument})")
+
+
+def become_subreaper() -> None:
+    """Adopt the orphans of our descendants, from now on."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_tag(tag: int) -> None:
+    """Mark this process and all that will descend from it."""
+    _soft, hard = resource.getrlimit(RLIMIT_LOCKS)
+    resource.setrlimit(RLIMIT_LOCKS, (tag, hard))
+
+
+def tag_of(pid: int) -> int | None:
+    """Return the tag of a process; None if it is gone."""
+    try:
+        return resource.prlimit(pid, RLIMIT_LOCKS)[0]
+    except ProcessLookupError:
+        return None
+    except PermissionError:  # it became another user
+        return _tag_from_proc(pid)
+
+
+def _tag_from_proc(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/limits") as limits:
+            line = next(line for line in limits if line.startswith("Max file locks"))
+    except (OSError, StopIteration):
+        return None
+    soft = line.split()[3]
+    return int(soft) if soft.isdigit() else None
+
+
+def children() -> set[int]:
+    """Return the pids of our children, zombies too; of a single-threaded process."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as listing:
+            return {int(pid) for pid in listing.read().split()}
+    except OSError:  # no /proc, or a kernel without it: orphans are then not found
+        return set()
+
+
+def kill(pid: int) -> None:
+    """SIGKILL a child of ours that has not been reaped: its number cannot be another's."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def sweep_orphans(known: set[int]) -> int:
+    """Kill and reap every child that is not a known one; returns how many were reaped.
+
+    For a subreaper that expects no orphans: whatever was adopted lost the template it belonged to.
+    Called again for each SIGCHLD, until there are none.
+    """
+    reaped = 0
+    for pid in children() - known:
+        kill(pid)
+        try:
+            reaped += os.waitpid(pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            pass
+    return reaped

@@ -1,0 +1,130 @@
+"""The supervisor's end of a template: starting one, and talking to it without ever blocking."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+
+from supervisor.link import Channel, pair
+from supervisor.process import messages
+
+#: Requests that may wait for a template that does not read; beyond, it counts as gone.
+MAX_WAITING = 100_000
+#: Replies taken in one go.
+MAX_REPLIES = 256
+
+
+class TemplateGone(Exception):  # noqa: N818 - a state, said as it is
+    """The connection is closed: the template has ended, and all its processes with it."""
+
+
+class TemplateClient:
+    """One connection to a template. Descriptors given to it are copied if they have to wait."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._channel: Channel[messages.Reply] = Channel(sock, messages.Reply)
+        self._waiting: deque[tuple[messages.Request, tuple[int, ...]]] = deque()
+
+    def fileno(self) -> int:
+        """The descriptor, for the loop."""
+        return self._channel.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether requests wait until the template reads."""
+        return bool(self._waiting)
+
+    def load(self, app: str, arguments: list[str]) -> None:
+        """Ask it to import an app; answered by Loaded or LoadFailed."""
+        self._send(messages.Load(app, arguments))
+
+    def spawn(self, serial: int, launch: bytes, fds: list[int]) -> None:
+        """Ask for a process; ``fds``: link, stdout, stderr, declared ones."""
+        self._send(messages.Spawn(serial, launch), tuple(fds))
+
+    def spare(self, serial: int, link: int) -> None:
+        """Ask for a process that waits on its link to be told who it is."""
+        self._send(messages.Spawn(serial), (link,))
+
+    def signal(self, serial: int, signum: int, group: bool = False) -> None:
+        """Send a signal to a process or its group; nothing happens if it is gone."""
+        self._send(messages.Signal(serial, signum, group))
+
+    def open(self, token: int) -> None:
+        """Ask for another connection; answered by Opened with its descriptor."""
+        self._send(messages.Open(token))
+
+    def receive(self) -> list[tuple[messages.Reply, list[int]]]:
+        """Take the replies that are there.
+
+        Raises:
+            TemplateGone: at the end of the connection (what came before was returned).
+
+        """
+        replies: list[tuple[messages.Reply, list[int]]] = []
+        while len(replies) < MAX_REPLIES:
+            try:
+                received = self._channel.receive()
+            except BlockingIOError:
+                break
+            except OSError:
+                received = None
+            if received is None:
+                if replies:
+                    break  # it is still at its end when asked again
+                raise TemplateGone
+            replies.append(received)
+        return replies
+
+    def flush(self) -> None:
+        """Send what waits, as far as the template takes it; raises TemplateGone."""
+        while self._waiting:
+            request, fds = self._waiting[0]
+            try:
+                self._channel.send(request, fds)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise TemplateGone from error
+            self._waiting.popleft()
+            for fd in fds:
+                os.close(fd)
+
+    def close(self) -> None:
+        """Close the connection: the template kills what was asked for over it."""
+        self._channel.close()
+        for _, fds in self._waiting:
+            for fd in fds:
+                os.close(fd)
+        self._waiting.clear()
+
+    def _send(self, request: messages.Request, fds: tuple[int, ...] = ()) -> None:
+        if not self._waiting:
+            try:
+                self._channel.send(request, fds)
+                return
+            except BlockingIOError:
+                pass
+            except OSError:
+                return  # its end is read next
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append((request, tuple(os.dup(fd) for fd in fds)))
+
+
+def start_template() -> tuple[int, TemplateClient]:
+    """Execute a template; returns its pid and the first connection to it.
+
+    It is our child, to be reaped by us; it ends when the connection is closed.
+    """
+    ours, theirs = pair()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "supervisor.process.template", str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    theirs.close()
+    process.returncode = 0  # Popen must not wait for it: root reaps by itself
+    return process.pid, TemplateClient(ours)

@@ -1,0 +1,129 @@
+"""Reaping: how a template learns of ends, and makes sure that nothing is left of what ended.
+
+An end is seen in three steps: the dead process is looked at but not reaped (its number, and its
+group's, so cannot be used again), its group is killed, then it is reaped. What escaped from the
+group was adopted by the template and is known by its tag: it is killed, again and again, until
+none is left. Only then is the end reported. In the usual case there is nothing to hunt, and all
+of that costs one look at the list of our children, once for all the ends of a pass.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from supervisor.loop import Loop, TimerHandle
+from supervisor.process import messages
+from supervisor.process.connection import Process
+from supervisor.process.family import children, kill, tag_of
+
+#: Seconds until an end is reported though a descendant does not die (it is in the kernel).
+HUNT_DEADLINE = 2.0
+_LOOK = os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
+
+
+@dataclass(slots=True)
+class _End:
+    """An end that is not reported yet: something descended from the process may be left."""
+
+    process: Process
+    status: int
+    usage: tuple[float, float, int]  # user and system seconds, largest resident set in bytes
+    escaped: int = 0
+
+
+class Reaper:
+    """Reaps a template's children.
+
+    Args:
+        loop: the template's loop.
+        ended: told of each process that has ended, once nothing is left of it.
+        suspended: told when a process is stopped (True) or continued (False).
+
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        ended: Callable[[Process, messages.Exited], None],
+        suspended: Callable[[Process, bool], None],
+    ) -> None:
+        self.processes: dict[int, Process] = {}  # by pid: forked by us, not reaped
+        self._loop, self._tell_ended, self._tell_suspended = loop, ended, suspended
+        self._ends: dict[int, _End] = {}  # by tag
+        self._hunted: set[int] = set()
+        self._deadline: TimerHandle | None = None
+
+    def signal(self, pid: int, signum: int, *, group: bool) -> None:
+        """Signal a process that has not been reaped, so is still the one that was meant."""
+        try:
+            (os.killpg if group else os.kill)(pid, signum)
+        except ProcessLookupError:
+            if group:  # it has not made its group yet
+                self.signal(pid, signum, group=False)
+
+    def kill_group(self, pid: int) -> None:
+        """Kill a process and its group."""
+        self.signal(pid, signal.SIGKILL, group=True)
+
+    def strangers(self) -> set[int]:
+        """Return our children that we have not forked: adopted orphans."""
+        return children() - self.processes.keys()
+
+    def reap(self) -> None:
+        """Take note of all that has ended, stopped or continued."""
+        while True:
+            try:
+                seen = os.waitid(os.P_ALL, 0, _LOOK)
+            except ChildProcessError:
+                break
+            if seen is None:
+                break
+            if seen.si_code in (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED):
+                self._end(seen.si_pid)
+            else:
+                os.waitid(os.P_PID, seen.si_pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
+                if process := self.processes.get(seen.si_pid):
+                    self._tell_suspended(process, seen.si_code != os.CLD_CONTINUED)
+        self._hunt()
+
+    def _end(self, pid: int) -> None:
+        process = self.processes.pop(pid, None)
+        if process is not None:
+            self.kill_group(pid)
+        _, status, usage = os.wait4(pid, 0)
+        self._hunted.discard(pid)
+        if process is not None:
+            times = (usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
+            self._ends[process.tag] = _End(process, status, times)
+
+    def _hunt(self) -> None:
+        """Kill what the dead have left behind; report those that have left nothing."""
+        if not self._ends:
+            return
+        left = set()
+        for pid in self.strangers():
+            tag = tag_of(pid)
+            end = self._ends.get(tag) if tag is not None else None
+            if end is not None:
+                assert tag is not None
+                left.add(tag)
+                if pid not in self._hunted:
+                    self._hunted.add(pid)
+                    end.escaped += 1
+                kill(pid)
+        for tag in self._ends.keys() - left:
+            self._report(self._ends.pop(tag))
+        if left and self._deadline is None:
+            self._deadline = self._loop.call_later(HUNT_DEADLINE, self._give_up)
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        for tag in list(self._ends):
+            self._report(self._ends.pop(tag))
+
+    def _report(self, end: _End) -> None:
+        user, system, rss = end.usage
+        serial = end.process.serial
+        exited = messages.Exited(serial, end.status, user, system, rss, end.escaped)
+        self._tell_ended(end.process, exited)

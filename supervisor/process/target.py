@@ -1,0 +1,123 @@
+"""Running what a Launch names: the author's target, a program, or a process of the runtime."""
+
+import asyncio
+import errno
+import importlib
+import inspect
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from supervisor import link as links
+from supervisor.errors import StartError
+from supervisor.process.app import LoadedApp, child_at, load
+from supervisor.process.launch import Command, Entry, Launch, Node
+from supervisor.process.messages import LoadFailed
+from supervisor.tree import Child
+
+_HINTS = {
+    errno.ENOENT: "there is no such program (or the interpreter on its first line is missing)",
+    errno.EACCES: "it may not be executed: check its mode, and its user",
+    errno.ENOEXEC: "it is not a program: a script needs #! on its first line",
+    errno.E2BIG: "its arguments and environment are too large for the kernel",
+}
+
+
+def run(launch: Launch, link: links.WorkerLink, app: LoadedApp | None) -> int:
+    """Run it; returns the exit code. Raises what the author's code raises."""
+    links.install(link)
+    match launch.run:
+        case Command():
+            execute(launch.run)
+        case Entry(function=function, argument=argument):
+            find(function)(link, argument, link.context.fds)
+        case Node(path=path):
+            _configure_logs(launch)
+            _run_child(child_at(_tree(launch, app), path), launch, link)
+    return 0
+
+
+def find(name: str) -> Callable[..., Any]:
+    """Import "module:function"."""
+    module, _, attribute = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found  # type: ignore[no-any-return]
+
+
+def execute(command: Command) -> NoReturn:
+    """Become another program; the link, close-on-exec, tells the supervisor that it worked."""
+    for signum in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python: would be inherited
+        signal.signal(signum, signal.SIG_DFL)
+    try:
+        os.execvp(command.argv[0], command.argv)  # noqa: S606 - an argv, never a shell
+    except OSError as error:
+        hint = _HINTS.get(error.errno or 0, "")
+        problem = f"cannot execute {command.argv[0]!r}: {error.strerror}"
+        raise StartError(f"{problem}; {hint}" if hint else problem) from error
+
+
+def _tree(launch: Launch, app: LoadedApp | None) -> Any:
+    if app is not None and app.name == launch.app:
+        return app.tree
+    loaded = load(launch.app)
+    if isinstance(loaded, LoadFailed):
+        raise StartError(f"{loaded.problem} ({loaded.where})\n{loaded.detail}")
+    return loaded.tree
+
+
+def _run_child(child: Child, launch: Launch, link: links.WorkerLink) -> None:
+    target = find(child.target) if isinstance(child.target, str) else child.target
+    if isinstance(target, type):
+        target = target(*child.args)
+    if hasattr(target, "supervised"):
+        link.stop_on_signal()
+        target.supervised(link)
+        return
+    assert callable(target)
+    if launch.ready == "init":
+        link.ready()
+    if _is_async(target):
+        asyncio.run(_until_stopped(target(*child.args)))
+        return
+    signal.signal(signal.SIGTERM, _exit_in_order)
+    result = target(*child.args)
+    if inspect.iscoroutine(result):
+        asyncio.run(_until_stopped(result))
+
+
+def _is_async(target: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
+        getattr(target, "__call__", None)  # noqa: B004 - an object with an async __call__
+    )
+
+
+async def _until_stopped(work: Coroutine[Any, Any, Any]) -> None:
+    """Run a coroutine; SIGTERM cancels it, and that is an orderly end."""
+    task = asyncio.ensure_future(work)
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+
+
+def _exit_in_order(_signum: int, _frame: object) -> None:
+    """End a plain callable through its ``finally`` blocks."""
+    raise SystemExit(0)
+
+
+def _configure_logs(launch: Launch) -> None:
+    from supervisor.logs.setup import configure
+
+    configure(launch.path, launch.incarnation, launch.log_level)

@@ -1,0 +1,220 @@
+"""The template: a single-threaded process that has imported what is needed, and forks.
+
+    python -m supervisor.process.template FD
+
+Theory of operation. Supervisors are connected to it (FD is the first connection, root's) and ask
+for processes; each process belongs to the connection that asked for it:
+
+* it is told of its end (`Exited`) once nothing descended from it is left;
+* when the connection closes, the processes are killed, and so are the connections that were opened
+  over it (those of nested supervisors); the opener hears `Closed` when all that is gone.
+
+When root's connection closes, the template kills what is left and ends. It never polls: it wakes
+for requests, for SIGCHLD, and for a deadline while it hunts descendants of a dead process.
+
+It must stay single-threaded: a fork copies only the thread that forks, with the locks of all the
+others held for ever. An app that starts threads when it is imported is found out (`threads`), and
+its workers are then started elsewhere, importing it afresh.
+"""
+
+import gc
+import os
+import signal
+import socket
+import sys
+
+import msgspec
+
+from supervisor.link import Channel
+from supervisor.loop import READ, WRITE, Loop
+from supervisor.process import app, bootstrap, messages, threads
+from supervisor.process.connection import Connection, Process
+from supervisor.process.family import become_subreaper, kill
+from supervisor.process.reaper import Reaper
+
+#: Seconds that an ending template waits for what it killed.
+FAREWELL = 1.5
+
+
+class Template:
+    """The template process: its connections, and the processes it has forked."""
+
+    def __init__(self, first: socket.socket) -> None:
+        self.loop = Loop()
+        self.reaper = Reaper(self.loop, self._ended, self._suspended)
+        self._connections: set[Connection] = set()
+        self._app: app.LoadedApp | None = None
+        self._first = self._connect(first, None, 0)
+        self._tags = os.getpid() << 32
+        self._ending = False
+
+    def run(self) -> None:
+        """Serve until root is gone."""
+        for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(signum, signal.SIG_IGN)  # it ends with its root, by nothing else
+        self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)
+        self.freeze()
+        self.loop.run()
+
+    def freeze(self) -> None:
+        """Keep what is loaded out of the collector's sight: its marks would unshare the pages."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _connect(self, sock: socket.socket, opener: Connection | None, token: int) -> Connection:
+        sock.setblocking(False)
+        channel: Channel[messages.Request] = Channel(sock, messages.Request)
+        connection = Connection(channel, opener, token)
+        self._connections.add(connection)
+        self.loop.watch(channel, lambda mask: self._on_event(connection, mask), READ)
+        return connection
+
+    def _on_event(self, connection: Connection, mask: int) -> None:
+        try:
+            if mask & READ:
+                for request, fds in connection.receive():
+                    self._serve(connection, request, fds)
+            connection.flush()
+        except (msgspec.DecodeError, OSError):
+            self._disconnect(connection)
+            return
+        if not connection.closed:
+            self.loop.watch(
+                connection.channel,
+                lambda mask: self._on_event(connection, mask),
+                READ | WRITE if connection.waiting else READ,
+            )
+
+    def _send(self, connection: Connection, reply: messages.Reply, fd: int | None = None) -> None:
+        connection.send(reply, fd)
+        if connection.waiting and not connection.closed:
+            callback = lambda mask: self._on_event(connection, mask)  # noqa: E731
+            self.loop.watch(connection.channel, callback, READ | WRITE)
+
+    def _disconnect(self, connection: Connection) -> None:
+        """A supervisor is gone, or talks nonsense: end all that is its own."""
+        if connection.closed:
+            return
+        self.loop.unwatch(connection.channel)
+        connection.close()
+        for process in connection.processes.values():
+            self.reaper.kill_group(process.pid)
+        for opened in [c for c in self._connections if c.opener is connection]:
+            self._disconnect(opened)
+        self._forget_if_empty(connection)
+        if connection is self._first:
+            self._end()
+
+    def _forget_if_empty(self, connection: Connection) -> None:
+        if not connection.closed or connection.processes or connection not in self._connections:
+            return
+        if any(opened.opener is connection for opened in self._connections):
+            return
+        self._connections.discard(connection)
+        opener = connection.opener
+        if opener is not None and not opener.closed:
+            self._send(opener, messages.Closed(connection.token))
+        elif opener is not None:
+            self._forget_if_empty(opener)
+        if self._ending and not self._connections:
+            self._finish()
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def _serve(self, connection: Connection, request: messages.Request, fds: list[int]) -> None:
+        match request:
+            case messages.Spawn():
+                self._spawn(connection, request, fds)
+            case messages.Signal():
+                process = connection.processes.get(request.serial)
+                if process is not None:
+                    self.reaper.signal(process.pid, request.signum, group=request.group)
+            case messages.Open():
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                self._connect(ours, connection, request.token)
+                self._send(connection, messages.Opened(request.token), theirs.detach())
+            case messages.Load():
+                self._send(connection, self._load(request))
+
+    def _load(self, request: messages.Load) -> messages.Reply:
+        sys.argv = [request.app, *request.arguments]
+        with threads.watched() as started:
+            loaded = app.load(request.app)
+        if isinstance(loaded, messages.LoadFailed):
+            return loaded
+        self._app = loaded
+        self.freeze()
+        definition = msgspec.msgpack.encode(loaded.definition)
+        return messages.Loaded(definition, started.names())
+
+    def _spawn(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
+        problem = threads.problem()
+        if problem:
+            self._send(connection, messages.SpawnFailed(request.serial, problem, transient=False))
+        else:
+            self._tags += 1
+            self._fork(connection, request, fds)
+        for fd in fds:
+            os.close(fd)
+
+    def _fork(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
+        # A signal between fork and exec or the reset of handlers would run the template's
+        # handlers in the child: all are blocked around it, and unblocked by the child itself.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            self._send(connection, messages.SpawnFailed(request.serial, f"fork: {error.strerror}"))
+            return
+        if pid == 0:
+            bootstrap.enter(request.launch, fds, self._tags, self._app)  # never returns
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        process = Process(request.serial, pid, self._tags, connection)
+        connection.processes[request.serial] = process
+        self.reaper.processes[pid] = process
+        self._send(connection, messages.Spawned(request.serial, pid))
+
+    # --- what becomes of processes ------------------------------------------------------------
+
+    def _ended(self, process: Process, exited: messages.Exited) -> None:
+        connection = process.connection
+        connection.processes.pop(process.serial, None)
+        if connection.closed:
+            self._forget_if_empty(connection)
+        else:
+            self._send(connection, exited)
+
+    def _suspended(self, process: Process, stopped: bool) -> None:
+        if not process.connection.closed:
+            self._send(process.connection, messages.Stopped(process.serial, stopped))
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """Root is gone. Leave when nothing is left, or when waiting has no point any more."""
+        self._ending = True
+        self.loop.call_later(FAREWELL, self.loop.stop)
+        if not self._connections:
+            self._finish()
+
+    def _finish(self) -> None:
+        for pid in self.reaper.strangers():
+            kill(pid)
+        self.loop.stop()
+
+
+def main() -> None:
+    """Run a template on the connection whose descriptor is the argument."""
+    first = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(first.fileno(), False)
+    become_subreaper()
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    Template(first).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Threads in a template: who has started them. With any of them it must not fork."""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+
+class Starters:
+    """Who started which thread while an app was imported."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, str] = {}
+        self.native = ""
+
+    def names(self) -> list[str]:
+        """Describe the threads that are running now, beside the main one."""
+        own = threading.main_thread()
+        names = [
+            f"thread {thread.name!r} started by {self.places.get(thread.name, 'an unknown module')}"
+            for thread in threading.enumerate()
+            if thread is not own
+        ]
+        if not names and count() > 1:
+            names.append(f"{count() - 1} native threads started by {self.native or 'a library'}")
+        return names
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[Starters]:
+    """Note where threads are started from, and which import made native ones appear."""
+    starters = Starters()
+    start = threading.Thread.start
+
+    def noting(thread: threading.Thread) -> None:
+        frame = sys._getframe(1)
+        starters.places[thread.name] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        start(thread)
+
+    previous = ""
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal previous
+        if watching and event == "import" and not starters.native:
+            if count() > 1:
+                starters.native = f"module {previous}"
+            previous = arguments[0]
+
+    watching = True
+    sys.addaudithook(audit)  # cannot be removed: switched off by `watching`
+    threading.Thread.start = noting  # type: ignore[method-assign, assignment]
+    try:
+        yield starters
+    finally:
+        watching = False
+        threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def count() -> int:
+    """Return how many threads this process has, those of C libraries included."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:  # no /proc: Python's own are all that can be known
+        return threading.active_count()
+
+
+def problem() -> str:
+    """Say why this process must not fork; "" if it may."""
+    if count() == 1:
+        return ""
+    names = [thread.name for thread in threading.enumerate()][1:]
+    shown = ", ".join(names) or "a native thread"
+    return f"the template has threads ({shown}): a fork would copy their locks, held for ever"
