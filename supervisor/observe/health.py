@@ -143,6 +143,8 @@ def _checks(snapshot: Snapshot, now: float, down_since: Since) -> dict[str, list
         "root:longestLoopPass": [_measure("system", round(lag, 6), "s", judge.PASS, moment)],
         "uptime": [_measure("system", round(uptime, 3), "s", judge.PASS, moment)],
     }
+    for each in judge.supervisors(snapshot.tree):
+        checks[f"{each.path}:restarts"] = [_supervisor_check(each, moment)]
     for one in judge.children(snapshot.tree):
         check = _measure("component", one.ready, "workers", judge.PASS, moment)
         check |= {"componentId": one.path, "target": one.count}
@@ -162,6 +164,17 @@ def _checks(snapshot: Snapshot, now: float, down_since: Since) -> dict[str, list
             check["output"] = f"queue {queue.get('name')} is {used or 0:.0%} full"
         checks[f"{queue.get('name')}:utilization"] = [check]
     return checks
+
+
+def _supervisor_check(one: SupervisorStatus, moment: str | None) -> Document:
+    status = judge.supervisor_itself(one)
+    check = _measure("component", one.restarts_in_period, "restarts", status, moment)
+    check |= {"componentId": one.path, "limit": one.intensity}
+    if judge.is_flapping(one):
+        check["output"] = f"{one.path}: {one.restarts_in_period} restarts in {one.period} s"
+    elif status != judge.PASS:
+        check["output"] = f"{one.path} is {one.state}"
+    return check
 
 
 def _measure(kind: str, value: Any, unit: str | None, status: str, moment: str | None) -> Document:
@@ -211,7 +224,7 @@ def _extension(snapshot: Snapshot, now: float, down_since: Since) -> Document:
             "uptime_seconds": round(now - snapshot.started_at, 3),
         },
         "summary": {
-            "supervisors": _supervisors(snapshot.tree),
+            "supervisors": len(judge.supervisors(snapshot.tree)),
             "children": len(children),
             "workers_target": sum(one.count for one in children),
             "workers_ready": sum(one.ready for one in children),
@@ -221,11 +234,6 @@ def _extension(snapshot: Snapshot, now: float, down_since: Since) -> Document:
         "services": [_worker(one, "permanent", now) for one in snapshot.services],
         "queues": [{**queue, "status": judge.queue(queue)} for queue in snapshot.queues],
     }
-
-
-def _supervisors(one: SupervisorStatus) -> int:
-    below = [node for node in one.children if isinstance(node, SupervisorStatus)]
-    return 1 + sum(_supervisors(node) for node in below)
 
 
 def _node(one: SupervisorStatus | ChildStatus, now: float, down_since: Since) -> Document:

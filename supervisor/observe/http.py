@@ -97,6 +97,8 @@ class Server:
             await self._exchange(reader, writer)
         except (ConnectionError, TimeoutError):  # of a client that is gone or does not read
             pass
+        except asyncio.CancelledError:  # we stop; a cancelled handler would be logged as an error
+            pass
         finally:
             self._connections -= 1
             writer.transport.abort()

@@ -60,16 +60,17 @@ def child(one: ChildStatus, now: float, down_since: Mapping[str, float]) -> str:
     return status
 
 
+def supervisor_itself(one: SupervisorStatus) -> str:
+    """Judge a supervisor without what is below it."""
+    ended = one.state == "stopped" and one.restart != "permanent"
+    runs = one.state in ("ready", "running")
+    return PASS if (runs or ended) and not is_flapping(one) else WARN
+
+
 def supervisor(one: SupervisorStatus, now: float, down_since: Mapping[str, float]) -> str:
     """Judge a supervisor by itself and by what is below it."""
-    own = PASS
-    if one.state not in ("ready", "running") and not (
-        one.state == "stopped" and one.restart != "permanent"
-    ):
-        own = WARN
-    if is_flapping(one):
-        own = WARN
-    return worst([own, *(node(below, now, down_since) for below in one.children)])
+    below = (node(child, now, down_since) for child in one.children)
+    return worst([supervisor_itself(one), *below])
 
 
 def is_flapping(one: SupervisorStatus) -> bool:
@@ -111,6 +112,13 @@ def children(one: Node) -> list[ChildStatus]:
     if isinstance(one, ChildStatus):
         return [one]
     return [found for below in one.children for found in children(below)]
+
+
+def supervisors(one: Node) -> list[SupervisorStatus]:
+    """Return every supervisor of a part of the tree, the topmost first."""
+    if isinstance(one, ChildStatus):
+        return []
+    return [one, *(found for below in one.children for found in supervisors(below))]
 
 
 class Downtime:

@@ -78,7 +78,7 @@ log.info("end", grown=grown, closing=time.monotonic() - began, exitcode=survivor
 
 
 def test_killed_writers_silence_nobody() -> None:
-    """100 children are SIGKILLed while they log: no record of the survivor is lost, none is torn."""
+    """100 children are SIGKILLed while they log: the survivor loses no record, none is torn."""
     records, raw = run_worker(KILLS)
     numbers = [r["event"] for r in records if r["event"].startswith("survivor")]
     assert numbers == [f"survivor {number}" for number in range(30_000)]
