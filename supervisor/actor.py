@@ -6,6 +6,7 @@ performed at once, in order, in one exhaustive `match`. Nothing is decided here.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, assert_never
 
 from supervisor.child_process import ChildProcess
@@ -31,8 +32,8 @@ class Actor:
         path: the supervisor's path; the slots' paths begin with it.
         on_up: called once all children are started.
         on_quit: called with (exit reason, the child whose start failed or None) when all are gone.
+        on_report: called with each supervisor report.
         on_step: called after each step, for whoever shows the state.
-        slot_pipes: whether slots get log pipes (the pump's own does not).
 
     """
 
@@ -106,18 +107,27 @@ class Actor:
                 assert_never(action)
 
     def _start(self, action: ev.Start) -> None:
-        start = action.spec.start
-        assert isinstance(start, ChildStart)
+        start = self._placed(action)
         slot = self._slots.get(action.child)
         if slot is None:
             slot = self._slots[action.child] = open_slot(start.path, self.shell.pipes)
         elif slot.unplanned:
             slot.restarts += 1
+        slot.starts += 1
         kind = _kind_of(start)
         process = kind(self.shell, slot, start, action.incarnation, self.deliver, action.child)
         process.shutdown = action.spec.shutdown
         self.processes[action.child, action.incarnation] = process
         process.begin()
+
+    def _placed(self, action: ev.Start) -> ChildStart:
+        """Give a slot that was added by scaling its own number: it has another slot's spec."""
+        start = action.spec.start
+        assert isinstance(start, ChildStart)
+        if action.spec.pool is None:
+            return start
+        slot = int(action.child.rpartition(".")[2])
+        return replace(start, path=f"{self.path}/{action.child}", slot=slot)
 
     def _stop(self, action: ev.Stop) -> None:
         if process := self.processes.get((action.child, action.incarnation)):

@@ -91,7 +91,7 @@ class ChildProcess:
             path=start.path,
             slot=start.slot,
             state="starting",
-            generation=incarnation,
+            generation=slot.starts,
             started_at=time.time(),
             restarts=slot.restarts,
             last_exit=slot.last_exit,
@@ -160,7 +160,7 @@ class ChildProcess:
     def spawned(self, pid: int) -> None:
         """Its template has made it."""
         self.status = msgspec.structs.replace(self.status, pid=pid)
-        self.shell.process_up(self.start.path, pid, self.incarnation)
+        self.shell.process_up(self.start.path, pid, self.slot.starts)
         self._publish(self.status.state)
         self._readiness.begin()
 
@@ -209,7 +209,6 @@ class ChildProcess:
             case link.Failed():
                 self.ending.exception = message.exception
                 self.ending.message = message.message
-                self.ending.text = message.text
             case link.Ignored():
                 self.ending.ended = IGNORED
 
@@ -308,7 +307,7 @@ class ChildProcess:
             self.status, pid=None, last_exit=self.slot.last_exit, heartbeat_at=None
         )
         self._publish("stopped")
-        self._report_text(reason)
+        self._report_stacks(reason)
         if was_ready:
             self._deliver(Exited(self.key, self.incarnation, reason, blameless))
         elif ignored:
@@ -327,18 +326,17 @@ class ChildProcess:
             os.close(self._stacks)
             self._stacks = -1
             if dump:
-                self.ending.text += dump.decode("utf-8", "replace")
+                self.ending.stacks = dump.decode("utf-8", "replace")
 
-    def _report_text(self, reason: ExitReason) -> None:
-        if self.ending.text and not (reason.is_normal and self.ending.stop_requested):
+    def _report_stacks(self, reason: ExitReason) -> None:
+        if self.ending.stacks:
             self.shell.log(
                 WARNING,
-                "last words",
+                "stacks of a process that hung or was killed by a fault",
                 child=self.start.path,
-                pid=self.status.pid,
-                incarnation=self.incarnation,
+                generation=self.slot.starts,
                 cause=reason.cause,
-                traceback=self.ending.text[:MAX_DUMP],
+                stacks=self.ending.stacks,
             )
 
     def _publish(self, state: str) -> None:
@@ -378,7 +376,7 @@ class ChildProcess:
             settings = msgspec.structs.replace(settings, env=environment)
         return launches.Launch(
             path=self.start.path,
-            incarnation=self.incarnation,
+            incarnation=self.slot.starts,
             run=run,
             app=self.shell.app,
             settings=settings,

@@ -123,7 +123,7 @@ class NestedProcess(ChildProcess):
         )
         return launches.Launch(
             path=self.start.path,
-            incarnation=self.incarnation,
+            incarnation=self.slot.starts,
             run=launches.Entry("supervisor.nested:main", msgspec.msgpack.encode(arguments)),
             fds=fds,
             log_level=self.shell.log_level,
@@ -195,7 +195,7 @@ class NestedProcess(ChildProcess):
                 path=self.start.path,
                 state=state,
                 pid=self.status.pid,
-                generation=self.incarnation,
+                generation=self.slot.starts,
                 started_at=self.status.started_at,
                 restarts=self.slot.restarts,
                 last_exit=self.slot.last_exit,

@@ -1,10 +1,10 @@
 """What root answers to each control request."""
 
-import difflib
 import os
 from collections.abc import Callable
 
 from supervisor.control import messages as control
+from supervisor.control.paths import resolve
 from supervisor.control.peer import Peer
 from supervisor.root import Phase, Root
 from supervisor.shell import INFO
@@ -60,10 +60,10 @@ class Requests:
         root = self._root
         if root.tree is None or root.commander is None or root.phase is Phase.STOPPING:
             answer(_later(f"{root.identity.name} is {root.phase.shown}"))
-        elif path == root.tree.path:
+            return
+        path = resolve(path, root.shell.board.paths(), root.tree.path)
+        if path == root.tree.path:
             self._whole(verb, path, answer)
-        elif path not in root.shell.board.paths():
-            answer(self._unknown(path))
         else:
             self._audit(peer, verb, path)
             self._tokens += 1
@@ -76,13 +76,7 @@ class Requests:
             answer(control.Done(f"stopping {path}", [path]))
         else:
             hint = "name a child below it, or stop the app and run it again"
-            answer(control.Failed("not_supported", f"cannot {verb} the whole app", hint, 2))
-
-    def _unknown(self, path: str) -> control.Failed:
-        paths = sorted(self._root.shell.board.paths())
-        close = difflib.get_close_matches(path, paths, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}?" if close else 'see "supervisor tree"'
-        return control.Failed("no-such-child", f"no child at {path!r}", hint, EXIT_NO_SUCH_CHILD)
+            answer(control.Failed("not-supported", f"cannot {verb} the whole app", hint, 2))
 
     def _audit(self, peer: Peer, verb: str, path: str) -> None:
         self._root.shell.log(INFO, "command", verb=verb, path=path, uid=peer.uid, by_pid=peer.pid)
@@ -93,7 +87,7 @@ def _reply(path: str, outcome: Answer) -> control.Reply:
         return control.Done(outcome.message, [path])
     exit_code = EXIT_NO_SUCH_CHILD if outcome.code == "not_found" else 1
     hint = _HINTS.get(outcome.code, "")
-    return control.Failed(outcome.code, outcome.message, hint, exit_code)
+    return control.Failed(outcome.code.replace("_", "-"), outcome.message, hint, exit_code)
 
 
 def _later(problem: str) -> control.Failed:

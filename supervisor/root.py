@@ -23,6 +23,7 @@ from functools import partial
 import msgspec
 
 import supervisor
+from supervisor import descriptors
 from supervisor.actor import Actor
 from supervisor.commands import Commander
 from supervisor.config import RunOptions
@@ -181,6 +182,7 @@ class Root:
             )
         self.phase = Phase.SERVING
         try:
+            descriptors.require(definition)
             self.services.start(
                 self.shell,
                 self.identity.options,

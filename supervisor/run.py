@@ -5,6 +5,7 @@ then the control socket; then the processes.
 """
 
 import os
+import re
 import resource
 import signal
 from dataclasses import replace
@@ -14,6 +15,7 @@ from supervisor.control import runtime_dir
 from supervisor.control.server import ControlServer
 from supervisor.errors import AppLoadError
 from supervisor.process.family import become_subreaper
+from supervisor.process.messages import LoadFailed
 from supervisor.requests import Requests
 from supervisor.root import Identity, Root
 
@@ -44,18 +46,22 @@ def run_root(options: RunOptions) -> int:
             server.close()
     finally:
         claim.release()
-    if root.problem is not None:
-        problem = root.problem
-        raise AppLoadError(
-            problem.problem, where=problem.where, help=problem.help, detail=problem.detail
-        )
+    if root.problem is not None and root.problem.exit_code != 0:
+        raise load_error(root.problem)
     return exit_code
+
+
+def load_error(failed: LoadFailed) -> AppLoadError:
+    """Say why an app cannot be used, with the exit code that it asked for."""
+    error = AppLoadError(failed.problem, where=failed.where, help=failed.help, detail=failed.detail)
+    error.exit_code = failed.exit_code
+    return error
 
 
 def default_name(app: str) -> str:
     """Return the name of an app that was given none: the last part of its module's name."""
     module = app.partition(":")[0].rpartition(".")[2]
-    return module.lower().replace("_", "-") or "app"
+    return re.sub(r"[^a-z0-9_-]", "-", module.lower()).lstrip("_-")[:63] or "app"
 
 
 def raise_descriptor_limit() -> None:

@@ -53,7 +53,7 @@ class ServiceProcess(ChildProcess):
         assert isinstance(service, Service)
         return launches.Launch(
             path=self.start.path,
-            incarnation=self.incarnation,
+            incarnation=self.slot.starts,
             run=launches.Entry(service.entry, service.argument),
             fds=fds,
             log_level=self.shell.log_level,

@@ -22,6 +22,7 @@ class Slot:
     path: str
     stdout: tuple[int, int]  # read end, write end
     stderr: tuple[int, int]
+    starts: int = 0
     restarts: int = 0
     unplanned: bool = False  # whether the last process ended without having been asked to
     last_exit: LastExit | None = None

@@ -21,7 +21,7 @@ class Ending:
     kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...
     exception: str = ""  # the exception that the process itself reported
     message: str = ""
-    text: str = ""  # the traceback, or the stacks of a hung process
+    stacks: str = ""  # of its threads, when it hung or died of a fault
     ended: ExitReason | None = None  # what a nested supervisor said about its own end
 
 

@@ -25,7 +25,7 @@ from supervisor import link as links
 from supervisor.errors import Ignore
 from supervisor.process import launch as launches
 from supervisor.process import settings, target
-from supervisor.process.app import LoadedApp
+from supervisor.process.app import PACKAGE, LoadedApp
 from supervisor.process.family import PR_SET_PDEATHSIG, prctl, set_tag
 
 #: Sent by a supervisor to a hung process: the stacks of all its threads are written.
@@ -77,10 +77,18 @@ def _run(launch: launches.Launch, link: links.WorkerLink, app: LoadedApp | None)
     except SystemExit as leaving:
         return exit_code(leaving)
     except BaseException as error:
-        text = traceback.format_exc()
+        text = "".join(traceback.format_exception(_authors_part(error)))
         sys.stderr.write(text)
         link.failed(type(error).__name__, str(error), text)
         return 1
+
+
+def _authors_part(error: BaseException) -> BaseException:
+    """Drop the frames of this package from the top of a traceback: they are nobody's concern."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        trace = trace.tb_next
+    return error.with_traceback(trace) if trace is not None else error
 
 
 def exit_code(leaving: SystemExit) -> int:

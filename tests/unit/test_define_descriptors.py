@@ -18,7 +18,7 @@ def tree(count: int, *nested: SupervisorDefinition) -> SupervisorDefinition:
 def test_the_process_that_needs_most_counts() -> None:
     """Nested supervisors share the load, except that the pump reads every pipe."""
     wide = descriptors.needed(tree(1000))
-    assert wide == descriptors.BASE + 6000
+    assert wide == descriptors.BASE + 9000
     assert descriptors.needed(tree(500, tree(499))) < wide
     many = tree(10, *[tree(10) for _ in range(100)])
     assert descriptors.needed(many) == descriptors.BASE + 2 * (110 + 1000)
