@@ -6,6 +6,7 @@ about itself is believed.
 
 import array
 import os
+import select
 import signal
 import socket
 import time
@@ -44,7 +45,11 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     progress: int
 
 
-FromWorker = Ready | Ignored | Failed | Beat
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """The target has returned, or raised SystemExit: only after this is exit status 0 success."""
+
+
+FromWorker = Ready | Ignored | Failed | Beat | Finished
 
 
 # --- from a supervisor to a process -----------------------------------------------------------
@@ -175,6 +180,7 @@ class WorkerLink:
         sock.setblocking(False)
         self.socket = sock
         self.context = context
+        self._pid = os.getpid()
         self._channel: Channel[ToWorker] = Channel(sock, ToWorker)
         self._stopping = False
         self._next_beat = 0.0
@@ -194,7 +200,13 @@ class WorkerLink:
 
     def failed(self, exception: str, message: str, text: str) -> None:
         """Say which exception ends this process."""
+        self.socket.settimeout(LAST_WORDS)
         self._say(Failed(exception, message[:MAX_TEXT], text[-MAX_TEXT:]))
+
+    def finished(self) -> None:
+        """Say that this process ends in order."""
+        self.socket.settimeout(LAST_WORDS)
+        self._say(Finished())
 
     def beat(self, progress: int) -> None:
         """Say that the work loop is alive; ``progress`` is what it has counted so far.
@@ -224,6 +236,24 @@ class WorkerLink:
         return self._stopping
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the stop signal arrived: as `stopping`, but free, for use after each message."""
+        return self._stopping
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until a request to stop comes: then return True."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        poll.register(self.wakeup_fd, select.POLLIN)
+        while not self.stopping:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            poll.poll(left * 1000)
+        return True
+
+    @property
     def wakeup_fd(self) -> int:
         """A descriptor that becomes readable when the stop signal arrives."""
         if self._wakeup < 0:
@@ -241,6 +271,8 @@ class WorkerLink:
         signal.signal(signal.SIGTERM, stop)
 
     def _say(self, message: msgspec.Struct) -> None:
+        if os.getpid() != self._pid:  # a fork of the worker must not speak for it
+            return
         try:
             self._channel.send(message)
         except OSError:  # the supervisor does not read, or is gone: the kernel ends us with it
@@ -256,6 +288,8 @@ class Supervised(Protocol):
 
 #: Characters of a traceback that are sent.
 MAX_TEXT = 60_000
+#: Seconds that the last message waits for a supervisor that does not read.
+LAST_WORDS = 1.0
 
 _current: WorkerLink | None = None
 

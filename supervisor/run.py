@@ -38,6 +38,8 @@ def run_root(options: RunOptions) -> int:
         raise_descriptor_limit()
         become_subreaper()
         unblock_signals()
+        # For workers that look at their own tree: chaos, dashboards.
+        os.environ["SUPERVISOR_CONTROL"] = runtime_dir.socket_path(claim.directory)
         root = Root(Identity(name, claim.directory, replace(options, name=name)))
         server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
         try:

@@ -62,6 +62,10 @@ PASS_ON = {"ignore_unknown_options": True}
         "--log-level", default="INFO", show_default=True, envvar="SUPERVISOR_LOG_LEVEL",
         type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
     ),
+    click.option(
+        "--spares", type=click.IntRange(0, 4), default=2, show_default=True,
+        help="Processes that each supervisor keeps forked ahead of a restart.",
+    ),
     debug_option,
 )  # fmt: skip
 def run(
@@ -72,6 +76,7 @@ def run(
     no_health: bool,
     log_format: str | None,
     log_level: str,
+    spares: int,
     debug: bool,
 ) -> int:
     """Run APP (MODULE:TREE) in the foreground until it is stopped or gives up.
@@ -86,6 +91,7 @@ def run(
         log_format=log_format,
         log_level=log_level.upper(),
         debug=debug,
+        spares=spares,
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
     )

@@ -25,6 +25,7 @@ import sys
 
 import msgspec
 
+import supervisor.logs.setup  # noqa: F401 - every worker needs it: 15 ms, here once for all
 from supervisor.link import Channel
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import app, bootstrap, messages, threads

@@ -1,0 +1,56 @@
+"""A worker that SIGKILLs random workers of its own app.
+
+Run: supervisor run examples.chaos_monkey:tree
+See: a sleeper is killed twice a second and is back within milliseconds; Ctrl-C says how many.
+"""
+
+import os
+import random
+import signal
+import time
+
+from supervisor import Child, Supervisor
+from supervisor.control.client import get_snapshot
+from workers import Worker
+
+
+class ChaosMonkey(Worker):
+    """Kills one process of the Child at `path` about `rate` times a second."""
+
+    def __init__(self, path: str, rate: float) -> None:
+        self.path, self.rate, self.killed = path, rate, 0
+
+    def run(self) -> None:
+        while not self.link.wait(random.expovariate(self.rate)):
+            victims = [worker.pid for worker in self.workers() if worker.state == "ready"]
+            if victims:
+                self.kill(random.choice(victims))
+
+    def kill(self, pid: int) -> None:
+        try:
+            fd = os.pidfd_open(pid)  # from here on the number cannot come to mean another process
+            if pid in [worker.pid for worker in self.workers()]:
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+                self.killed += 1
+            os.close(fd)
+        except ProcessLookupError:
+            pass
+
+    def workers(self) -> list:
+        nodes = [get_snapshot(os.environ["SUPERVISOR_CONTROL"]).tree]
+        while nodes:
+            node = nodes.pop()
+            if node.path == self.path:
+                return node.workers
+            nodes.extend(getattr(node, "children", []))
+        return []
+
+    def terminate(self) -> None:
+        restarts = sum(worker.restarts for worker in self.workers())
+        print(f"chaos: killed {self.killed} workers, {restarts} were restarted")
+
+
+tree = Supervisor("zoo", intensity=1000, children=[
+    Child("sleeper", time.sleep, args=(3600,), count=3),
+    Child("monkey", ChaosMonkey, args=("zoo/sleeper", 2.0)),
+])  # fmt: skip
