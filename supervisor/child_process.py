@@ -78,7 +78,7 @@ class ChildProcess:
         self._deliver = deliver
         self.phase = Phase.STARTING
         self.shutdown: float | None = None  # seconds it has to end in; for its information
-        self.ending = Ending()
+        self.ending = Ending(finished=self._is_command)
         self._template: Template = shell.runtime
         self._serial = 0
         self._channel: link.Channel[Any] | None = None
@@ -209,6 +209,8 @@ class ChildProcess:
             case link.Failed():
                 self.ending.exception = message.exception
                 self.ending.message = message.message
+            case link.Finished():
+                self.ending.finished = True
             case link.Ignored():
                 self.ending.ended = IGNORED
 

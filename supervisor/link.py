@@ -200,13 +200,11 @@ class WorkerLink:
 
     def failed(self, exception: str, message: str, text: str) -> None:
         """Say which exception ends this process."""
-        self.socket.settimeout(LAST_WORDS)
-        self._say(Failed(exception, message[:MAX_TEXT], text[-MAX_TEXT:]))
+        self._say(Failed(exception, message[:MAX_TEXT], text[-MAX_TEXT:]), LAST_WORDS)
 
     def finished(self) -> None:
         """Say that this process ends in order."""
-        self.socket.settimeout(LAST_WORDS)
-        self._say(Finished())
+        self._say(Finished(), LAST_WORDS)
 
     def beat(self, progress: int) -> None:
         """Say that the work loop is alive; ``progress`` is what it has counted so far.
@@ -270,10 +268,11 @@ class WorkerLink:
 
         signal.signal(signal.SIGTERM, stop)
 
-    def _say(self, message: msgspec.Struct) -> None:
+    def _say(self, message: msgspec.Struct, patience: float = 0.0) -> None:
         if os.getpid() != self._pid:  # a fork of the worker must not speak for it
             return
         try:
+            self.socket.settimeout(patience)
             self._channel.send(message)
         except OSError:  # the supervisor does not read, or is gone: the kernel ends us with it
             pass

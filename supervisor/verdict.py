@@ -1,7 +1,7 @@
 """Why a process ended: from what the kernel, the process and its supervisor know, one verdict.
 
-OTP's classes (architecture): return or exit status 0 is ``normal``; an end on request, or by the
-stop signal while stopping, is ``shutdown``; everything else is abnormal, with a cause.
+OTP's classes: an orderly return, or a program's exit status 0, is ``normal``; an end on request,
+or by the stop signal while stopping, is ``shutdown``; everything else is abnormal, with a cause.
 """
 
 import os
@@ -16,6 +16,7 @@ from supervisor.observe.snapshot import LastExit
 class Ending:
     """What is known of how a process is ending, gathered while it does."""
 
+    finished: bool = False  # its target returned or raised SystemExit; so it is for any program
     stop_requested: bool = False
     stop_signal: int = signal.SIGTERM
     kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...
@@ -46,6 +47,8 @@ def verdict(status: int, ending: Ending) -> ExitReason:
         return ExitReason(ExitKind.CRASH, f"signal:{signal_name(-code)}")
     if ending.exception:
         return ExitReason(ExitKind.CRASH, f"exception:{ending.exception}")
+    if code == 0 and not ending.finished:  # os._exit(0) in the middle of its work
+        return ExitReason(ExitKind.CRASH, "exit:0 unfinished")
     if code == 0:
         return ExitReason(ExitKind.NORMAL, "exit:0")
     return ExitReason(ExitKind.CRASH, f"exit:{code}")

@@ -70,11 +70,14 @@ def _run(launch: launches.Launch, link: links.WorkerLink, app: LoadedApp | None)
     try:
         _dump_on_signal(link.context.fds.get("stack", 2))
         settings.apply(launch.settings)
-        return target.run(launch, link, app)
+        code = target.run(launch, link, app)
+        link.finished()
+        return code
     except Ignore as declined:
         link.ignore(str(declined))
         return 0
     except SystemExit as leaving:
+        link.finished()
         return exit_code(leaving)
     except BaseException as error:
         text = "".join(traceback.format_exception(_authors_part(error)))
