@@ -200,7 +200,8 @@ class WorkerLink:
 
     def failed(self, exception: str, message: str, text: str) -> None:
         """Say which exception ends this process."""
-        self._say(Failed(exception, message[:MAX_TEXT], text[-MAX_TEXT:]), LAST_WORDS)
+        last = Failed(_sendable(exception[:100]), _sendable(message[:1000]), _sendable(text))
+        self._say(last, LAST_WORDS)
 
     def finished(self) -> None:
         """Say that this process ends in order."""
@@ -285,10 +286,16 @@ class Supervised(Protocol):
         """Initialise, say ready, work until `WorkerLink.stopping`, and return."""
 
 
-#: Characters of a traceback that are sent.
+#: Bytes of a traceback that are sent: its end.
 MAX_TEXT = 60_000
 #: Seconds that the last message waits for a supervisor that does not read.
 LAST_WORDS = 1.0
+
+
+def _sendable(text: str) -> str:
+    """Make a text fit for a packet: whatever is not UTF-8 is escaped, and it has an end."""
+    return text.encode("utf-8", "backslashreplace")[-MAX_TEXT:].decode("utf-8", "ignore")
+
 
 _current: WorkerLink | None = None
 

@@ -80,10 +80,22 @@ def _run(launch: launches.Launch, link: links.WorkerLink, app: LoadedApp | None)
         link.finished()
         return exit_code(leaving)
     except BaseException as error:
-        text = "".join(traceback.format_exception(_authors_part(error)))
-        sys.stderr.write(text)
-        link.failed(type(error).__name__, str(error), text)
+        _tell(error, link)
         return 1
+
+
+def _tell(error: BaseException, link: links.WorkerLink) -> None:
+    """Say which exception ends this process: to the supervisor, then to whoever reads the log."""
+    text = "".join(traceback.format_exception(_authors_part(error)))
+    try:
+        message = str(error)
+    except Exception as problem:  # the author's __str__
+        message = f"<its str() raised {type(problem).__name__}>"
+    link.failed(type(error).__name__, message, text)
+    try:
+        sys.stderr.write(text)
+    except (AttributeError, OSError, ValueError):  # the author has closed or replaced it
+        pass
 
 
 def _authors_part(error: BaseException) -> BaseException:

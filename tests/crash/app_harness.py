@@ -119,9 +119,12 @@ class App:
         """Return the records so far that have these fields."""
         return [record for record in list(self.records) if _has(record, fields)]
 
-    def said(self, slot: str, patience: float = PATIENCE) -> str:
-        """Wait for the first line that a slot has printed."""
-        return str(self.wait_for(patience, path=slot, raw=True)["event"])
+    def said(self, slot: str, line: int = 0) -> str:
+        """Wait for a line that a slot has printed: the first, or another."""
+        lines = self.wait_until(
+            lambda: self.find(path=slot, raw=True)[line:], f"line {line} of {slot}"
+        )
+        return str(lines[0]["event"])
 
     def ends(self, offender: str) -> list[str]:
         """Return the causes of the unplanned ends of a slot ("web.0"), in order."""

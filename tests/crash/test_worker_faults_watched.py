@@ -1,0 +1,170 @@
+"""Worker processes that hang, talk nonsense or do not stop: seen, named, ended, replaced."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from supervisor.control.messages import RestartChildren, StopChildren
+from tests.crash.app_harness import App, alive, eventually
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """One run of the tree of children that misbehave while they are watched."""
+    with App("watched:tree", tmp_path_factory.mktemp("w")) as app:
+        yield app.up()
+        assert app.ends("steady.0") == []
+        assert app.stop() == 0
+
+
+def wait_cause(app: App, child: str, generation: int = 2) -> str:
+    """Wait for the successor of a child's process; returns why the one before ended."""
+    worker = app.wait_worker(
+        f"watched/{child}.0", lambda w: w.generation >= generation and w.state == "ready"
+    )
+    assert worker.last_exit is not None
+    return worker.last_exit.cause
+
+
+@pytest.mark.parametrize(
+    ("child", "function"), [("gil", "hold_gil"), ("deadlock", "deadlock"), ("spin", "spin")]
+)
+def test_a_work_loop_that_stands_still_is_killed_and_says_where(
+    app: App, child: str, function: str
+) -> None:
+    """Holding the GIL, deadlocked or spinning: no beats, so killed, with the stacks reported."""
+    assert wait_cause(app, child) == "heartbeat"
+    record = app.wait_for(child=f"watched/{child}.0", cause="heartbeat")
+    assert f"in {function}" in record["stacks"]
+
+
+def test_a_stopped_process_is_shown_suspended_and_killed_for_its_silence(app: App) -> None:
+    """SIGSTOP is seen at once; with a heartbeat it is a hang, which SIGKILL ends."""
+    worker = app.ready("watched/stopped.0")
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    app.wait_worker("watched/stopped.0", lambda w: w.state == "suspended", "suspended")
+    assert wait_cause(app, "stopped") == "heartbeat"
+
+
+def test_a_stopped_process_may_go_on(app: App) -> None:
+    """Without a heartbeat a stopped process is shown, waited for, and shown when it goes on."""
+    worker = app.ready("watched/paused.0")
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    app.wait_worker("watched/paused.0", lambda w: w.state == "suspended", "suspended")
+    os.kill(worker.pid, signal.SIGCONT)
+    assert app.ready("watched/paused.0").pid == worker.pid
+
+
+def test_who_ignores_the_request_to_stop_is_killed_with_its_group(app: App) -> None:
+    """SIGTERM, then after `shutdown` seconds SIGKILL for the whole group, and a report."""
+    helper = int(app.said("watched/stubborn.0", 1).split()[1])
+    began = monotonic()
+    app.ask(RestartChildren("watched/stubborn"))
+    assert 0.3 <= monotonic() - began < 3
+    assert wait_cause(app, "stubborn") == "stop_timeout"
+    assert not alive(helper)
+    app.wait_for(event="child did not stop as asked", offender="stubborn.0")
+    record = app.wait_for(child="watched/stubborn.0", cause="stop_timeout")
+    assert "in ignore_sigterm" in record["stacks"]
+
+
+@pytest.mark.parametrize("child", ["garbage", "oversize", "forge-end", "forge-status"])
+def test_nonsense_on_the_link_ends_who_sent_it(app: App, child: str) -> None:
+    """A frame that is malformed, too large or not its to send: killed, cause protocol."""
+    assert wait_cause(app, child) == "protocol"
+    app.wait_for(event="malformed message", child=f"watched/{child}.0")
+
+
+def test_descriptors_that_nobody_asked_for_are_closed(app: App) -> None:
+    """A worker cannot fill its supervisor's table of descriptors."""
+    app.wait_for(path="watched/descriptors.0", event="sent")
+    root = app.process.pid
+    eventually(lambda: len(os.listdir(f"/proc/{root}/fd")) < 400, "few descriptors")
+
+
+@pytest.mark.parametrize(
+    ("child", "exception", "detail"),
+    [
+        ("unspeakable", "Unspeakable", ""),
+        ("surrogate", "ValueError", "caf"),
+        ("long", "ValueError", "€€€"),
+        ("unheard", "ValueError", "unheard"),
+    ],
+)
+def test_an_exception_that_is_hard_to_tell_is_told(
+    app: App, child: str, exception: str, detail: str
+) -> None:
+    """Whatever the text of an exception is, and wherever stderr goes: its name arrives."""
+    assert wait_cause(app, child) == f"exception:{exception}"
+    last = app.worker(f"watched/{child}.0").last_exit
+    assert last is not None
+    assert last.detail.startswith(detail)
+
+
+def test_an_init_that_raises_is_a_start_failure_and_is_tried_again(app: App) -> None:
+    """A start that fails is not listed ready, is reported as such, and counts as a restart."""
+    assert wait_cause(app, "init-raises", 4) == "exception:RuntimeError"
+    failed = app.find(event="child failed to start", offender="init-raises.0")
+    assert [record["cause"] for record in failed] == ["exception:RuntimeError"] * 2
+    assert app.ends("init-raises.0") == ["exit:1"]
+
+
+def test_an_init_that_leaves_is_a_start_failure(app: App) -> None:
+    """Ending in order before being ready is no start."""
+    wait_cause(app, "init-leaves", 3)
+    assert len(app.find(event="child failed to start", offender="init-leaves.0")) == 1
+
+
+def test_an_init_that_hangs_is_killed_at_its_deadline(app: App) -> None:
+    """After `start_timeout` a start has failed; the report says where it hung."""
+    assert wait_cause(app, "init-hangs", 3) == "start_timeout"
+    record = app.wait_for(child="watched/init-hangs.0", cause="start_timeout")
+    assert "in act" in record["stacks"]
+
+
+def test_an_init_that_ignores_stays_down_without_a_report(app: App) -> None:
+    """OTP's ignore at a restart: the child is kept, undefined, and nothing is wrong."""
+    app.wait_worker("watched/init-ignores.0", lambda w: w.generation == 2 and w.pid is None)
+    assert app.ends("init-ignores.0") == ["exit:1"]
+    assert app.find(event="child failed to start", offender="init-ignores.0") == []
+
+
+@pytest.mark.parametrize(
+    ("child", "cause"),
+    [("terminate-raises", "exception:RuntimeError"), ("terminate-hangs", "stop_timeout")],
+)
+def test_a_terminate_hook_that_misbehaves_does_not_hold_up_the_stop(
+    app: App, child: str, cause: str
+) -> None:
+    """An error or a hang while ending is reported, and the end comes in time."""
+    app.ready(f"watched/{child}.0")
+    app.ask(StopChildren(f"watched/{child}"))
+    worker = app.wait_worker(f"watched/{child}.0", lambda w: w.pid is None)
+    assert worker.last_exit is not None
+    assert worker.last_exit.cause == cause
+    app.wait_for(event="child did not stop as asked", offender=f"{child}.0")
+
+
+def test_a_flood_on_one_link_leaves_the_others_served(tmp_path: Path) -> None:
+    """Two workers that send without end: control answers quickly, others are restarted at once."""
+    with App("watched:flooding", tmp_path) as app:
+        app.up()
+        app.said("flooding/flood.0")
+        slowest = 0.0
+        for generation in range(2, 5):
+            worker = app.ready("flooding/steady.0")
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGKILL)
+            began = monotonic()
+            app.wait_worker(
+                "flooding/steady.0", lambda w, g=generation: w.generation == g and w.ready_at
+            )
+            slowest = max(slowest, monotonic() - began)
+        assert slowest < 1.0
+        assert app.stop() == 0
