@@ -103,9 +103,8 @@ class ChildProcess:
         """Ask for the process: a spare if there is one, else a fork."""
         self._template = self._choose_template()
         declared = self._descriptors()
-        self._stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
-        launch = launches.encode(self._launch([*declared, "stack"]))
-        fds = [self.slot.stdout[1], self.slot.stderr[1], *declared.values(), self._stacks]
+        launch = launches.encode(self._launch(list(declared)))
+        fds = [self.slot.stdout[1], self.slot.stderr[1], *declared.values()]
         spare = self._template.take_spare()
         if spare is not None and self._assign(spare, launch, fds):
             return
@@ -115,8 +114,9 @@ class ChildProcess:
         ours, theirs = link.pair()
         ours.setblocking(False)
         self._listen(ours)
+        self._stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
         end = theirs.detach()
-        self._serial = self._template.spawn(self, launch, [end, *fds], [end])
+        self._serial = self._template.spawn(self, launch, [end, self._stacks, *fds], [end])
         self._publish("starting")
 
     def _assign(self, spare: Spare, launch: bytes, fds: list[int]) -> bool:
@@ -126,8 +126,9 @@ class ChildProcess:
             channel.send(link.Assign(launch), tuple(fds))
         except OSError:
             self._close_channel()
+            os.close(spare.stacks)
             return False
-        self._serial = spare.serial
+        self._serial, self._stacks = spare.serial, spare.stacks
         self._template.adopt(self, spare.serial)
         assert spare.pid is not None
         self.spawned(spare.pid)

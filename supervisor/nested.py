@@ -53,7 +53,7 @@ class NestedSupervisor:
             process_up=lambda *who: self._outbox.send(uplink.ProcessUp(*who)),
             runtime_dir=arguments.runtime_dir,
             log_level=arguments.log_level,
-            fds={name: fd for name, fd in fds.items() if name not in (*CONNECTIONS, "stack")},
+            fds={name: fd for name, fd in fds.items() if name not in CONNECTIONS},
             spares=arguments.spares,
             preload=arguments.preload,
         )

@@ -3,7 +3,6 @@
 A "module:function" string is imported here, so that a typo shows before anything is started.
 """
 
-import asyncio
 import functools
 import importlib
 import importlib.util
@@ -46,7 +45,7 @@ def described(subject: Subject, value: object) -> str:
             "Queue": "write queue=..., and give the worker as the target",
         }
         raise subject.error(f"its target is a {kind}", advice[kind])
-    if asyncio.iscoroutine(value):
+    if inspect.iscoroutine(value):
         value.close()  # or Python warns that it was never awaited
         raise subject.error(
             "its target is a coroutine: the async function was already called",

@@ -46,7 +46,13 @@ class Spare:
 
     serial: int
     link: socket.socket
+    stacks: int  # memfd that its faulthandler writes to
     pid: int | None = None
+
+    def discard(self) -> None:
+        """It is not wanted any more: it ends when its link is closed."""
+        self.link.close()
+        os.close(self.stacks)
 
     def spawned(self, pid: int) -> None:
         """It exists."""
@@ -116,7 +122,7 @@ class Template:
         self.close()
         owners, self._owners = self._owners, {}
         for spare in self._spares:
-            spare.link.close()
+            spare.discard()
         self._spares.clear()
         self._opened.clear()
         closed, self._closed = self._closed, {}
@@ -247,7 +253,7 @@ class Template:
             self._refill_later()
             if spare.pid is not None:
                 return spare
-            spare.link.close()
+            spare.discard()
         return None
 
     def fill_spares(self, count: int) -> None:
@@ -268,9 +274,9 @@ class Template:
         while len(self._spares) < self.target_spares:
             ours, theirs = link.pair()
             ours.setblocking(False)
-            spare = Spare(self._next(), ours)
+            spare = Spare(self._next(), ours, os.memfd_create("stacks", os.MFD_CLOEXEC))
             self._owners[spare.serial] = spare
-            client.spare(spare.serial, theirs.fileno())
+            client.spare(spare.serial, theirs.fileno(), spare.stacks)
             theirs.close()
             self._spares.insert(0, spare)
         self._flush()

@@ -21,7 +21,9 @@ OPEN_TO_WORKERS = {
     "supervisor.definition",
     "supervisor.errors",
     "supervisor.link",
+    "supervisor.logs",
     "supervisor.logs.record",
+    "supervisor.logs.setup",
 }
 
 #: Who may reach a tree only through supervisor.control.client.

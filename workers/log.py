@@ -8,6 +8,10 @@ from typing import Any
 
 import structlog
 
+from supervisor.logs.setup import configure_structlog
+
+configure_structlog()
+
 
 def get_logger(name: str | None = None, **fields: Any) -> structlog.typing.FilteringBoundLogger:
     """Return a logger.

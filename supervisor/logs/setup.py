@@ -1,18 +1,18 @@
 """The log of a worker: structlog, `logging` and `warnings`, all as records on its standard error.
 
-Used between fork and the author's code. Templates have structlog imported already, so that
-`configure` takes microseconds. An author may configure structlog or `logging` anew afterwards;
-whatever that prints is captured as raw lines.
+Used between fork and the author's code, in two steps, the first of which a spare takes while it
+waits: `prepare`, then `configure` with what is known only of a certain slot. structlog takes 15 ms
+and a megabyte to import, so it is configured only where the app (or `workers.log`) has imported it.
+An author may configure structlog or `logging` anew afterwards; whatever that prints is captured as
+raw lines.
 """
 
 import logging
 import os
 import sys
 import time
+from collections.abc import MutableMapping
 from typing import Any
-
-import structlog
-from structlog.typing import EventDict
 
 from supervisor.logs.handler import RecordHandler, traceback_text
 from supervisor.logs.record import stderr
@@ -21,7 +21,9 @@ from supervisor.logs.record import stderr
 _METHODS = {"exception": "error", "warn": "warning", "fatal": "critical", "msg": "info"}
 
 
-def _with_traceback(_logger: Any, method: str, fields: EventDict) -> EventDict:
+def _with_traceback(
+    _logger: Any, method: str, fields: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     """Replace ``exc_info`` by the text of the traceback."""
     error = fields.pop("exc_info", None)
     if error is True or (error is None and method == "exception"):
@@ -33,7 +35,7 @@ def _with_traceback(_logger: Any, method: str, fields: EventDict) -> EventDict:
     return fields
 
 
-def _finish(logger: "_Logger", method: str, fields: EventDict) -> tuple[Any, ...]:
+def _finish(logger: "_Logger", method: str, fields: MutableMapping[str, Any]) -> tuple[Any, ...]:
     """Put time, level and event first: they survive when a record has to be cut."""
     level = _METHODS.get(method, method)
     event = fields.pop("event", "")
@@ -57,28 +59,55 @@ class _Logger:
     log = debug = info = warn = warning = error = critical = exception = fatal = failure = msg
 
 
-def configure(path: str, incarnation: int, level: str) -> None:
-    """Make this process, a worker in the slot ``path``, log records of ``level`` and above."""
-    number = logging.getLevelName(level.upper())
-    number = number if isinstance(number, int) else logging.INFO
-    stderr.incarnation = incarnation
-    structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _with_traceback, _finish],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=_Logger,
-        cache_logger_on_first_use=True,
-    )
+def prepare() -> None:
+    """Make this process, a worker in a slot that is not known yet, log records."""
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler, RecordHandler)]:
         root.removeHandler(old)
     root.addHandler(RecordHandler())
-    root.setLevel(number)
     logging.captureWarnings(True)
-    os.register_at_fork(before=lambda: _share(path))
+    os.register_at_fork(before=_share)
+    set_level(logging.INFO)
 
 
-def _share(path: str) -> None:
+def configure(path: str, incarnation: int, level: str) -> None:
+    """Log as the worker in the slot ``path``, records of ``level`` and above. After `prepare`."""
+    global _path
+    _path = path
+    stderr.incarnation = incarnation
+    number = logging.getLevelName(level.upper())
+    if isinstance(number, int) and number != _level:
+        set_level(number)
+
+
+def set_level(level: int) -> None:
+    """Log records of this level and above, through `logging` and, if it is loaded, structlog."""
+    global _level
+    _level = level
+    logging.getLogger().setLevel(level)
+    if "structlog" in sys.modules:
+        configure_structlog()
+
+
+def configure_structlog() -> None:
+    """Send what is logged with structlog into the records of this worker, if it is one."""
+    import structlog
+
+    if _level is not None:
+        structlog.configure(
+            processors=[structlog.contextvars.merge_contextvars, _with_traceback, _finish],
+            wrapper_class=structlog.make_filtering_bound_logger(_level),
+            logger_factory=_Logger,
+            cache_logger_on_first_use=True,
+        )
+
+
+_level: int | None = None  # None: not a worker
+_path = ""
+
+
+def _share() -> None:
     """Before the worker's first fork: make its children's records come to it."""
     from supervisor.logs.multiprocess import install
 
-    install(f"logs of {path}", RecordHandler)
+    install(f"logs of {_path}", RecordHandler)

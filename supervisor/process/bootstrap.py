@@ -23,11 +23,14 @@ from typing import NoReturn
 
 from supervisor import link as links
 from supervisor.errors import Ignore
+from supervisor.logs.setup import prepare
 from supervisor.process import launch as launches
 from supervisor.process import settings, target
 from supervisor.process.app import PACKAGE, LoadedApp
 from supervisor.process.family import PR_SET_PDEATHSIG, prctl, set_tag
 
+#: What a template ignores or handles itself.
+HANDLED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD)
 #: Sent by a supervisor to a hung process: the stacks of all its threads are written.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
 
@@ -38,6 +41,7 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
     try:
         _own_session(tag)
         _reset_signals()
+        prepare()
         code = _live(payload, fds, app)
     except BaseException:
         traceback.print_exc()
@@ -46,8 +50,11 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
 
 
 def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
-    end, *rest = fds
+    """Go on as a child, at once or, as a spare, when it is known which."""
+    end, stack, *rest = fds
     keep_only([0, 1, 2, *fds])
+    dump_stacks_to(stack)
+    gc.enable()
     sock = socket.socket(fileno=end)
     if not payload:
         assignment = _wait_to_be_told(sock)
@@ -59,7 +66,6 @@ def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
     os.dup2(stderr, 2)
     os.close(stdout)
     os.close(stderr)
-    gc.enable()
     launch = launches.decode(payload)
     named = dict(zip(launch.fds, declared, strict=True))
     link = links.WorkerLink(sock, _context(launch, named))
@@ -68,7 +74,6 @@ def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
 
 def _run(launch: launches.Launch, link: links.WorkerLink, app: LoadedApp | None) -> int:
     try:
-        _dump_on_signal(link.context.fds.get("stack", 2))
         settings.apply(launch.settings)
         code = target.run(launch, link, app)
         link.finished()
@@ -127,14 +132,10 @@ def _own_session(tag: int) -> None:
 
 
 def _reset_signals() -> None:
+    """Undo what the template has set; it had reset all others itself (`template.HANDLED`)."""
     signal.set_wakeup_fd(-1)
-    for signum in signal.valid_signals():
-        if signum not in (signal.SIGKILL, signal.SIGSTOP):
-            try:
-                signal.signal(signum, signal.SIG_DFL)
-            except (OSError, ValueError):  # reserved by the C library
-                pass
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+    for signum in HANDLED:
+        signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
@@ -171,7 +172,8 @@ def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
     )
 
 
-def _dump_on_signal(fd: int) -> None:
+def dump_stacks_to(fd: int) -> None:
+    """Write the stacks of all threads to a descriptor on a fault, and on the dump signal."""
     faulthandler.enable(file=fd, all_threads=True)
     faulthandler.register(DUMP_SIGNAL, file=fd, all_threads=True, chain=False)
 

@@ -41,12 +41,12 @@ class TemplateClient:
         self._send(messages.Load(app, arguments))
 
     def spawn(self, serial: int, launch: bytes, fds: list[int]) -> None:
-        """Ask for a process; ``fds``: link, stdout, stderr, declared ones."""
+        """Ask for a process; ``fds``: link, stacks, stdout, stderr, declared ones."""
         self._send(messages.Spawn(serial, launch), tuple(fds))
 
-    def spare(self, serial: int, link: int) -> None:
+    def spare(self, serial: int, link: int, stacks: int) -> None:
         """Ask for a process that waits on its link to be told who it is."""
-        self._send(messages.Spawn(serial), (link,))
+        self._send(messages.Spawn(serial), (link, stacks))
 
     def signal(self, serial: int, signum: int, group: bool = False) -> None:
         """Send a signal to a process or its group; nothing happens if it is gone."""

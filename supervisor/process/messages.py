@@ -19,9 +19,10 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
 
 class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
-    """Fork a process. Descriptors: link, stdout, stderr, then those that ``launch`` declares.
+    """Fork a process. Descriptors: link, stacks (a memfd that faulthandler writes to), stdout,
+    stderr, then those that ``launch`` declares.
 
-    With an empty ``launch`` it is a spare: only the link is sent; stdout, stderr, declared
+    With an empty ``launch`` it is a spare: only link and stacks are sent; stdout, stderr, declared
     descriptors and the launch come later, as `supervisor.link.Assign` on the link.
     """
 

@@ -1,6 +1,5 @@
 """Running what a Launch names: the author's target, a program, or a process of the runtime."""
 
-import asyncio
 import errno
 import importlib
 import inspect
@@ -11,6 +10,7 @@ from typing import Any, NoReturn
 
 from supervisor import link as links
 from supervisor.errors import StartError
+from supervisor.logs.setup import configure
 from supervisor.process.app import LoadedApp, child_at, load
 from supervisor.process.launch import Command, Entry, Launch, Node
 from supervisor.process.messages import LoadFailed
@@ -33,7 +33,7 @@ def run(launch: Launch, link: links.WorkerLink, app: LoadedApp | None) -> int:
         case Entry(function=function, argument=argument):
             find(function)(link, argument, link.context.fds)
         case Node(path=path):
-            _configure_logs(launch)
+            configure(launch.path, launch.incarnation, launch.log_level)
             _run_child(child_at(_tree(launch, app), path), launch, link)
     return 0
 
@@ -80,12 +80,12 @@ def _run_child(child: Child, launch: Launch, link: links.WorkerLink) -> None:
     if launch.ready == "init":
         link.ready()
     if _is_async(target):
-        asyncio.run(_until_stopped(target(*child.args)))
+        _run_async(target(*child.args))
         return
     signal.signal(signal.SIGTERM, _exit_in_order)
     result = target(*child.args)
     if inspect.iscoroutine(result):
-        asyncio.run(_until_stopped(result))
+        _run_async(result)
 
 
 def _is_async(target: Callable[..., Any]) -> bool:
@@ -94,30 +94,29 @@ def _is_async(target: Callable[..., Any]) -> bool:
     )
 
 
-async def _until_stopped(work: Coroutine[Any, Any, Any]) -> None:
+def _run_async(work: Coroutine[Any, Any, Any]) -> None:
     """Run a coroutine; SIGTERM cancels it, and that is an orderly end."""
-    task = asyncio.ensure_future(work)
-    stopped = False
+    import asyncio  # 10 ms and 60 mappings: only for those who need it
 
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        task.cancel()
+    async def until_stopped() -> None:
+        task = asyncio.ensure_future(work)
+        stopped = False
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not stopped:
+                raise
+
+    asyncio.run(until_stopped())
 
 
 def _exit_in_order(_signum: int, _frame: object) -> None:
     """End a plain callable through its ``finally`` blocks."""
     raise SystemExit(0)
-
-
-def _configure_logs(launch: Launch) -> None:
-    from supervisor.logs.setup import configure
-
-    configure(launch.path, launch.incarnation, launch.log_level)

@@ -25,7 +25,6 @@ import sys
 
 import msgspec
 
-import supervisor.logs.setup  # noqa: F401 - every worker needs it: 15 ms, here once for all
 from supervisor.link import Channel
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import app, bootstrap, messages, threads
@@ -51,7 +50,7 @@ class Template:
 
     def run(self) -> None:
         """Serve until root is gone."""
-        for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        for signum in bootstrap.HANDLED:
             signal.signal(signum, signal.SIG_IGN)  # it ends with its root, by nothing else
         self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)
         self.freeze()
@@ -208,12 +207,21 @@ class Template:
         self.loop.stop()
 
 
+def reset_signals() -> None:
+    """Undo what root was started with (nohup, odd masks): our children shall not inherit it."""
+    for signum in signal.valid_signals():
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
 def main() -> None:
     """Run a template on the connection whose descriptor is the argument."""
     first = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(first.fileno(), False)
     become_subreaper()
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    reset_signals()
     Template(first).run()
 
 

@@ -136,7 +136,8 @@ def drain(fd: int) -> bytes:
 
 WORKER = """
 import logging, sys, warnings
-from supervisor.logs.setup import configure
+from supervisor.logs.setup import configure, prepare
+prepare()
 configure("shop/web.0", 7, "INFO")
 from workers.log import get_logger, log
 log.info("charged", order=17)
