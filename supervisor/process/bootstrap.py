@@ -29,8 +29,8 @@ from supervisor.process import settings, target
 from supervisor.process.app import PACKAGE, LoadedApp
 from supervisor.process.family import PR_SET_PDEATHSIG, prctl, set_tag
 
-#: What a template ignores or handles itself.
-HANDLED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD)
+#: What a template keeps blocked, and its children unblock when they can take it.
+BLOCKED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
 #: Sent by a supervisor to a hung process: the stacks of all its threads are written.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
 
@@ -132,10 +132,10 @@ def _own_session(tag: int) -> None:
 
 
 def _reset_signals() -> None:
-    """Undo what the template has set; it had reset all others itself (`template.HANDLED`)."""
+    """Undo what the template has set (see `template.reset_signals`)."""
     signal.set_wakeup_fd(-1)
-    for signum in HANDLED:
-        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler raises KeyboardInterrupt
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

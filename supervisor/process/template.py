@@ -50,8 +50,6 @@ class Template:
 
     def run(self) -> None:
         """Serve until root is gone."""
-        for signum in bootstrap.HANDLED:
-            signal.signal(signum, signal.SIG_IGN)  # it ends with its root, by nothing else
         self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)
         self.freeze()
         self.loop.run()
@@ -161,18 +159,13 @@ class Template:
             os.close(fd)
 
     def _fork(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
-        # A signal between fork and exec or the reset of handlers would run the template's
-        # handlers in the child: all are blocked around it, and unblocked by the child itself.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
         except OSError as error:
-            signal.pthread_sigmask(signal.SIG_SETMASK, [])
             self._send(connection, messages.SpawnFailed(request.serial, f"fork: {error.strerror}"))
             return
         if pid == 0:
             bootstrap.enter(request.launch, fds, self._tags, self._app)  # never returns
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         process = Process(request.serial, pid, self._tags, connection)
         connection.processes[request.serial] = process
         self.reaper.processes[pid] = process
@@ -213,7 +206,9 @@ def reset_signals() -> None:
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    # Blocked, not ignored: the template ends with its root, by nothing else, and a request to stop
+    # that meets a child right after its fork waits there until the child can take it.
+    signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 
@@ -39,29 +40,34 @@ def watched() -> Iterator[Starters]:
         starters.places[thread.name] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         start(thread)
 
-    previous = ""
-
-    def audit(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal previous
-        if watching and event == "import" and not starters.native:
-            if count() > 1:
-                starters.native = f"module {previous}"
-            previous = arguments[0]
-
-    watching = True
-    sys.addaudithook(audit)  # cannot be removed: switched off by `watching`
+    finder = _ImportWatch(starters)
+    sys.meta_path.insert(0, finder)
     threading.Thread.start = noting  # type: ignore[method-assign, assignment]
     try:
         yield starters
     finally:
-        watching = False
+        sys.meta_path.remove(finder)
         threading.Thread.start = start  # type: ignore[method-assign]
+
+
+class _ImportWatch(MetaPathFinder):
+    """Sees every import begin, and so after which one there were threads that Python has not."""
+
+    def __init__(self, starters: Starters) -> None:
+        self._starters = starters
+        self._previous = "?"
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """Look, and leave the finding to others."""
+        if not self._starters.native and count() > 1:
+            self._starters.native = f"module {self._previous}"
+        self._previous = name
 
 
 def count() -> int:
     """Return how many threads this process has, those of C libraries included."""
     try:
-        return len(os.listdir("/proc/self/task"))
+        return os.stat("/proc/self/task").st_nlink - 2  # one directory for each
     except OSError:  # no /proc: Python's own are all that can be known
         return threading.active_count()
 

@@ -1,0 +1,27 @@
+"""What authors of workers import: Worker, Consumer, Producer, queues by name, and the log."""
+
+from supervisor.link import current
+from workers.consumer import Consumer
+from workers.producer import Producer
+from workers.queues.errors import QueueError, QueueFull
+from workers.queues.writer import QueueWriter
+from workers.worker import Worker, queue_address
+
+__all__ = ["Consumer", "Producer", "QueueError", "QueueFull", "QueueWriter", "Worker", "open_queue"]
+
+
+def open_queue(name: str) -> QueueWriter:
+    """Open one of the app's queues for putting, from any worker.
+
+    Args:
+        name: the queue's name.
+
+    Raises:
+        LookupError: this process is not supervised, or its app has no queues.
+        QueueRefused: there is no queue of that name.
+
+    """
+    link = current()
+    if link is None:
+        raise LookupError("not in a worker: start the app with `supervisor run`")
+    return QueueWriter(name, queue_address(link))

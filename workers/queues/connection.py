@@ -1,0 +1,140 @@
+"""The broker's end of one worker's connection: frames in, coalesced frames out."""
+
+import array
+import os
+import select
+import socket
+from enum import Enum
+
+from workers.queues.core import Chunk
+from workers.queues.cursor import CursorReader
+from workers.queues.frames import HEADER, PREFIX, FrameReader, Kind, frame
+
+#: Buffers given to one sendmsg.
+MAX_BUFFERS = 512
+
+
+class Role(Enum):
+    """What is at the other end."""
+
+    PRODUCER = "producer"
+    CONSUMER = "consumer"
+    OBSERVER = "observer"
+
+
+class Connection:
+    """One connection. ``parked``: a chunk that has no room yet, as (count, sequence, body)."""
+
+    __slots__ = (
+        "_confirmed",
+        "_descriptors",
+        "_out",
+        "client",
+        "cursor",
+        "frames",
+        "parked",
+        "pid",
+        "queue",
+        "role",
+        "socket",
+        "watched",
+    )
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self.socket, self.pid = sock, pid
+        self.role: Role | None = None
+        self.queue = self.client = ""
+        self.cursor: CursorReader | None = None
+        self.frames = FrameReader()
+        self.parked: tuple[int, int, bytes] | None = None
+        self.watched = int(select.EPOLLIN)
+        self._out: list[bytes | memoryview] = []
+        self._confirmed = 0  # a confirmation that is not in `_out` yet: only the last one is sent
+        self._descriptors: list[int] = []
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    def receive(self) -> None:
+        """Receive what is there; raises OSError at the end of the connection."""
+        try:
+            if self.role is None:
+                size = self._receive_hello()
+            else:
+                size = self.socket.recv_into(self.frames.space)
+        except BlockingIOError:
+            return
+        if not size:
+            raise ConnectionResetError("closed")
+        self.frames.received(size)
+
+    def _receive_hello(self) -> int:
+        """Receive with a descriptor, which only the first frame may bring."""
+        space = socket.CMSG_SPACE(array.array("i").itemsize)
+        size, ancillary, _flags, _ = self.socket.recvmsg_into(
+            [self.frames.space], space, socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                self._descriptors.extend(array.array("i", data))
+        return size
+
+    def take_descriptor(self) -> int:
+        """Return the descriptor that came with HELLO; raises ValueError if there was none."""
+        if not self._descriptors:
+            raise ValueError("a consumer has to send the descriptor of its cursor")
+        return self._descriptors.pop(0)
+
+    # --- out --------------------------------------------------------------------------------------
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether something could not be sent yet."""
+        return bool(self._out)
+
+    def send(self, kind: Kind, body: bytes = b"", argument: int = 0) -> None:
+        """Add a frame to what is sent by the next flush."""
+        self._out.append(frame(kind, body, 0, argument))
+
+    def confirm(self, sequence: int) -> None:
+        """Tell a producer that all up to here is in the queue."""
+        self._confirmed = max(self._confirmed, sequence)
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Add a chunk; in front of the body, the messages that are done and the attempt."""
+        prefix = PREFIX.pack(chunk.done, chunk.attempt)
+        head = HEADER.pack(len(chunk.body) + PREFIX.size, Kind.DELIVER, chunk.count, chunk.id)
+        self._out += (head + prefix, chunk.body)
+
+    def flush(self) -> None:
+        """Send as much as the peer takes."""
+        if self._confirmed:
+            self.send(Kind.CONFIRM, argument=self._confirmed)
+            self._confirmed = 0
+        while self._out:
+            try:
+                sent = self.socket.sendmsg(self._out[:MAX_BUFFERS])
+            except BlockingIOError:
+                return
+            whole = 0
+            for buffer in self._out:
+                if sent < len(buffer):
+                    break
+                sent -= len(buffer)
+                whole += 1
+            del self._out[:whole]
+            if sent:
+                self._out[0] = memoryview(self._out[0])[sent:]
+
+    def refuse(self, why: str) -> None:
+        """Say why the connection is closed, if the peer still reads."""
+        self.send(Kind.REFUSED, why.encode())
+        try:
+            self.flush()
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Close it."""
+        self.socket.close()
+        for fd in self._descriptors:
+            os.close(fd)

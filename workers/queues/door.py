@@ -1,0 +1,174 @@
+"""A worker's way to the broker: connecting, waiting, and connecting again when it was restarted.
+
+The address is a path; the supervisor hands workers a descriptor of the broker's socket, and
+/proc/self/fd/N of it can be connected to even after the worker gave up its privileges.
+"""
+
+import array
+import select
+import socket
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from supervisor.link import WorkerLink
+from workers.queues.errors import Interrupted, QueueRefused, QueueUnavailable
+from workers.queues.frames import FrameReader, Hello, Kind, frame
+
+#: Seconds to wait for the broker to come back, before giving up (and crashing, as a rule).
+RECONNECT_LIMIT = 30.0
+#: Seconds between two attempts, at first and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
+SEND_BUFFER = 1 << 20
+
+
+class Door:
+    """One connection to the broker, replaced when it breaks.
+
+    Args:
+        address: path of the broker's socket.
+        hello: who we are.
+        link: the worker's link, when waiting is to end with a request to stop.
+
+    """
+
+    def __init__(
+        self, address: str, hello: Hello, link: WorkerLink | None = None, fd: int | None = None
+    ) -> None:
+        self._address, self._hello, self._link, self._fd = address, hello, link, fd
+        self._socket: socket.socket | None = None
+        self._frames = FrameReader()
+        self.capacity = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._socket is not None
+
+    def connect(self) -> None:
+        """Connect, however often that needs to be tried.
+
+        Raises:
+            QueueUnavailable: the broker did not answer in `RECONNECT_LIMIT` seconds.
+            QueueRefused: it does not know the queue.
+
+        """
+        deadline = time.monotonic() + RECONNECT_LIMIT
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                self._connect(deadline)
+                return
+            except OSError as error:
+                self.break_off()
+                if time.monotonic() + pause > deadline:
+                    raise QueueUnavailable(
+                        f"no broker for {self._hello.queue!r}: {error}"
+                    ) from error
+                self._wait(-1, 0, time.monotonic() + pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def break_off(self) -> None:
+        """Close the connection."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def send(self, *buffers: bytes, deadline: float | None = None) -> bool:
+        """Send everything; False when the connection broke, or was broken."""
+        if self._socket is None:
+            return False
+        rest = [memoryview(buffer) for buffer in buffers]
+        while rest:
+            try:
+                sent = self._socket.sendmsg(rest)
+            except BlockingIOError:
+                self._wait(self._socket.fileno(), select.POLLOUT, deadline)
+                continue
+            except OSError:
+                self.break_off()
+                return False
+            while rest and sent >= len(rest[0]):
+                sent -= len(rest.pop(0))
+            if sent:
+                rest[0] = rest[0][sent:]
+        return True
+
+    def frames(
+        self, *, block: bool, deadline: float | None = None
+    ) -> Iterator[tuple[int, int, int, memoryview]]:
+        """Yield the frames that are there, after waiting for one if ``block``.
+
+        Ends when the connection breaks (`connected` is then False) or the deadline has passed.
+
+        Raises:
+            QueueRefused: the broker says so.
+            Interrupted: a request to stop came while waiting.
+
+        """
+        found = self._frames.next()
+        while found is None:
+            if self._socket is None or not self._receive(block, deadline):
+                return
+            found = self._frames.next()
+        while found is not None:
+            kind, count, argument, body = found
+            if kind == Kind.REFUSED:
+                raise QueueRefused(bytes(body).decode(errors="replace"))
+            yield kind, count, argument, body
+            found = self._frames.next()
+
+    def _receive(self, block: bool, deadline: float | None) -> bool:
+        assert self._socket is not None
+        while True:
+            try:
+                size = self._socket.recv_into(self._frames.space)
+            except BlockingIOError:
+                if not block or not self._wait(self._socket.fileno(), select.POLLIN, deadline):
+                    return False
+                continue
+            except OSError:
+                size = 0
+            if not size:
+                self.break_off()
+                return False
+            self._frames.received(size)
+            return True
+
+    def _connect(self, deadline: float) -> None:
+        self._frames = FrameReader()
+        sock = self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.settimeout(max(0.001, deadline - time.monotonic()))
+        sock.connect(self._address)
+        hello = frame(Kind.HELLO, msgspec.msgpack.encode(self._hello))
+        rights = []
+        if self._fd is not None:
+            fds = array.array("i", [self._fd])
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
+        sock.sendmsg([hello], rights)
+        sock.setblocking(False)
+        for kind, _count, argument, _body in self.frames(block=True, deadline=deadline):
+            if kind == Kind.WELCOME:
+                self.capacity = argument
+                return
+        raise ConnectionError("the broker closed the connection, or did not answer")
+
+    def _wait(self, fd: int, events: int, deadline: float | None) -> bool:
+        """Wait for a descriptor; False at the deadline. A request to stop raises Interrupted."""
+        poll = select.poll()
+        if fd >= 0:
+            poll.register(fd, events)
+        if self._link is not None:
+            poll.register(self._link.fileno(), select.POLLIN)
+            poll.register(self._link.wakeup_fd, select.POLLIN)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = poll.poll(None if left is None else left * 1000)
+            if not ready:
+                return False
+            if self._link is not None and self._link.stopping:
+                raise Interrupted(f"asked to stop while waiting for queue {self._hello.queue!r}")
+            if any(one == fd for one, _ in ready):
+                return True
