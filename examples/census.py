@@ -3,6 +3,7 @@
 import ast
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 
@@ -13,7 +14,7 @@ def library() -> list[str]:
     return sorted(str(file) for file in files if file.parts[0] != "site-packages")
 
 
-def census(file: str) -> dict:
+def census(file: str) -> dict[str, Any]:
     """Count one file."""
     source = (LIBRARY / file).read_bytes()
     try:
@@ -31,7 +32,7 @@ def census(file: str) -> dict:
     }
 
 
-def report(results: dict[str, dict]) -> str:
+def report(results: dict[str, dict[str, Any]]) -> str:
     """Say the totals, and the ten longest functions."""
     totals = {k: sum(r[k] for r in results.values()) for k in ("functions", "classes", "lines")}
     lines = [f"census: {len(results)} files", *(f"census: {n} {k}" for k, n in totals.items())]

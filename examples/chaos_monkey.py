@@ -8,9 +8,11 @@ import os
 import random
 import signal
 import time
+from typing import Any
 
 from supervisor import Child, Supervisor
 from supervisor.control.client import get_snapshot
+from supervisor.observe.snapshot import WorkerStatus
 from workers import Worker
 
 
@@ -22,7 +24,7 @@ class ChaosMonkey(Worker):
 
     def run(self) -> None:
         while not self.link.wait(random.expovariate(self.rate)):
-            victims = [worker.pid for worker in self.workers() if worker.state == "ready"]
+            victims = [w.pid for w in self.workers() if w.pid and w.state == "ready"]
             if victims:
                 self.kill(random.choice(victims))
 
@@ -36,12 +38,12 @@ class ChaosMonkey(Worker):
         except ProcessLookupError:
             pass
 
-    def workers(self) -> list:
-        nodes = [get_snapshot(os.environ["SUPERVISOR_CONTROL"]).tree]
+    def workers(self) -> list[WorkerStatus]:
+        nodes: list[Any] = [get_snapshot(os.environ["SUPERVISOR_CONTROL"]).tree]
         while nodes:
             node = nodes.pop()
             if node.path == self.path:
-                return node.workers
+                return list(node.workers)
             nodes.extend(getattr(node, "children", []))
         return []
 

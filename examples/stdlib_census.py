@@ -1,18 +1,12 @@
 """Count the functions, classes and lines of Python's standard library while workers are killed.
 
-    census (rest_for_one)
-    ├─ sink                    adds up; its normal end ends the app
-    └─ work (one_for_one)      starts afresh when the sink has to
-       ├─ parse.0 … parse.3    a consumer each, killed by the monkey
-       ├─ walk.0, walk.1       a producer each, held back by the queue
-       └─ monkey               only with --chaos-kill
-
 Run: supervisor run examples.stdlib_census:tree --chaos-kill 5
 See: the same totals as `python -m examples.stdlib_census`, which counts without any worker.
 """
 
 import argparse
 from collections.abc import Iterator
+from typing import Any
 
 from examples.census import census, library, report
 from examples.chaos_monkey import ChaosMonkey
@@ -37,9 +31,9 @@ class Parse(Consumer):
 
 class Sink(Consumer):
     def init(self) -> None:
-        self.missing, self.results = set(library()), {}
+        self.missing, self.results = set(library()), dict[str, Any]()
 
-    def handle(self, result: dict) -> None:
+    def handle(self, result: dict[str, Any]) -> None:
         self.results[result["file"]] = result  # one that comes twice changes nothing
         self.missing.discard(result["file"])
         if not self.missing:

@@ -66,6 +66,7 @@ def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
     os.dup2(stderr, 2)
     os.close(stdout)
     os.close(stderr)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
     launch = launches.decode(payload)
     named = dict(zip(launch.fds, declared, strict=True))
     link = links.WorkerLink(sock, _context(launch, named))

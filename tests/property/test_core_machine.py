@@ -139,15 +139,19 @@ class Shell(RuleBasedStateMachine):
         self.answered: set[int] = set()
         self.quit: Quit | None = None
         self.calls = 0
+        self.allowed = 0  # the intensity; after a spec change, the greatest there was
         self.grouped = False  # under a group strategy from the boot on
 
-    @rule(tree=trees(), seed=st.integers(0, 3))
+    @rule(tree=trees(), seed=st.integers(0, 3), booted=st.sampled_from([True, True, True, False]))
     @precondition(lambda self: not hasattr(self, "state"))
-    def boot(self, tree: SupervisorSpec, seed: int) -> None:
-        """Every run begins with a boot."""
+    def boot(self, tree: SupervisorSpec, seed: int, booted: bool) -> None:
+        """Every run begins with a boot; most with one that is over."""
         self.state = new(tree, seed)
         self.grouped = tree.strategy in GROUPED
+        self.allowed = tree.intensity
         self.feed(Boot())
+        if booted:
+            self.settle()
 
     # --- what happens --------------------------------------------------------------------------
 
@@ -164,6 +168,7 @@ class Shell(RuleBasedStateMachine):
         previous, self.state = self.state, after
         if isinstance(event, Call) and isinstance(event.request, ChangeSpec):
             self.grouped = False
+            self.allowed = max(self.allowed, after.spec.intensity)
         for action in actions:
             assert self.quit is None, "an action after Quit"
             self.perform(action, event)
@@ -282,6 +287,15 @@ class Shell(RuleBasedStateMachine):
 
     @booted
     @rule(data=st.data())
+    @precondition(lambda self: self.up)
+    def crashes(self, data: st.DataObject) -> None:
+        """A process that is up crashes."""
+        process = data.draw(st.sampled_from(sorted(self.up)))
+        self.gone(process)
+        self.feed(Exited(*process, CRASH))
+
+    @booted
+    @rule(data=st.data())
     @precondition(lambda self: self.asked | self.killed)
     def obeys(self, data: st.DataObject) -> None:
         """A process that was asked or forced to end does."""
@@ -313,9 +327,21 @@ class Shell(RuleBasedStateMachine):
         self.feed(self.mailbox.pop(0))
 
     @booted
+    @rule(data=st.data(), kind=st.sampled_from([TerminateChild, RestartChild, Recycle]))
+    @precondition(lambda self: self.starting | self.up)
+    def call_about_live(self, data: st.DataObject, kind: type[Any]) -> None:
+        """Somebody calls about a child that has a process."""
+        name, _ = data.draw(st.sampled_from(sorted(self.live)))
+        self.call(Recycle(name, "age") if kind is Recycle else kind(name))
+
+    @booted
     @rule(request=REQUESTS)
-    def call(self, request: Request) -> None:
+    def call_at_random(self, request: Request) -> None:
         """Somebody calls."""
+        self.call(request)
+
+    def call(self, request: Request) -> None:
+        """One call."""
         self.calls += 1
         if self.quit is None:
             self.unanswered.add(self.calls)
@@ -377,7 +403,7 @@ class Shell(RuleBasedStateMachine):
         """A supervisor that goes on has restarted no more than it may."""
         if hasattr(self, "state") and self.state.phase is Phase.RUNNING:
             used = observe.restarts_within_period(self.state, self.now)
-            assert used <= max(self.state.spec.intensity, 5)
+            assert used <= self.allowed
 
     @invariant()
     def nothing_waits_at_rest(self) -> None:
@@ -419,7 +445,7 @@ class Shell(RuleBasedStateMachine):
 
 
 CHECKED: Any = settings(
-    max_examples=150,
+    max_examples=300,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -1,0 +1,31 @@
+"""The main job, as a user runs it: exact totals while consumers are killed."""
+
+import re
+import subprocess
+import sys
+
+from tests.e2e.running import ROOT, running
+
+
+def totals(lines: list[str]) -> list[str]:
+    """The lines of a census report."""
+    return [line for line in lines if line.startswith("census:")]
+
+
+def test_the_census_is_exact_while_its_consumers_are_killed() -> None:
+    """Totals equal a sequential run's, workers were killed and restarted, and it exits with 0."""
+    plain = subprocess.run(
+        [sys.executable, "-m", "examples.stdlib_census"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    with running("examples.stdlib_census:tree", "--chaos-kill", "5") as app:
+        app.event("down")
+        assert app.process.wait(10) == 0
+    said = [str(record["event"]) for record in app.records]
+    assert len(totals(said)) == 14
+    assert totals(said) == totals(plain.stdout.splitlines())
+    (chaos,) = [line for line in said if line.startswith("chaos:")]
+    found = re.fullmatch(r"chaos: killed (\d+) workers, (\d+) were restarted", chaos)
+    assert found is not None
+    assert int(found[1]) >= 5
+    assert int(found[1]) - int(found[2]) in (0, 1)  # the last one may die as the app ends
