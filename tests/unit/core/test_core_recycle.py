@@ -122,3 +122,14 @@ def test_second_recycle_is_refused() -> None:
     core.feed(call("again"))
     assert core.reply("again") == Error("recycling")
     assert core.call(Recycle("x", "age"), "x") == Error("not_found")
+
+
+def test_successor_that_dies_while_the_old_one_stops() -> None:
+    """Its restart waits until the old process is gone: never more than two a slot."""
+    core, old, new = recycling(intensity=1)
+    core.feed(Started("a", new))
+    core.feed(Exited("a", new, CRASH))
+    assert core.started() == []
+    core.feed(Exited("a", old, SHUTDOWN))
+    assert core.reply() == Ok()
+    assert core.started() == ["a"]
