@@ -5,12 +5,14 @@ about itself is believed.
 """
 
 import array
+import functools
 import os
 import select
 import signal
 import socket
 import time
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -83,6 +85,15 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return fds.tolist()
 
 
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@functools.cache
+def decoder_of(incoming: object) -> Callable[[bytes], Any]:
+    """Return the decoder of a union of messages: 0.3 ms to make, so made once."""
+    return msgspec.msgpack.Decoder(incoming).decode
+
+
 class Channel(Generic[_Incoming]):
     """Typed messages with descriptors over one SEQPACKET socket; both sides use it.
 
@@ -94,8 +105,7 @@ class Channel(Generic[_Incoming]):
 
     def __init__(self, sock: socket.socket, incoming: object) -> None:
         self.socket = sock
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(incoming).decode
+        self._decode = decoder_of(incoming)
 
     def fileno(self) -> int:
         """The descriptor, for selectors."""
@@ -109,7 +119,7 @@ class Channel(Generic[_Incoming]):
             OSError: the peer is gone.
 
         """
-        packet = self._encode(message)
+        packet = _encode(message)
         if fds:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
             self.socket.sendmsg([packet], [rights], socket.MSG_NOSIGNAL)

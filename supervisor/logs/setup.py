@@ -1,7 +1,7 @@
 """The log of a worker: structlog, `logging` and `warnings`, all as records on its standard error.
 
-Used between fork and the author's code, in two steps, the first of which a spare takes while it
-waits: `prepare`, then `configure` with what is known only of a certain slot. structlog takes 15 ms
+In three steps, for a restart is to be fast: a template does `prepare`, a fork of it
+`share_on_fork`, and `configure` adds what is known only of a certain slot. structlog takes 15 ms
 and a megabyte to import, so it is configured only where the app (or `workers.log`) has imported it.
 An author may configure structlog or `logging` anew afterwards; whatever that prints is captured as
 raw lines.
@@ -60,14 +60,18 @@ class _Logger:
 
 
 def prepare() -> None:
-    """Make this process, a worker in a slot that is not known yet, log records."""
+    """Make a worker of any slot log records: done by a template, which itself logs nothing."""
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler, RecordHandler)]:
         root.removeHandler(old)
     root.addHandler(RecordHandler())
     logging.captureWarnings(True)
-    os.register_at_fork(before=_share)
     set_level(logging.INFO)
+
+
+def share_on_fork() -> None:
+    """Make the records of what this worker will fork come to it. Never in a template."""
+    os.register_at_fork(before=_share)
 
 
 def configure(path: str, incarnation: int, level: str) -> None:

@@ -11,10 +11,10 @@ In this order, and why:
 6. the author's code, and the report of how it ended.
 """
 
+import _signal  # type: ignore[import-not-found]
 import faulthandler
 import gc
 import os
-import random
 import signal
 import socket
 import sys
@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from supervisor import link as links
 from supervisor.errors import Ignore
-from supervisor.logs.setup import prepare
+from supervisor.logs.setup import share_on_fork
 from supervisor.process import launch as launches
 from supervisor.process import settings, target
 from supervisor.process.app import PACKAGE, LoadedApp
@@ -41,7 +41,7 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
     try:
         _own_session(tag)
         _reset_signals()
-        prepare()
+        share_on_fork()
         code = _live(payload, fds, app)
     except BaseException:
         traceback.print_exc()
@@ -129,15 +129,13 @@ def _own_session(tag: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != template:  # it died before that took effect
         os._exit(1)
-    random.seed()  # or all workers draw the same numbers
 
 
 def _reset_signals() -> None:
     """Undo what the template has set (see `template.reset_signals`)."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler raises KeyboardInterrupt
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # not signal's: it makes an Enum of each
 
 
 def keep_only(fds: list[int]) -> None:

@@ -25,7 +25,8 @@ import sys
 
 import msgspec
 
-from supervisor.link import Channel
+from supervisor.link import Channel, ToWorker, decoder_of
+from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import app, bootstrap, messages, threads
 from supervisor.process.connection import Connection, Process
@@ -55,7 +56,12 @@ class Template:
         self.loop.run()
 
     def freeze(self) -> None:
-        """Keep what is loaded out of the collector's sight: its marks would unshare the pages."""
+        """Do once what every child would have to do; then keep it out of the collector's sight.
+
+        The marks that a collection makes would unshare the pages.
+        """
+        prepare()
+        decoder_of(ToWorker)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -206,6 +212,7 @@ def reset_signals() -> None:
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # workers shall not raise KeyboardInterrupt
     # Blocked, not ignored: the template ends with its root, by nothing else, and a request to stop
     # that meets a child right after its fork waits there until the child can take it.
     signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)

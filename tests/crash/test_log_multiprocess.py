@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PRELUDE = """
 import logging, multiprocessing, os, resource, signal, socket, sys, threading, time
-from supervisor.logs.setup import configure, prepare
+from supervisor.logs.setup import configure, prepare, share_on_fork
 prepare()
+share_on_fork()
 configure("shop/a.0", 1, "INFO")
 from workers.log import log
 mp = multiprocessing.get_context("fork")

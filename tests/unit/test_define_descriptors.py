@@ -30,11 +30,11 @@ def test_a_soft_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (32, 100_000))
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: given.append(pair))
     descriptors.require(tree(100))
-    assert given == [(descriptors.BASE + 600, 100_000)]
+    assert given == [(descriptors.BASE + 900, 100_000)]
 
 
 def test_a_hard_limit_that_is_too_low_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message prints what is needed and what there is."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (32, 32))
-    with pytest.raises(DefinitionError, match=r"needs 102 open files .* limit is 32"):
+    with pytest.raises(DefinitionError, match=r"needs 105 open files .* limit is 32"):
         descriptors.require(tree(1))

@@ -136,8 +136,9 @@ def drain(fd: int) -> bytes:
 
 WORKER = """
 import logging, sys, warnings
-from supervisor.logs.setup import configure, prepare
+from supervisor.logs.setup import configure, prepare, share_on_fork
 prepare()
+share_on_fork()
 configure("shop/web.0", 7, "INFO")
 from workers.log import get_logger, log
 log.info("charged", order=17)
