@@ -168,7 +168,7 @@ class Shell(RuleBasedStateMachine):
         previous, self.state = self.state, after
         if isinstance(event, Call) and isinstance(event.request, ChangeSpec):
             self.grouped = False
-            self.allowed = max(self.allowed, after.spec.intensity)
+            self.allowed = max(self.allowed, 1)  # the default; it may come into force later
         for action in actions:
             assert self.quit is None, "an action after Quit"
             self.perform(action, event)
