@@ -7,6 +7,7 @@ performed at once, in order, in one exhaustive `match`. Nothing is decided here.
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, assert_never
 
 from supervisor.child_process import ChildProcess
@@ -97,8 +98,8 @@ class Actor:
                 self._replies.pop(action.ref)(action.value)
             case ev.Enqueue():
                 self.deliver(action.event)
-            case ev.Report():
-                self._on_report(action)
+            case ev.Report():  # written when the restart that it tells of is under way
+                self.shell.loop.post(partial(self._on_report, action))
             case ev.Up():
                 self._on_up()
             case ev.Quit():
@@ -154,7 +155,7 @@ class Actor:
             slot.close()
             self.shell.pipes_gone(slot.path)
         self._slots.clear()
-        self._on_quit(action.reason, action.failed_child)
+        self.shell.loop.post(partial(self._on_quit, action.reason, action.failed_child))
 
 
 def _kind_of(start: ChildStart) -> type[ChildProcess]:

@@ -105,7 +105,7 @@ class NestedSupervisor:
     # --- status -------------------------------------------------------------------------------
 
     def _stepped(self) -> None:
-        self.shell.board.set_restart_times(self._path, list(self.actor.state.restarts))
+        self.shell.board.set_restart_times(self._path, self.actor.state.restarts)
 
     def _changed(self) -> None:
         if self._flush_timer is None:

@@ -248,7 +248,7 @@ class Root:
 
     def _stepped(self) -> None:
         assert self.tree is not None
-        self.shell.board.set_restart_times(self.tree.path, list(self.tree.state.restarts))
+        self.shell.board.set_restart_times(self.tree.path, self.tree.state.restarts)
 
     def _show_tree(self, state: str) -> None:
         assert self.definition is not None

@@ -5,7 +5,7 @@ every `FLUSH_DELAY`; root's board so holds the whole tree, and answers at once e
 supervisor is stuck.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from supervisor.definition import ChildDefinition, SupervisorDefinition
 from supervisor.observe.snapshot import ChildStatus, SupervisorStatus, WorkerStatus
@@ -26,7 +26,7 @@ class Board:
         self._dirty_workers: dict[tuple[str, str], None] = {}
         self._dirty_supervisors: dict[str, None] = {}
         self._gone: dict[str, None] = {}
-        self._restart_times: dict[str, list[int]] = {}
+        self._restart_times: dict[str, Sequence[int]] = {}
         self._dirty_restarts: dict[str, None] = {}
         self._on_change = on_change
 
@@ -43,9 +43,9 @@ class Board:
         self._dirty_supervisors[record.path] = None
         self._on_change()
 
-    def set_restart_times(self, path: str, times: list[int]) -> None:
+    def set_restart_times(self, path: str, times: Sequence[int]) -> None:
         """Note the restarts that count for a supervisor's intensity: whole monotonic seconds."""
-        if self._restart_times.get(path, []) != times:
+        if self._restart_times.get(path, ()) is not times:
             self._restart_times[path] = times
             self._dirty_restarts[path] = None
             self._on_change()
@@ -95,7 +95,7 @@ class Board:
         workers = [(o, self._workers[o][p]) for o, p in self._dirty_workers]
         supervisors = [self._supervisors[path] for path in self._dirty_supervisors]
         gone = list(self._gone)
-        restarts = {path: self._restart_times[path] for path in self._dirty_restarts}
+        restarts = {path: list(self._restart_times[path]) for path in self._dirty_restarts}
         self._dirty_workers.clear()
         self._dirty_supervisors.clear()
         self._gone.clear()

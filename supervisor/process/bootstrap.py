@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from supervisor import link as links
 from supervisor.errors import Ignore
-from supervisor.logs.setup import share_on_fork
+from supervisor.logs.setup import configure, share_on_fork
 from supervisor.process import launch as launches
 from supervisor.process import settings, target
 from supervisor.process.app import PACKAGE, LoadedApp
@@ -57,6 +57,7 @@ def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
     gc.enable()
     sock = socket.socket(fileno=end)
     if not payload:
+        _rehearse()
         assignment = _wait_to_be_told(sock)
         if assignment is None:
             return 0
@@ -146,6 +147,18 @@ def keep_only(fds: list[int]) -> None:
             os.closerange(last + 1, fd)
         last = fd
     os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _rehearse() -> None:
+    """Go, as a spare, once through what comes later: a fork's first use of each page copies it."""
+    launch = launches.decode(launches.encode(launches.Launch("", 0, launches.Node(""))))
+    ours, theirs = links.pair()
+    link = links.WorkerLink(ours, _context(launch, {}))
+    link.ready()
+    settings.apply(launch.settings)
+    configure("", 0, launch.log_level)
+    for sock in (ours, theirs):
+        sock.close()
 
 
 def _wait_to_be_told(sock: socket.socket) -> tuple[bytes, list[int]] | None:

@@ -59,11 +59,17 @@ def _tag_from_proc(pid: int) -> int | None:
 
 def children() -> set[int]:
     """Return the pids of our children, zombies too; of a single-threaded process."""
+    listing = b""
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as listing:
-            return {int(pid) for pid in listing.read().split()}
+        fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # no /proc, or a kernel without it: orphans are then not found
         return set()
+    try:
+        while part := os.read(fd, 1 << 16):
+            listing += part
+    finally:
+        os.close(fd)
+    return set(map(int, listing.split()))
 
 
 def kill(pid: int) -> None:
