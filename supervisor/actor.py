@@ -14,6 +14,7 @@ from supervisor.child_process import ChildProcess
 from supervisor.core import events as ev
 from supervisor.core.exits import ExitReason
 from supervisor.core.machine import State, new, step
+from supervisor.core.results import Error
 from supervisor.core.spec import SupervisorSpec
 from supervisor.definition import SupervisorDefinition
 from supervisor.loop import TimerHandle
@@ -155,6 +156,9 @@ class Actor:
             slot.close()
             self.shell.pipes_gone(slot.path)
         self._slots.clear()
+        for on_reply in self._replies.values():  # OTP: exit noproc
+            on_reply(Error("noproc", f"{self.path} has ended"))
+        self._replies.clear()
         self.shell.loop.post(partial(self._on_quit, action.reason, action.failed_child))
 
 
