@@ -112,13 +112,16 @@ class NestedSupervisor:
             self._flush_timer = self.loop.call_later(FLUSH_DELAY, self._flush)
 
     def _flush(self) -> None:
-        self._flush_timer = None
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
         for changes in self.shell.board.take_changes():
             self._outbox.send(changes)
 
     # --- the core's word ----------------------------------------------------------------------
 
     def _up(self) -> None:
+        self._flush()  # or it would be shown as ready with nothing below it
         self._outbox.send(Ready())
         self.shell.release.fill_spares(self.shell.spares)
 

@@ -25,6 +25,8 @@ from supervisor.verdict import verdict
 
 #: Seconds to wait for the templates' word that a dead supervisor's subtree is gone.
 SWEEP_DEADLINE = 10.0
+#: Seconds that a supervisor may stay stopped (SIGSTOP): nobody supervises its subtree meanwhile.
+SUSPENDED_LIMIT = 10.0
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -163,6 +165,14 @@ class NestedProcess(ChildProcess):
             self.ending.stop_requested = True
         else:
             super().kill(cause)
+
+    def suspended(self, stopped: bool) -> None:
+        """Bear it for a while. Its template sees it; a heartbeat would cost wake-ups when idle."""
+        super().suspended(stopped)
+        if stopped:
+            self._after("suspended", SUSPENDED_LIMIT, lambda: self.kill("suspended"))
+        elif timer := self._timers.pop("suspended", None):
+            timer.cancel()
 
     def take(self, message: Any, fds: list[int]) -> None:
         """Take one message; only PipeUp comes with a descriptor."""

@@ -1,0 +1,112 @@
+"""Finds and waits for the processes of a running app, wherever they have escaped to.
+
+They are known by the runtime directory in their environment, which every descendant inherits.
+"""
+
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from supervisor.observe.snapshot import ChildStatus, SupervisorStatus
+from tests.crash.app_harness import PATIENCE, App, eventually, workers
+
+TREES = Path(__file__).parent / "trees"
+#: Runs the runtime with shorter limits.
+IMPATIENT = (sys.executable, str(TREES / "impatient.py"))
+
+
+def run_tree(tree: str, directory: Path, *options: str, **popen: Any) -> App:
+    """Run a tree of ``tests/crash/trees``; its marks go to ``directory``/marks."""
+    marks = directory / "marks"
+    marks.mkdir(exist_ok=True)
+    env = {"MARKS": str(marks), **popen.pop("env", {})}
+    return App(tree, directory, *options, cwd=TREES, env=env, **popen)
+
+
+def family(app: App) -> dict[int, str]:
+    """Return the processes of an app that live: pid to command line. Root is one of them."""
+    sign = f"SUPERVISOR_RUNTIME_DIR={app.runtime}".encode()
+    found = {}
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            if sign in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+    return found
+
+
+def gone(app: App, patience: float) -> None:
+    """Wait until no process of an app lives; fails, and kills what is left, after ``patience``."""
+    try:
+        eventually(lambda: not family(app), f"{app.runtime} still has processes", patience)
+    finally:
+        for pid in family(app):
+            os.kill(pid, signal.SIGKILL)
+
+
+def templates(app: App) -> dict[str, int]:
+    """Return the pids of the two templates: the first child of root is the runtime's."""
+    listing = Path(f"/proc/{app.process.pid}/task/{app.process.pid}/children").read_text()
+    own = [
+        pid for pid in map(int, listing.split())
+        if b"process.template" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]  # fmt: skip
+    return dict(zip(("runtime", "release"), own, strict=True))
+
+
+def service(app: App, name: str) -> int:
+    """Return the pid of the pump, the broker or the observer."""
+    pids = [s.pid for s in app.snapshot().services if s.path.rpartition("/")[2] == name]
+    assert len(pids) == 1
+    assert pids[0] is not None
+    return pids[0]
+
+
+def supervisor_at(app: App, path: str) -> SupervisorStatus:
+    """Return the state of a supervisor."""
+    waiting: list[SupervisorStatus | ChildStatus] = [app.snapshot().tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, SupervisorStatus):
+            if node.path == path:
+                return node
+            waiting.extend(node.children)
+    raise LookupError(path)
+
+
+def restarted(app: App, path: str, generation: int) -> SupervisorStatus:
+    """Wait until a nested supervisor is ready in at least its n-th life."""
+
+    def look() -> SupervisorStatus | None:
+        node = supervisor_at(app, path)
+        up = node.state == "ready" and node.generation >= generation
+        below = workers(node)
+        return node if up and below and all(w.state == "ready" for w in below) else None
+
+    found = eventually(look, f"{path} in life {generation}")
+    assert found is not None
+    return found
+
+
+def await_death(pid: int, patience: float = PATIENCE) -> bool:
+    """Wait until a process, not necessarily a child of ours, has ended."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(patience * 1000))
+    finally:
+        os.close(fd)
+
+
+def copies(app: App) -> list[str]:
+    """Return the slots of which two processes lived at a time (see trees/marks.py)."""
+    path = app.runtime.parent / "marks" / "copies"
+    return path.read_text().splitlines() if path.exists() else []

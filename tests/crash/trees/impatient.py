@@ -1,0 +1,12 @@
+"""Runs ``python -m supervisor.cli.main ARGUMENTS`` with shorter limits in root."""
+
+import sys
+
+from supervisor import nested_process
+from supervisor.cli.main import main
+
+nested_process.SUSPENDED_LIMIT = 0.3
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[3:]  # less python -m
+    sys.exit(main())
