@@ -63,6 +63,7 @@ class ChildProcess:
     """One process of one child, from its start to its end."""
 
     accepts: object = link.FromWorker
+    accepts_large = False
 
     def __init__(
         self,
@@ -218,13 +219,13 @@ class ChildProcess:
     def link_closed(self) -> None:
         """Its end of the link is closed: it executed another program, is dying, or did a wrong."""
         if self._readiness.by_exec:
-            if self.phase is Phase.STARTING:
+            if self.phase is Phase.STARTING and not self.ending.exception:  # could not execute it
                 self.became_ready()
         elif self.phase is not Phase.GONE and not self._is_command:
             self._after("link", LINK_GRACE, lambda: self.kill("control_lost"))
 
     def _listen(self, sock: socket.socket) -> link.Channel[Any]:
-        self._channel = link.Channel(sock, self.accepts)
+        self._channel = link.Channel(sock, self.accepts, large=self.accepts_large)
         self.shell.loop.watch(sock, lambda _mask: self._read_link())
         return self._channel
 

@@ -18,6 +18,9 @@ import msgspec
 
 MAX_PACKET = 128 * 1024
 MAX_FDS = 16
+#: Stands for a packet that is larger than that: it is in the memfd that comes last with it.
+LARGE = b"\xc1"  # the one byte that msgpack never uses
+MAX_LARGE = 64 * 1024 * 1024
 
 
 # --- from a process to its supervisor ---------------------------------------------------------
@@ -94,17 +97,29 @@ def decoder_of(incoming: object) -> Callable[[bytes], Any]:
     return msgspec.msgpack.Decoder(incoming).decode
 
 
+def _contents(memory: int) -> bytes:
+    try:
+        size = os.fstat(memory).st_size
+        if size > MAX_LARGE:
+            raise msgspec.DecodeError(f"a message of {size} bytes")
+        return os.pread(memory, size, 0)
+    finally:
+        os.close(memory)
+
+
 class Channel(Generic[_Incoming]):
     """Typed messages with descriptors over one SEQPACKET socket; both sides use it.
 
     Args:
         sock: the socket.
         incoming: the union of message types to accept; anything else is a DecodeError.
+        large: accept messages larger than `MAX_PACKET`: the peer runs no code of the author's.
 
     """
 
-    def __init__(self, sock: socket.socket, incoming: object) -> None:
+    def __init__(self, sock: socket.socket, incoming: object, *, large: bool = False) -> None:
         self.socket = sock
+        self._large = large
         self._decode = decoder_of(incoming)
 
     def fileno(self) -> int:
@@ -120,6 +135,17 @@ class Channel(Generic[_Incoming]):
 
         """
         packet = _encode(message)
+        if len(packet) <= MAX_PACKET:
+            self._transmit(packet, fds)
+            return
+        memory = os.memfd_create("message", os.MFD_CLOEXEC)
+        try:
+            os.write(memory, packet)
+            self._transmit(LARGE, (*fds, memory))
+        finally:
+            os.close(memory)
+
+    def _transmit(self, packet: bytes, fds: tuple[int, ...]) -> None:
         if fds:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
             self.socket.sendmsg([packet], [rights], socket.MSG_NOSIGNAL)
@@ -136,15 +162,21 @@ class Channel(Generic[_Incoming]):
         """
         # Not socket.recv_fds: it ignores its flags (CPython 3.11 to 3.13), and without
         # MSG_CMSG_CLOEXEC the descriptors would outlive an exec.
-        packet, ancillary, flags, _ = self.socket.recvmsg(
-            MAX_PACKET, _RIGHTS_SPACE, socket.MSG_CMSG_CLOEXEC
-        )
+        space = MAX_PACKET, _RIGHTS_SPACE, socket.MSG_CMSG_CLOEXEC
+        try:
+            packet, ancillary, flags, _ = self.socket.recvmsg(*space)
+        except ConnectionResetError:
+            # The peer ended without reading all that we had said. The kernel says so once, before
+            # it hands out what the peer had said: its last words.
+            packet, ancillary, flags, _ = self.socket.recvmsg(*space)
         fds = _descriptors(ancillary)
         if not packet:
             return None
         try:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise msgspec.DecodeError("packet or descriptors truncated")
+            if packet == LARGE and fds and self._large:
+                packet = _contents(fds.pop())
             return self._decode(packet), fds
         except msgspec.DecodeError:
             for fd in fds:

@@ -53,6 +53,7 @@ class NestedProcess(ChildProcess):
     """One process of a nested supervisor."""
 
     accepts = uplink.FromSupervisor
+    accepts_large = True
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

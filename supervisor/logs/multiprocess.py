@@ -151,7 +151,8 @@ class PacketHandler(MultiProcessingHandler):  # type: ignore[misc]
 
     def start(self) -> None:
         """Start receiving, unless it has begun: after the first fork, in the worker."""
-        if not self._is_closed and not self._receive_thread.ident:
+        ours = self._owner == os.getpid()  # a process forked by the worker may fork, too
+        if ours and not self._is_closed and not self._receive_thread.ident:
             self._receive_thread.start()
 
     def _receive(self) -> None:

@@ -163,7 +163,7 @@ def _rehearse() -> None:
 
 def _wait_to_be_told(sock: socket.socket) -> tuple[bytes, list[int]] | None:
     """Wait, as a spare, for the launch; None when nobody needs it any more."""
-    channel: links.Channel[links.ToWorker] = links.Channel(sock, links.ToWorker)
+    channel: links.Channel[links.ToWorker] = links.Channel(sock, links.ToWorker, large=True)
     while True:
         received = channel.receive()
         if received is None:

@@ -24,7 +24,7 @@ class TemplateClient:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        self._channel: Channel[messages.Reply] = Channel(sock, messages.Reply)
+        self._channel: Channel[messages.Reply] = Channel(sock, messages.Reply, large=True)
         self._waiting: deque[tuple[messages.Request, tuple[int, ...]]] = deque()
 
     def fileno(self) -> int:

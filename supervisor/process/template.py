@@ -18,6 +18,7 @@ its workers are then started elsewhere, importing it afresh.
 """
 
 import gc
+import io
 import os
 import signal
 import socket
@@ -70,7 +71,7 @@ class Template:
 
     def _connect(self, sock: socket.socket, opener: Connection | None, token: int) -> Connection:
         sock.setblocking(False)
-        channel: Channel[messages.Request] = Channel(sock, messages.Request)
+        channel: Channel[messages.Request] = Channel(sock, messages.Request, large=True)
         connection = Connection(channel, opener, token)
         self._connections.add(connection)
         self.loop.watch(channel, lambda mask: self._on_event(connection, mask), READ)
@@ -218,11 +219,19 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)
 
 
+def write_whole_lines() -> None:
+    """Let workers print a line at a time: no later, and not in pieces (PYTHONUNBUFFERED)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)
+
+
 def main() -> None:
     """Run a template on the connection whose descriptor is the argument."""
     first = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(first.fileno(), False)
     become_subreaper()
+    write_whole_lines()
     reset_signals()
     Template(first).run()
 

@@ -153,7 +153,13 @@ class App:
 
     def worker(self, path: str) -> WorkerStatus:
         """Ask for the state of one slot."""
-        return next(worker for worker in workers(self.snapshot().tree) if worker.path == path)
+        found = self._worker(path)
+        assert found is not None, path
+        return found
+
+    def _worker(self, path: str) -> WorkerStatus | None:
+        found = (worker for worker in workers(self.snapshot().tree) if worker.path == path)
+        return next(found, None)  # what a nested supervisor has to tell comes a little later
 
     def wait_worker(
         self, path: str, is_so: Callable[[WorkerStatus], object], what: str = ""
@@ -161,8 +167,8 @@ class App:
         """Wait until something is true of a slot."""
 
         def look() -> WorkerStatus | None:
-            worker = self.worker(path)
-            return worker if is_so(worker) else None
+            worker = self._worker(path)
+            return worker if worker is not None and is_so(worker) else None
 
         found = eventually(look, f"{path} {what}")
         assert found is not None

@@ -67,12 +67,24 @@ def test_an_exception_leaves_its_message_and_the_authors_traceback(app: App) -> 
     assert not any("supervisor/process" in line for line in text)
 
 
-@pytest.mark.parametrize("child", ["daemon", "setsid", "stdout"])
-def test_what_a_worker_leaves_behind_dies_before_its_successor_lives(app: App, child: str) -> None:
+@pytest.mark.parametrize(
+    ("child", "word"), [("daemon", "daemon "), ("setsid", "grandchild "), ("stdout", "heir ")]
+)
+def test_what_a_worker_leaves_behind_dies_before_its_successor_lives(
+    app: App, child: str, word: str
+) -> None:
     """Double-forked, in another session, or holding stdout: no descendant outlives the slot."""
-    pid = int(app.said(f"faults/{child}.0").split()[1])
+    lines = app.wait_until(
+        lambda: [r["event"] for r in app.find(path=f"faults/{child}.0") if word in r["event"]]
+    )
     app.wait_worker(f"faults/{child}.0", lambda w: w.generation == 2)
-    assert not alive(pid)
+    assert not alive(int(lines[0].split()[1]))
+
+
+def test_forks_of_a_worker_do_not_trouble_its_log(app: App) -> None:
+    """A worker's fork that forks in turn leaves no traceback of the log's own thread."""
+    app.wait_worker("faults/daemon.0", lambda w: w.generation == 2)
+    assert not [r for r in app.records if "Exception in thread" in r["event"]]
 
 
 @pytest.mark.parametrize("child", ["returns-transient", "sneaks-temporary", "returns-temporary"])

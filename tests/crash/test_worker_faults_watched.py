@@ -8,6 +8,7 @@ from time import monotonic
 
 import pytest
 
+from supervisor import link
 from supervisor.control.messages import RestartChildren, StopChildren
 from tests.crash.app_harness import App, alive, eventually
 
@@ -149,6 +150,18 @@ def test_a_terminate_hook_that_misbehaves_does_not_hold_up_the_stop(
     assert worker.last_exit is not None
     assert worker.last_exit.cause == cause
     app.wait_for(event="child did not stop as asked", offender=f"{child}.0")
+
+
+def test_last_words_are_heard_from_who_leaves_our_words_unread() -> None:
+    """The kernel reports unread data as a reset, ahead of what the dead have sent: not an end."""
+    ours, theirs = link.pair()
+    with ours:
+        supervisors: link.Channel[object] = link.Channel(ours, link.FromWorker)
+        supervisors.send(link.StopRequest(1.0))
+        link.Channel(theirs, link.ToWorker).send(link.Finished())
+        theirs.close()
+        assert supervisors.receive() == (link.Finished(), [])
+        assert supervisors.receive() is None
 
 
 def test_a_flood_on_one_link_leaves_the_others_served(tmp_path: Path) -> None:
