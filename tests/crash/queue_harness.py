@@ -3,6 +3,7 @@
 A forked process keeps no descriptor but those it needs: the end of a connection is seen at once.
 """
 
+import fcntl
 import gc
 import os
 import select
@@ -28,10 +29,14 @@ PATIENCE = 20.0
 
 
 class Reports:
-    """Lines (space-separated numbers) that processes write into one pipe."""
+    """Lines (space-separated numbers) that processes write into one pipe.
+
+    It is small: who writes is at most a few hundred lines ahead of the test.
+    """
 
     def __init__(self) -> None:
         self.read_fd, self.write_fd = os.pipe()
+        fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, 4096)
         self._rest = b""
 
     def lines(self, patience: float = PATIENCE) -> list[list[int]]:

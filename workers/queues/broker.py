@@ -15,6 +15,7 @@ producer or consumer, at any moment, loses nothing that was confirmed.
 import select
 import socket
 import struct
+import time
 from collections import OrderedDict
 from typing import Any
 
@@ -23,74 +24,119 @@ import msgspec
 from supervisor.definition import QueueDefinition
 from supervisor.link import WorkerLink
 from workers.queues import payload
-from workers.queues.connection import Connection, Role
+from workers.queues.connection import FRAME_COST, Connection, Role
 from workers.queues.core import QueueCore
 from workers.queues.cursor import CursorReader
-from workers.queues.frames import PAIR, FrameError, Hello, Kind
+from workers.queues.frames import MAX_BODY, PAIR, FrameError, Hello, Kind
 
 #: Connections accepted in one pass.
 MAX_ACCEPTS = 64
 #: Producers whose last sequence number is remembered after they have gone.
 MAX_REMEMBERED = 10_000
 #: Seconds without accepting after descriptors ran out.
-ACCEPT_PAUSE_MS = 100
+ACCEPT_PAUSE = 0.1
+#: Connections at most; another one is told so, and closed.
+MAX_CONNECTIONS = 4096
+#: Seconds in which a connection has to say who it is.
+HANDSHAKE_SECONDS = 5.0
+#: Characters of a client's name, and of the reason of a dead letter.
+MAX_CLIENT, MAX_REASON = 64, 1000
+#: What a peer can cause by what it sends, or by going: it ends its connection, and nothing else.
+PEER_ERRORS = (
+    FrameError,
+    msgspec.DecodeError,
+    ValueError,
+    RecursionError,
+    struct.error,
+    OSError,
+)
 _PEER = struct.Struct("3i")
 
 
 class Broker:
-    """Serves queues on a listening socket until its link says stop."""
+    """Serves queues on a listening socket until it is asked to stop.
 
-    def __init__(self, queues: list[QueueDefinition], listener: socket.socket, stop: int) -> None:
+    Args:
+        queues: the queues.
+        listener: the listening socket.
+        stops: descriptors that become readable when it may have been asked to stop.
+
+    """
+
+    def __init__(
+        self, queues: list[QueueDefinition], listener: socket.socket, stops: tuple[int, ...]
+    ) -> None:
         self._queues = {
             q.name: QueueCore(q.capacity, q.max_bytes, q.max_attempts, payload.split, payload.join)
             for q in queues
         }
-        self._listener, self._stop_fd = listener, stop
+        self._listener, self._stops = listener, stops
         listener.setblocking(False)
         self._epoll = select.epoll()
         self._epoll.register(listener, select.EPOLLIN)
-        self._epoll.register(stop, select.EPOLLIN)
+        for stop in stops:
+            self._epoll.register(stop, select.EPOLLIN)
         self._connections: dict[int, Connection] = {}
+        self._greeting: OrderedDict[int, float] = OrderedDict()  # no HELLO yet; until when
+        self._paused = 0.0  # not accepting until then
         self._blocked: dict[str, OrderedDict[int, None]] = {q.name: OrderedDict() for q in queues}
         self._sequences: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._touched: set[str] = set()  # queues that may have something to deliver, or room
         self._dirty: dict[int, Connection] = {}  # connections with something to send
 
     def run(self, stopping: Any) -> None:
-        """Serve until ``stopping()`` is true when the stop descriptor is readable."""
-        timeout = None
+        """Serve until ``stopping()`` is true when a stop descriptor is readable."""
         while True:
-            events = self._epoll.poll(timeout)
-            if timeout is not None:
-                timeout = None
-                self._epoll.modify(self._listener, select.EPOLLIN)
-            for fd, mask in events:
+            for fd, mask in self._epoll.poll(self._expire()):
                 connection = self._connections.get(fd)
                 if connection is not None:
                     self._on_connection(connection, mask)
                 elif fd == self._listener.fileno():
-                    timeout = self._accept()
-                elif fd == self._stop_fd and stopping():
+                    self._accept()
+                elif fd in self._stops and stopping():
                     return
-            self._serve_touched()
-            self._flush_dirty()
+            while self._touched or self._dirty:  # again, if flushing found a consumer gone
+                self._serve_touched()
+                self._flush_dirty()
+
+    def _expire(self) -> float | None:
+        """Do what is due by now; return the seconds until something will be."""
+        if not self._greeting and not self._paused:
+            return None
+        now = time.monotonic()
+        if self._paused and self._paused <= now:
+            self._paused = 0.0
+            self._epoll.modify(self._listener, select.EPOLLIN)
+        while self._greeting:
+            fd, until = next(iter(self._greeting.items()))
+            if until > now:
+                break
+            self._close(self._connections[fd], FrameError("no HELLO came in time"))
+        due = [self._paused] if self._paused else []
+        due += [next(iter(self._greeting.values()))] if self._greeting else []
+        return max(0.0, min(due) - now) if due else None
 
     # --- connections ----------------------------------------------------------------------------
 
-    def _accept(self) -> float | None:
+    def _accept(self) -> None:
         for _ in range(MAX_ACCEPTS):
             try:
                 sock, _address = self._listener.accept()
             except BlockingIOError:
-                return None
+                return
             except OSError:  # no descriptors: leave them waiting for a moment, do not spin
                 self._epoll.modify(self._listener, 0)
-                return ACCEPT_PAUSE_MS / 1000
+                self._paused = time.monotonic() + ACCEPT_PAUSE
+                return
             sock.setblocking(False)
             connection = Connection(sock, _pid_of(sock))
+            if len(self._connections) >= MAX_CONNECTIONS:
+                connection.refuse(f"the broker has {MAX_CONNECTIONS} connections, its limit")
+                connection.close()
+                continue
             self._connections[sock.fileno()] = connection
+            self._greeting[sock.fileno()] = time.monotonic() + HANDSHAKE_SECONDS
             self._epoll.register(sock, select.EPOLLIN)
-        return None
 
     def _on_connection(self, connection: Connection, mask: int) -> None:
         try:
@@ -99,7 +145,7 @@ class Broker:
             if mask & ~select.EPOLLOUT and not connection.parked:
                 connection.receive()
                 self._read_frames(connection)
-        except (FrameError, msgspec.DecodeError, ValueError, OSError) as error:
+        except PEER_ERRORS as error:
             self._close(connection, error)
             return
         if connection.parked and mask & (select.EPOLLHUP | select.EPOLLERR):
@@ -130,8 +176,9 @@ class Broker:
         fd = connection.socket.fileno()
         if self._connections.pop(fd, None) is None:
             return
-        if isinstance(error, FrameError | ValueError):
+        if error is not None and not isinstance(error, OSError):
             connection.refuse(str(error))
+        self._greeting.pop(fd, None)
         self._epoll.unregister(fd)
         if connection.role is Role.CONSUMER:
             assert connection.cursor is not None
@@ -153,13 +200,19 @@ class Broker:
         if role is not Role.OBSERVER and queue is None:
             known = ", ".join(self._queues)
             raise FrameError(f"there is no queue {hello.queue!r}; there are: {known}")
-        connection.role, connection.queue, connection.client = role, hello.queue, hello.client
+        if len(hello.client) > MAX_CLIENT:
+            raise FrameError(f"a name of {len(hello.client)} characters; at most {MAX_CLIENT}")
+        fd = connection.socket.fileno()
         if role is Role.CONSUMER:
             assert queue is not None
             connection.cursor = CursorReader(connection.take_descriptor())
-            queue.enter(connection.socket.fileno())
-        connection.send(Kind.WELCOME, argument=queue.capacity if queue is not None else 0)
-        self._dirty[connection.socket.fileno()] = connection
+            connection.max_unread += queue.max_bytes + FRAME_COST * 2 * queue.capacity
+            queue.enter(fd)
+        connection.role, connection.queue, connection.client = role, hello.queue, hello.client
+        del self._greeting[fd]
+        limits = (queue.capacity, min(queue.max_bytes, MAX_BODY)) if queue is not None else (0, 0)
+        connection.send(Kind.WELCOME, PAIR.pack(*limits))
+        self._dirty[fd] = connection
 
     def _frame(
         self, connection: Connection, kind: int, count: int, argument: int, body: memoryview
@@ -180,7 +233,8 @@ class Broker:
                 self._touched.add(connection.queue)
             case Role.CONSUMER, Kind.REJECT:
                 assert queue is not None
-                queue.reject(fd, argument, count, bytes(body).decode(errors="replace"))
+                reason = bytes(body).decode(errors="replace")[:MAX_REASON]
+                queue.reject(fd, argument, count, reason)
             case Role.OBSERVER, Kind.STAT:
                 connection.send(Kind.STATS, msgspec.msgpack.encode(self.statistics()))
                 self._dirty[fd] = connection
@@ -191,10 +245,11 @@ class Broker:
 
     def _put(self, connection: Connection, count: int, sequence: int, body: bytes) -> None:
         queue = self._queues[connection.queue]
-        if count < 1 or count > queue.capacity or len(body) > queue.max_bytes:
+        if not 1 <= count <= queue.capacity or len(body) > min(queue.max_bytes, MAX_BODY):
             raise FrameError(
                 f"a chunk of {count} messages and {len(body)} bytes can never fit: "
-                f"the queue takes {queue.capacity} messages and {queue.max_bytes} bytes"
+                f"the queue takes {queue.capacity} messages and {queue.max_bytes} bytes, "
+                f"and a chunk {MAX_BODY}"
             )
         if sequence <= self._sequences.get((connection.queue, connection.client), 0):
             connection.confirm(sequence)  # sent again after a reconnection: we have it
@@ -230,7 +285,7 @@ class Broker:
             self._take(connection, count, sequence, body)
             try:
                 self._read_frames(connection)  # what it had sent behind it
-            except (FrameError, msgspec.DecodeError) as error:
+            except PEER_ERRORS as error:
                 self._close(connection, error)
             else:
                 self._watch(connection)
@@ -254,8 +309,8 @@ class Broker:
                 continue
             try:
                 connection.flush()
-            except OSError:
-                self._close(connection, None)
+            except PEER_ERRORS as error:
+                self._close(connection, error)
             else:
                 self._watch(connection)
 
@@ -291,6 +346,6 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     queues = msgspec.msgpack.decode(argument, type=list[QueueDefinition])
     listener = socket.socket(fileno=fds["listener"])
     link.stop_on_signal()
-    broker = Broker(queues, listener, link.fileno())
+    broker = Broker(queues, listener, (link.fileno(), link.wakeup_fd))
     link.ready()
     broker.run(lambda: link.stopping)

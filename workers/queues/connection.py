@@ -8,10 +8,17 @@ from enum import Enum
 
 from workers.queues.core import Chunk
 from workers.queues.cursor import CursorReader
-from workers.queues.frames import HEADER, PREFIX, FrameReader, Kind, frame
+from workers.queues.frames import HEADER, PREFIX, FrameError, FrameReader, Kind, frame
 
 #: Buffers given to one sendmsg.
 MAX_BUFFERS = 512
+#: Bytes that wait for a peer which does not read, before its connection is closed. A consumer may
+#: have as much more as its queue holds: that it asked for.
+MAX_UNREAD = 1 << 20
+#: Descriptors that come before a connection has said who it is: a cursor, and its padding.
+MAX_DESCRIPTORS = 2
+#: Counted for each frame that waits, beside its bytes: what an object costs.
+FRAME_COST = 64
 
 
 class Role(Enum):
@@ -29,9 +36,11 @@ class Connection:
         "_confirmed",
         "_descriptors",
         "_out",
+        "_unread",
         "client",
         "cursor",
         "frames",
+        "max_unread",
         "parked",
         "pid",
         "queue",
@@ -48,7 +57,9 @@ class Connection:
         self.frames = FrameReader()
         self.parked: tuple[int, int, bytes] | None = None
         self.watched = int(select.EPOLLIN)
+        self.max_unread = MAX_UNREAD
         self._out: list[bytes | memoryview] = []
+        self._unread = 0  # what is in `_out`: its bytes, and FRAME_COST for each buffer
         self._confirmed = 0  # a confirmation that is not in `_out` yet: only the last one is sent
         self._descriptors: list[int] = []
 
@@ -76,6 +87,8 @@ class Connection:
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 self._descriptors.extend(array.array("i", data))
+        if len(self._descriptors) > MAX_DESCRIPTORS:
+            raise FrameError("too many descriptors")
         return size
 
     def take_descriptor(self) -> int:
@@ -92,8 +105,15 @@ class Connection:
         return bool(self._out)
 
     def send(self, kind: Kind, body: bytes = b"", argument: int = 0) -> None:
-        """Add a frame to what is sent by the next flush."""
-        self._out.append(frame(kind, body, 0, argument))
+        """Add a frame to what is sent by the next flush.
+
+        Raises:
+            FrameError: too much waits for this peer already, which does not read.
+
+        """
+        if self._unread > self.max_unread:
+            raise FrameError(f"{self._unread} bytes wait to be read; at most {self.max_unread}")
+        self._add(frame(kind, body, 0, argument))
 
     def confirm(self, sequence: int) -> None:
         """Tell a producer that all up to here is in the queue."""
@@ -103,10 +123,17 @@ class Connection:
         """Add a chunk; in front of the body, the messages that are done and the attempt."""
         prefix = PREFIX.pack(chunk.done, chunk.attempt)
         head = HEADER.pack(len(chunk.body) + PREFIX.size, Kind.DELIVER, chunk.count, chunk.id)
-        self._out += (head + prefix, chunk.body)
+        self._add(head + prefix)
+        self._add(chunk.body)
 
     def flush(self) -> None:
-        """Send as much as the peer takes."""
+        """Send as much as the peer takes.
+
+        Raises:
+            OSError: it is gone.
+            FrameError: it does not read, and too much waits for it.
+
+        """
         if self._confirmed:
             self.send(Kind.CONFIRM, argument=self._confirmed)
             self._confirmed = 0
@@ -114,23 +141,17 @@ class Connection:
             try:
                 sent = self.socket.sendmsg(self._out[:MAX_BUFFERS])
             except BlockingIOError:
+                if self._unread > self.max_unread:
+                    raise FrameError(f"{self._unread} bytes wait, and are not read") from None
                 return
-            whole = 0
-            for buffer in self._out:
-                if sent < len(buffer):
-                    break
-                sent -= len(buffer)
-                whole += 1
-            del self._out[:whole]
-            if sent:
-                self._out[0] = memoryview(self._out[0])[sent:]
+            self._sent(sent)
 
     def refuse(self, why: str) -> None:
         """Say why the connection is closed, if the peer still reads."""
-        self.send(Kind.REFUSED, why.encode())
+        self._add(frame(Kind.REFUSED, why.encode(errors="replace")))
         try:
             self.flush()
-        except OSError:
+        except (OSError, FrameError):
             pass
 
     def close(self) -> None:
@@ -138,3 +159,21 @@ class Connection:
         self.socket.close()
         for fd in self._descriptors:
             os.close(fd)
+
+    def _add(self, buffer: bytes) -> None:
+        self._out.append(buffer)
+        self._unread += len(buffer) + FRAME_COST
+
+    def _sent(self, size: int) -> None:
+        """Drop what was sent."""
+        self._unread -= size
+        whole = 0
+        for buffer in self._out:
+            if size < len(buffer):
+                break
+            size -= len(buffer)
+            whole += 1
+        del self._out[:whole]
+        self._unread -= whole * FRAME_COST
+        if size:
+            self._out[0] = memoryview(self._out[0])[size:]

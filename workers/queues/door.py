@@ -14,13 +14,15 @@ import msgspec
 
 from supervisor.link import WorkerLink
 from workers.queues.errors import Interrupted, QueueRefused, QueueUnavailable
-from workers.queues.frames import FrameReader, Hello, Kind, frame
+from workers.queues.frames import PAIR, FrameReader, Hello, Kind, frame
 
 #: Seconds to wait for the broker to come back, before giving up (and crashing, as a rule).
 RECONNECT_LIMIT = 30.0
 #: Seconds between two attempts, at first and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 SEND_BUFFER = 1 << 20
+#: Buffers given to one sendmsg.
+MAX_BUFFERS = 512
 
 
 class Door:
@@ -39,12 +41,18 @@ class Door:
         self._address, self._hello, self._link, self._fd = address, hello, link, fd
         self._socket: socket.socket | None = None
         self._frames = FrameReader()
-        self.capacity = 0
+        self._out: list[memoryview] = []  # what the socket did not take yet
+        self.capacity = self.max_body = 0  # of the queue: messages, and bytes of a chunk
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection, as far as is known."""
         return self._socket is not None
+
+    @property
+    def backlog(self) -> bool:
+        """Whether something that was posted is not sent yet."""
+        return bool(self._out)
 
     def connect(self) -> None:
         """Connect, however often that needs to be tried.
@@ -74,31 +82,57 @@ class Door:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._out.clear()
 
-    def send(self, *buffers: bytes, deadline: float | None = None) -> bool:
-        """Send everything; False when the connection broke, or was broken."""
+    def post(self, *buffers: bytes) -> bool:
+        """Send what the socket takes now, and the rest while waiting in `frames` or `send`.
+
+        False when the connection broke, or was broken.
+        """
         if self._socket is None:
             return False
-        rest = [memoryview(buffer) for buffer in buffers]
-        while rest:
+        self._out += map(memoryview, buffers)
+        return self._push()
+
+    def send(self, *buffers: bytes) -> bool:
+        """Send everything; False when the connection broke, or was broken."""
+        if not self.post(*buffers):
+            return False
+        while self._out:
+            assert self._socket is not None
+            self._wait(self._socket.fileno(), select.POLLOUT, None)
+            if not self._push():
+                return False
+        return True
+
+    def _push(self) -> bool:
+        """Send what the socket takes of what is left; False when the connection broke."""
+        assert self._socket is not None
+        while self._out:
             try:
-                sent = self._socket.sendmsg(rest)
+                sent = self._socket.sendmsg(self._out[:MAX_BUFFERS])
             except BlockingIOError:
-                self._wait(self._socket.fileno(), select.POLLOUT, deadline)
-                continue
+                return True
             except OSError:
                 self.break_off()
                 return False
-            while rest and sent >= len(rest[0]):
-                sent -= len(rest.pop(0))
+            whole = 0
+            for buffer in self._out:
+                if sent < len(buffer):
+                    break
+                sent -= len(buffer)
+                whole += 1
+            del self._out[:whole]
             if sent:
-                rest[0] = rest[0][sent:]
+                self._out[0] = self._out[0][sent:]
         return True
 
     def frames(
         self, *, block: bool, deadline: float | None = None
     ) -> Iterator[tuple[int, int, int, memoryview]]:
         """Yield the frames that are there, after waiting for one if ``block``.
+
+        While it waits, what was posted is sent.
 
         Ends when the connection breaks (`connected` is then False) or the deadline has passed.
 
@@ -122,10 +156,13 @@ class Door:
     def _receive(self, block: bool, deadline: float | None) -> bool:
         assert self._socket is not None
         while True:
+            if self._out and not self._push():
+                return False
             try:
                 size = self._socket.recv_into(self._frames.space)
             except BlockingIOError:
-                if not block or not self._wait(self._socket.fileno(), select.POLLIN, deadline):
+                events = select.POLLIN | (select.POLLOUT if self._out else 0)
+                if not block or not self._wait(self._socket.fileno(), events, deadline):
                     return False
                 continue
             except OSError:
@@ -149,9 +186,9 @@ class Door:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
         sock.sendmsg([hello], rights)
         sock.setblocking(False)
-        for kind, _count, argument, _body in self.frames(block=True, deadline=deadline):
+        for kind, _count, _argument, body in self.frames(block=True, deadline=deadline):
             if kind == Kind.WELCOME:
-                self.capacity = argument
+                self.capacity, self.max_body = PAIR.unpack(body)
                 return
         raise ConnectionError("the broker closed the connection, or did not answer")
 

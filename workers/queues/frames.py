@@ -4,7 +4,7 @@ A frame is a header (size of the body, kind, count, argument) and a body. The br
 bodies of HELLO and REJECT; chunks pass through it unopened.
 
     to the broker                            from the broker
-    HELLO   body: Hello                      WELCOME  argument: capacity
+    HELLO   body: Hello                      WELCOME  body: pair (capacity, bytes of a chunk)
     PUT     count, argument: sequence        CONFIRM  argument: sequence, all before it too
     CREDIT  argument: messages               DELIVER  count, argument: chunk; body: prefix, chunk
     ACK     body: pairs (chunk, done)        REFUSED  body: why; the connection closes
@@ -20,8 +20,10 @@ import msgspec
 HEADER = struct.Struct("<IHHQ")  # body size, kind, count, argument
 PREFIX = struct.Struct("<HH")  # of a delivered chunk: messages done before, attempt
 PAIR = struct.Struct("<QQ")  # chunk, messages done in it
-#: Bytes of a frame's body at most: one message cannot be larger.
-MAX_BODY = 16 << 20
+#: Bytes of a chunk at most: one message cannot be larger.
+MAX_BODY = 1 << 20
+#: Bytes of a frame's body at most: a chunk, and what stands in front of it.
+MAX_FRAME = MAX_BODY + PREFIX.size
 #: Messages in one chunk at most: fits the header and the cursor.
 MAX_COUNT = 0xFFFF
 
@@ -96,8 +98,8 @@ class FrameReader:
             self._make_room(HEADER.size)
             return None
         size, kind, count, argument = HEADER.unpack_from(self._buffer, start)
-        if size > MAX_BODY:
-            raise FrameError(f"a frame of {size} bytes; at most {MAX_BODY}")
+        if size > MAX_FRAME:
+            raise FrameError(f"a frame of {size} bytes; at most {MAX_FRAME}")
         whole = HEADER.size + size
         if have < whole:
             self._make_room(whole)

@@ -23,8 +23,16 @@ def encode(messages: Sequence[Any]) -> bytes:
 
 
 def split(body: bytes) -> list[bytes]:
-    """Open a chunk into its messages, still encoded."""
-    return [bytes(raw) for raw in _splitter.decode(body)]
+    """Open a chunk into its messages, still encoded.
+
+    Raises:
+        ValueError: it is not an array, or nested too deeply.
+
+    """
+    try:
+        return [bytes(raw) for raw in _splitter.decode(body)]
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def join(messages: Sequence[bytes]) -> bytes:
@@ -44,18 +52,28 @@ class ChunkDecoder:
         self._all = msgspec.msgpack.Decoder(list[type])
         self._one = msgspec.msgpack.Decoder(type)
 
-    def decode(self, body: bytes | memoryview) -> list[Any]:
-        """Decode a chunk; a message that is not of the type is an Undecodable in its place."""
+    def decode(self, body: bytes | memoryview, count: int | None = None) -> list[Any]:
+        """Decode a chunk, said to be ``count`` messages; one of another type is an Undecodable.
+
+        Whatever decoding raises (a type's own checks may raise anything) is a reason, never an
+        error: the consumer would end before it began the message, and nobody would be blamed.
+        """
         try:
-            return self._all.decode(body)
-        except msgspec.DecodeError:
-            return [self._try(message) for message in split(bytes(body))]
+            messages = self._all.decode(body)
+        except Exception:
+            try:
+                messages = [self._try(message) for message in split(bytes(body))]
+            except ValueError as error:
+                return [Undecodable(str(error))] * (count or 1)
+        if count is not None and len(messages) != count:
+            return [Undecodable(f"{len(messages)} messages, said to be {count}")] * count
+        return messages
 
     def _try(self, message: bytes) -> Any:
         try:
             return self._one.decode(message)
-        except msgspec.DecodeError as error:
-            return Undecodable(str(error))
+        except Exception as error:
+            return Undecodable(str(error) or type(error).__name__)
 
 
 class Undecodable(msgspec.Struct, frozen=True):

@@ -11,6 +11,8 @@ from workers.queues.payload import ChunkDecoder, Undecodable
 
 #: Acknowledgements that wait to be sent together, at most.
 MAX_PENDING = 64
+#: Bytes of a reason that are sent.
+MAX_REASON = 1000
 
 
 class Delivery:
@@ -65,8 +67,7 @@ class QueueReader:
         for kind, count, chunk, body in self._door.frames(block=True, deadline=deadline):
             if kind == Kind.DELIVER:
                 done, attempt = PREFIX.unpack_from(body)
-                messages = self._decoder.decode(body[PREFIX.size :])
-                assert len(messages) == count
+                messages = self._decoder.decode(body[PREFIX.size :], count)
                 chunks.append((chunk, done, attempt, messages))
         for chunk, done, attempt, messages in chunks:
             for index in range(done, len(messages)):
@@ -102,7 +103,7 @@ class QueueReader:
             self.flush()
 
     def _reject(self, chunk: int, index: int, message: Undecodable) -> None:
-        why = f"not decodable: {message.why}".encode()
+        why = f"not decodable: {message.why}".encode(errors="replace")[:MAX_REASON]
         self._door.send(frame(Kind.REJECT, why, index, chunk))
         self._done(chunk, index + 1)
 

@@ -13,7 +13,7 @@ from supervisor.link import WorkerLink
 from workers.queues import payload
 from workers.queues.door import Door
 from workers.queues.errors import MessageTooLarge, QueueFull
-from workers.queues.frames import HEADER, MAX_BODY, Hello, Kind
+from workers.queues.frames import HEADER, Hello, Kind
 
 #: Messages, and bytes, that were sent and are not confirmed: with these a writer waits.
 WINDOW_MESSAGES = 512
@@ -65,11 +65,17 @@ class QueueWriter:
         size = max(1, min(CHUNK, self._door.capacity))
         rest = iter(messages)
         while chunk := list(islice(rest, size)):
-            self._put(len(chunk), payload.encode(chunk), timeout)
+            body = payload.encode(chunk)
+            if len(body) <= self._door.max_body:
+                self._put(len(chunk), body, timeout)
+            else:
+                for message in chunk:
+                    self.put(message, timeout)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything that was put is confirmed; QueueFull after ``timeout`` seconds."""
-        self._wait_for(0, 0, timeout)
+        if not self._wait_for(0, 0, _deadline(timeout)):
+            raise self._full(timeout)
 
     def close(self) -> None:
         """Flush, and close the connection."""
@@ -94,24 +100,36 @@ class QueueWriter:
             self._door.break_off()
 
     def _put(self, count: int, body: bytes, timeout: float | None) -> None:
-        if len(body) > MAX_BODY:
-            raise MessageTooLarge(f"{len(body)} bytes in one chunk; at most {MAX_BODY}")
-        if self._messages >= WINDOW_MESSAGES or self._bytes >= WINDOW_BYTES:
-            self._wait_for(WINDOW_MESSAGES // 2, WINDOW_BYTES // 2, timeout)
+        if len(body) > self._door.max_body:
+            raise MessageTooLarge(f"{len(body)} bytes; {self.queue!r} takes {self._door.max_body}")
+        if self._held_back:
+            self._wait_for(WINDOW_MESSAGES // 2, WINDOW_BYTES // 2, _deadline(timeout))
+            if self._held_back:
+                raise self._full(timeout)
         self._sequence += 1
         self._unconfirmed.append((self._sequence, count, body))
         self._messages += count
         self._bytes += len(body)
-        if not self._send(self._sequence, count, body):
+        if not self._post(self._sequence, count, body):
             self._reconnect()
+        if timeout is None and self._door.backlog:  # else it is sent by the next call
+            self._wait_for(WINDOW_MESSAGES + count, WINDOW_BYTES + len(body), None)
 
-    def _send(self, sequence: int, count: int, body: bytes) -> bool:
-        return self._door.send(HEADER.pack(len(body), Kind.PUT, count, sequence), body)
+    @property
+    def _held_back(self) -> bool:
+        """Whether one more has to wait."""
+        full = self._messages >= WINDOW_MESSAGES or self._bytes >= WINDOW_BYTES
+        return full or self._door.backlog
 
-    def _wait_for(self, messages: int, size: int, timeout: float | None) -> None:
-        """Wait until no more than so much is unconfirmed."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self._messages > messages or self._bytes > size:
+    def _full(self, timeout: float | None) -> QueueFull:
+        return QueueFull(f"queue {self.queue!r} had no room for {timeout} s")
+
+    def _post(self, sequence: int, count: int, body: bytes) -> bool:
+        return self._door.post(HEADER.pack(len(body), Kind.PUT, count, sequence), body)
+
+    def _wait_for(self, messages: int, size: int, deadline: float | None) -> bool:
+        """Wait until all is sent and no more than so much is unconfirmed; False at the deadline."""
+        while self._messages > messages or self._bytes > size or self._door.backlog:
             before = self._messages
             for kind, _count, sequence, _body in self._door.frames(block=True, deadline=deadline):
                 if kind == Kind.CONFIRM:
@@ -119,7 +137,8 @@ class QueueWriter:
             if not self._door.connected:
                 self._reconnect()
             elif self._messages == before and deadline is not None and time.monotonic() >= deadline:
-                raise QueueFull(f"queue {self.queue!r} had no room for {timeout} s")
+                return False
+        return True
 
     def _confirmed(self, sequence: int) -> None:
         while self._unconfirmed and self._unconfirmed[0][0] <= sequence:
@@ -131,5 +150,9 @@ class QueueWriter:
         """Connect to the broker again, and send again what it has not confirmed."""
         while True:
             self._door.connect()
-            if all(self._send(*one) for one in list(self._unconfirmed)):
+            if all(self._post(*one) for one in self._unconfirmed):
                 return
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
