@@ -196,6 +196,22 @@ class Scene:
         self.reports.close()
 
 
+Make = Callable[..., Scene]
+
+
+def scenes(where: Path) -> Iterator[Make]:
+    """Yield what makes scenes, and end what is in them: the body of a fixture."""
+    made: list[Scene] = []
+
+    def make(**queue: Any) -> Scene:
+        made.append(Scene(where, **{"capacity": 1000, "max_attempts": 3, **queue}))
+        return made[-1]
+
+    yield make
+    for scene in made:
+        scene.close()
+
+
 class Raw:
     """A connection that sends what it is told to."""
 

@@ -7,31 +7,20 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.crash.queue_harness import Scene
+from tests.crash.queue_harness import Make, scenes
 from workers.queues.reader import Delivery
 from workers.queues.writer import QueueWriter
-
-Make = Callable[..., Scene]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """Make scenes, and end what is in them."""
-    scenes: list[Scene] = []
-
-    def one(**queue: Any) -> Scene:
-        scenes.append(Scene(tmp_path, **{"capacity": 1000, "max_attempts": 3, **queue}))
-        return scenes[-1]
-
-    yield one
-    for scene in scenes:
-        scene.close()
+    yield from scenes(tmp_path)
 
 
 def test_killed_consumers_lose_and_invent_nothing(make: Make) -> None:

@@ -149,6 +149,7 @@ class Door:
         while found is not None:
             kind, count, argument, body = found
             if kind == Kind.REFUSED:
+                self.break_off()
                 raise QueueRefused(bytes(body).decode(errors="replace"))
             yield kind, count, argument, body
             found = self._frames.next()
