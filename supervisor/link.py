@@ -97,6 +97,17 @@ def decoder_of(incoming: object) -> Callable[[bytes], Any]:
     return msgspec.msgpack.Decoder(incoming).decode
 
 
+class DescriptorsLost(msgspec.DecodeError):
+    """A message came without its descriptors: we have no free ones (EMFILE), or they are too many.
+
+    ``message``: what it says otherwise.
+    """
+
+    def __init__(self, message: Any) -> None:
+        super().__init__("descriptors truncated")
+        self.message = message
+
+
 def _contents(memory: int) -> bytes:
     try:
         size = os.fstat(memory).st_size
@@ -158,6 +169,7 @@ class Channel(Generic[_Incoming]):
         Raises:
             BlockingIOError: nothing is there (on a non-blocking socket).
             msgspec.DecodeError: not a message of the protocol; its descriptors are closed.
+            DescriptorsLost: a message whose descriptors did not all come; they are closed.
 
         """
         # Not socket.recv_fds: it ignores its flags (CPython 3.11 to 3.13), and without
@@ -173,11 +185,14 @@ class Channel(Generic[_Incoming]):
         if not packet:
             return None
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise msgspec.DecodeError("packet or descriptors truncated")
+            if flags & socket.MSG_TRUNC:
+                raise msgspec.DecodeError("packet truncated")
             if packet == LARGE and fds and self._large:
                 packet = _contents(fds.pop())
-            return self._decode(packet), fds
+            message = self._decode(packet)
+            if flags & socket.MSG_CTRUNC:
+                raise DescriptorsLost(message)
+            return message, fds
         except msgspec.DecodeError:
             for fd in fds:
                 socket.close(fd)
@@ -301,15 +316,16 @@ class WorkerLink:
             self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         return self._wakeup
 
-    def stop_on_signal(self) -> None:
-        """Make SIGTERM a request to stop that interrupts nothing but waiting on `wakeup_fd`."""
+    def stop_on_signal(self, *signals: int) -> None:
+        """Make SIGTERM, or these, a request to stop that interrupts only waits on `wakeup_fd`."""
         wakeup = self.wakeup_fd
 
         def stop(_signum: int, _frame: object) -> None:
             self._stopping = True
             os.eventfd_write(wakeup, 1)
 
-        signal.signal(signal.SIGTERM, stop)
+        for signum in signals or (signal.SIGTERM,):
+            signal.signal(signum, stop)
 
     def _say(self, message: msgspec.Struct, patience: float = 0.0) -> None:
         if os.getpid() != self._pid:  # a fork of the worker must not speak for it

@@ -32,6 +32,8 @@ class LoadedApp:
 def load(app: str) -> LoadedApp | LoadFailed:
     """Import "module:attribute" and check the tree that it names, or makes when called."""
     module_name, _, attribute = app.partition(":")
+    if "" not in sys.path and os.getcwd() not in sys.path:  # PYTHONSAFEPATH
+        sys.path.insert(0, os.getcwd())
     try:
         tree: object = importlib.import_module(module_name)
         for part in attribute.split("."):

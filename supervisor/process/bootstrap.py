@@ -24,10 +24,10 @@ from typing import NoReturn
 from supervisor import link as links
 from supervisor.errors import Ignore
 from supervisor.logs.setup import configure, share_on_fork
+from supervisor.process import ending, settings, target
 from supervisor.process import launch as launches
-from supervisor.process import settings, target
 from supervisor.process.app import PACKAGE, LoadedApp
-from supervisor.process.family import PR_SET_PDEATHSIG, prctl, set_tag
+from supervisor.process.family import die_with, set_tag, template_of
 
 #: What a template keeps blocked, and its children unblock when they can take it.
 BLOCKED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
@@ -42,6 +42,7 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
         _own_session(tag)
         _reset_signals()
         share_on_fork()
+        ending.forget_hooks()
         code = _live(payload, fds, app)
     except BaseException:
         traceback.print_exc()
@@ -78,17 +79,17 @@ def _run(launch: launches.Launch, link: links.WorkerLink, app: LoadedApp | None)
     try:
         settings.apply(launch.settings)
         code = target.run(launch, link, app)
-        link.finished()
-        return code
     except Ignore as declined:
         link.ignore(str(declined))
         return 0
     except SystemExit as leaving:
-        link.finished()
-        return exit_code(leaving)
+        code = exit_code(leaving)
     except BaseException as error:
         _tell(error, link)
         return 1
+    ending.finish()
+    link.finished()
+    return code
 
 
 def _tell(error: BaseException, link: links.WorkerLink) -> None:
@@ -124,12 +125,9 @@ def exit_code(leaving: SystemExit) -> int:
 
 
 def _own_session(tag: int) -> None:
-    template = os.getppid()
     os.setsid()
     set_tag(tag)
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != template:  # it died before that took effect
-        os._exit(1)
+    die_with(template_of(tag))  # not getppid: it may have died by now
 
 
 def _reset_signals() -> None:

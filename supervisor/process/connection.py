@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from supervisor.link import Channel
+from supervisor.link import Channel, DescriptorsLost
 from supervisor.process import messages
 
 #: Replies that may wait for a supervisor that does not read; beyond, it counts as gone.
@@ -40,6 +40,11 @@ class Connection:
         """Whether replies wait until the supervisor reads."""
         return bool(self._waiting)
 
+    @property
+    def overflowed(self) -> bool:
+        """Whether the supervisor has left so much unread that it counts as gone."""
+        return len(self._waiting) >= MAX_WAITING
+
     def receive(self) -> Iterator[tuple[messages.Request, list[int]]]:
         """Yield the requests that are there; raises OSError at the end of the connection."""
         for _ in range(MAX_REQUESTS):
@@ -47,6 +52,8 @@ class Connection:
                 received = self.channel.receive()
             except BlockingIOError:
                 return
+            except DescriptorsLost as lost:
+                received = lost.message, []
             if received is None:
                 raise ConnectionResetError("closed by the supervisor")
             yield received
@@ -55,7 +62,7 @@ class Connection:
 
     def send(self, reply: messages.Reply, fd: int | None = None) -> None:
         """Send a reply, now or when the supervisor reads. Takes over the descriptor."""
-        if self.closed or len(self._waiting) >= MAX_WAITING:
+        if self.closed or self.overflowed:
             _close(fd)
             return
         self._waiting.append((reply, fd))

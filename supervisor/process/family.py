@@ -13,6 +13,7 @@ import resource
 import signal
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 RLIMIT_LOCKS = 10
@@ -29,6 +30,26 @@ def prctl(option: int, argument: int) -> None:
 def become_subreaper() -> None:
     """Adopt the orphans of our descendants, from now on."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent does; end now if that has happened.
+
+    A change of user makes the kernel forget it: it has to be asked for again.
+    """
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def first_tag() -> int:
+    """Return where this template's tags begin: no other template has the same."""
+    return os.getpid() << 32
+
+
+def template_of(tag: int) -> int:
+    """Return the pid of the template that gave out a tag."""
+    return tag >> 32
 
 
 def set_tag(tag: int) -> None:
@@ -76,7 +97,21 @@ def kill(pid: int) -> None:
     """SIGKILL a child of ours that has not been reaped: its number cannot be another's."""
     try:
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # it made itself another user's (sudo)
+        pass
+
+
+def kill_with_group(pid: int) -> None:
+    """SIGKILL an orphan and its group: at once, so that it cannot go on forking meanwhile.
+
+    Whoever is in its group is in its session, so descends from the same process of ours as it does.
+    """
+    kill(pid)
+    try:
+        group = os.getpgid(pid)
+        if group != os.getpgrp():
+            os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
         pass
 
 

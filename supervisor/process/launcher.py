@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections import deque
 
+import msgspec
+
 from supervisor.link import Channel, pair
 from supervisor.process import messages
 
@@ -26,6 +28,7 @@ class TemplateClient:
         sock.setblocking(False)
         self._channel: Channel[messages.Reply] = Channel(sock, messages.Reply, large=True)
         self._waiting: deque[tuple[messages.Request, tuple[int, ...]]] = deque()
+        self._ended = False  # and what came before was returned
 
     def fileno(self) -> int:
         """The descriptor, for the loop."""
@@ -60,20 +63,26 @@ class TemplateClient:
         """Take the replies that are there.
 
         Raises:
-            TemplateGone: at the end of the connection (what came before was returned).
+            TemplateGone: at the end of the connection (what came before was returned), or of its
+                sense: a template runs the author's code, and is not believed that much.
 
         """
         replies: list[tuple[messages.Reply, list[int]]] = []
+        if self._ended:
+            raise TemplateGone
         while len(replies) < MAX_REPLIES:
             try:
                 received = self._channel.receive()
             except BlockingIOError:
                 break
-            except OSError:
+            except (OSError, msgspec.DecodeError):
+                received = None
+            if received is not None and not _is_sound(*received):
                 received = None
             if received is None:
                 if replies:
-                    break  # it is still at its end when asked again
+                    self._ended = True
+                    break
                 raise TemplateGone
             replies.append(received)
         return replies
@@ -111,6 +120,15 @@ class TemplateClient:
                 return  # its end is read next
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append((request, tuple(os.dup(fd) for fd in fds)))
+
+
+def _is_sound(reply: messages.Reply, fds: list[int]) -> bool:
+    """Whether a reply has the descriptors that it should have; closes any others."""
+    if len(fds) == (1 if isinstance(reply, messages.Opened) else 0):
+        return True
+    for fd in fds:
+        os.close(fd)
+    return False
 
 
 def start_template() -> tuple[int, TemplateClient]:

@@ -112,7 +112,10 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Closed(msgspec.Struct, frozen=True, tag="closed"):
-    """A connection made with Open is closed, and no process asked for over it is left."""
+    """A connection made with Open is closed, and no process asked for over it is left.
+
+    Without Opened before it: there was no descriptor free to make one.
+    """
 
     token: int
 

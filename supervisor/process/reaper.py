@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from supervisor.loop import Loop, TimerHandle
 from supervisor.process import messages
 from supervisor.process.connection import Process
-from supervisor.process.family import children, kill, tag_of
+from supervisor.process.family import children, kill_with_group, tag_of
 
 #: Seconds until an end is reported though a descendant does not die (it is in the kernel).
 HUNT_DEADLINE = 2.0
@@ -52,6 +52,7 @@ class Reaper:
         self._loop, self._tell_ended, self._tell_suspended = loop, ended, suspended
         self._ends: dict[int, _End] = {}  # by tag
         self._hunted: set[int] = set()
+        self._given_up: set[int] = set()  # tags; their orphans are still killed when they show up
         self._deadline: TimerHandle | None = None
 
     def signal(self, pid: int, signum: int, *, group: bool) -> None:
@@ -61,6 +62,8 @@ class Reaper:
         except ProcessLookupError:
             if group:  # it has not made its group yet
                 self.signal(pid, signum, group=False)
+        except PermissionError:  # it made itself another user's (sudo)
+            pass
 
     def kill_group(self, pid: int) -> None:
         """Kill a process and its group."""
@@ -99,19 +102,20 @@ class Reaper:
 
     def _hunt(self) -> None:
         """Kill what the dead have left behind; report those that have left nothing."""
-        if not self._ends:
+        if not self._ends and not self._given_up:
             return
         left = set()
         for pid in self.strangers():
             tag = tag_of(pid)
-            end = self._ends.get(tag) if tag is not None else None
-            if end is not None:
-                assert tag is not None
+            if tag is None:
+                continue
+            if end := self._ends.get(tag):
                 left.add(tag)
                 if pid not in self._hunted:
                     self._hunted.add(pid)
                     end.escaped += 1
-                kill(pid)
+            if end or tag in self._given_up:
+                kill_with_group(pid)
         for tag in self._ends.keys() - left:
             self._report(self._ends.pop(tag))
         if left and self._deadline is None:
@@ -120,6 +124,7 @@ class Reaper:
     def _give_up(self) -> None:
         self._deadline = None
         for tag in list(self._ends):
+            self._given_up.add(tag)
             self._report(self._ends.pop(tag))
 
     def _report(self, end: _End) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from supervisor.definition import Settings
 from supervisor.errors import StartError
-from supervisor.process.family import PR_SET_NO_NEW_PRIVS, prctl
+from supervisor.process.family import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, die_with, prctl
 
 #: Workers are to die of a lack of memory before root does (the kernel's scale: -1000 to 1000).
 OOM_SCORE = 300
@@ -45,10 +45,15 @@ def become(user: str | int | None, group: str | int | None) -> None:
     entry = _user(user)
     uid = entry.pw_uid if entry is not None else os.getuid()
     gid = _group(group) if group is not None else entry.pw_gid if entry is not None else os.getgid()
+    parent = os.getppid()
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+    # The kernel undoes two things with a change of user: death with the template, and the right to
+    # look into one's own /proc/self/fd, through which the queues are reached.
+    die_with(parent)
+    prctl(PR_SET_DUMPABLE, 1)
     _verify(uid, gid)
     if entry is not None:
         os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)

@@ -72,20 +72,30 @@ def _run_child(child: Child, launch: Launch, link: links.WorkerLink) -> None:
     target = find(child.target) if isinstance(child.target, str) else child.target
     if isinstance(target, type):
         target = target(*child.args)
+    stop_signals = {signal.SIGTERM, _stop_signal(child)}
     if hasattr(target, "supervised"):
-        link.stop_on_signal()
+        link.stop_on_signal(*stop_signals)
         target.supervised(link)
         return
     assert callable(target)
     if launch.ready == "init":
         link.ready()
     if _is_async(target):
-        _run_async(target(*child.args))
+        _run_async(target(*child.args), stop_signals)
         return
-    signal.signal(signal.SIGTERM, _exit_in_order)
+    for signum in stop_signals:
+        signal.signal(signum, _exit_in_order)
     result = target(*child.args)
     if inspect.iscoroutine(result):
-        _run_async(result)
+        _run_async(result, stop_signals)
+
+
+def _stop_signal(child: Child) -> signal.Signals:
+    """Return what asks this child to stop; `supervisor.settings` has checked it."""
+    value: str | int = child.stop_signal
+    if isinstance(value, int):
+        return signal.Signals(value)
+    return signal.Signals["SIG" + value.removeprefix("SIG")]
 
 
 def _is_async(target: Callable[..., Any]) -> bool:
@@ -94,8 +104,8 @@ def _is_async(target: Callable[..., Any]) -> bool:
     )
 
 
-def _run_async(work: Coroutine[Any, Any, Any]) -> None:
-    """Run a coroutine; SIGTERM cancels it, and that is an orderly end."""
+def _run_async(work: Coroutine[Any, Any, Any], stop_signals: set[signal.Signals]) -> None:
+    """Run a coroutine; a stop signal cancels it, and that is an orderly end."""
     import asyncio  # 10 ms and 60 mappings: only for those who need it
 
     async def until_stopped() -> None:
@@ -107,7 +117,8 @@ def _run_async(work: Coroutine[Any, Any, Any]) -> None:
             stopped = True
             task.cancel()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        for signum in stop_signals:
+            asyncio.get_running_loop().add_signal_handler(signum, stop)
         try:
             await task
         except asyncio.CancelledError:

@@ -31,7 +31,15 @@ from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import app, bootstrap, messages, threads
 from supervisor.process.connection import Connection, Process
-from supervisor.process.family import become_subreaper, kill
+from supervisor.process.family import (
+    PR_SET_PDEATHSIG,
+    become_subreaper,
+    children,
+    die_with,
+    first_tag,
+    prctl,
+    sweep_orphans,
+)
 from supervisor.process.reaper import Reaper
 
 #: Seconds that an ending template waits for what it killed.
@@ -46,8 +54,10 @@ class Template:
         self.reaper = Reaper(self.loop, self._ended, self._suspended)
         self._connections: set[Connection] = set()
         self._app: app.LoadedApp | None = None
+        self._starters = threads.Starters()
+        self._root = os.getppid()
         self._first = self._connect(first, None, 0)
-        self._tags = os.getpid() << 32
+        self._tags = first_tag()
         self._ending = False
 
     def run(self) -> None:
@@ -95,7 +105,9 @@ class Template:
 
     def _send(self, connection: Connection, reply: messages.Reply, fd: int | None = None) -> None:
         connection.send(reply, fd)
-        if connection.waiting and not connection.closed:
+        if connection.overflowed:
+            self.loop.post(lambda: self._disconnect(connection))
+        elif connection.waiting and not connection.closed:
             callback = lambda mask: self._on_event(connection, mask)  # noqa: E731
             self.loop.watch(connection.channel, callback, READ | WRITE)
 
@@ -138,27 +150,40 @@ class Template:
                 if process is not None:
                     self.reaper.signal(process.pid, request.signum, group=request.group)
             case messages.Open():
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                self._connect(ours, connection, request.token)
-                self._send(connection, messages.Opened(request.token), theirs.detach())
+                self._open(connection, request.token)
             case messages.Load():
                 self._send(connection, self._load(request))
 
+    def _open(self, connection: Connection, token: int) -> None:
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:
+            self._send(connection, messages.Closed(token))
+            return
+        self._connect(ours, connection, token)
+        self._send(connection, messages.Opened(token), theirs.detach())
+
     def _load(self, request: messages.Load) -> messages.Reply:
         sys.argv = [request.app, *request.arguments]
-        with threads.watched() as started:
+        die_with(self._root)  # an import that hangs does not see it go
+        with threads.watched() as self._starters:
             loaded = app.load(request.app)
+        wake_with_root()
+        signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)  # the app may have changed
+        self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)  # either
         if isinstance(loaded, messages.LoadFailed):
             return loaded
         self._app = loaded
         self.freeze()
         definition = msgspec.msgpack.encode(loaded.definition)
-        return messages.Loaded(definition, started.names())
+        return messages.Loaded(definition, self._starters.names())
 
     def _spawn(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
-        problem = threads.problem()
-        if problem:
+        if problem := threads.problem(self._starters):
             self._send(connection, messages.SpawnFailed(request.serial, problem, transient=False))
+        elif len(fds) < (4 if request.launch else 2):
+            problem = "no free descriptors in the template"
+            self._send(connection, messages.SpawnFailed(request.serial, problem))
         else:
             self._tags += 1
             self._fork(connection, request, fds)
@@ -202,9 +227,20 @@ class Template:
             self._finish()
 
     def _finish(self) -> None:
-        for pid in self.reaper.strangers():
-            kill(pid)
+        """Leave once nothing is left of what the app may have started when it was imported."""
+        self.loop.on_signal(signal.SIGCHLD, self._sweep)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        while children():
+            if not sweep_orphans(set()):
+                return
         self.loop.stop()
+
+
+def wake_with_root() -> None:
+    """Have the kernel continue us when root dies: a stopped template could not end."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 def reset_signals() -> None:
@@ -231,6 +267,7 @@ def main() -> None:
     first = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(first.fileno(), False)
     become_subreaper()
+    wake_with_root()
     write_whole_lines()
     reset_signals()
     Template(first).run()

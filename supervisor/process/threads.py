@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from typing import Any
 
+STDLIB = os.path.dirname(threading.__file__) + os.sep
+
 
 class Starters:
     """Who started which thread while an app was imported."""
@@ -36,8 +38,7 @@ def watched() -> Iterator[Starters]:
     start = threading.Thread.start
 
     def noting(thread: threading.Thread) -> None:
-        frame = sys._getframe(1)
-        starters.places[thread.name] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        starters.places[thread.name] = _caller()
         start(thread)
 
     finder = _ImportWatch(starters)
@@ -48,6 +49,20 @@ def watched() -> Iterator[Starters]:
     finally:
         sys.meta_path.remove(finder)
         threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def _caller() -> str:
+    """Return file:line of the innermost caller that is not the standard library (executors)."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and _is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _is_library(filename: str) -> bool:
+    return filename.startswith("<") or (
+        filename.startswith(STDLIB) and "site-packages" not in filename
+    )
 
 
 class _ImportWatch(MetaPathFinder):
@@ -72,10 +87,9 @@ def count() -> int:
         return threading.active_count()
 
 
-def problem() -> str:
+def problem(starters: Starters) -> str:
     """Say why this process must not fork; "" if it may."""
     if count() == 1:
         return ""
-    names = [thread.name for thread in threading.enumerate()][1:]
-    shown = ", ".join(names) or "a native thread"
+    shown = "; ".join(starters.names())
     return f"the template has threads ({shown}): a fork would copy their locks, held for ever"
