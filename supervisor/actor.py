@@ -72,11 +72,11 @@ class Actor:
     def _handle(self, event: ev.Event) -> None:
         if isinstance(event, ev.Exited | ev.StartFailed | ev.StartIgnored):
             self.processes.pop((event.child, event.incarnation), None)
-        known = len(self.state.children)
+        known = self.state.children
         self.state, actions = step(self.state, event, time.monotonic())
         for action in actions:
             self._perform(action)
-        if len(self.state.children) < known:
+        if not known.keys() <= self.state.children.keys():
             self._forget_removed()
         self._on_step()
 
@@ -116,11 +116,19 @@ class Actor:
         elif slot.unplanned:
             slot.restarts += 1
         slot.starts += 1
-        kind = _kind_of(start)
+        kind = self.kind_of(start)
         process = kind(self.shell, slot, start, action.incarnation, self.deliver, action.child)
         process.shutdown = action.spec.shutdown
         self.processes[action.child, action.incarnation] = process
         process.begin()
+
+    def kind_of(self, start: ChildStart) -> type[ChildProcess]:
+        """Return what a child is run as."""
+        if isinstance(start.definition, SupervisorDefinition):
+            return NestedProcess
+        if isinstance(start.definition, Service):
+            return ServiceProcess
+        return ChildProcess
 
     def _placed(self, action: ev.Start) -> ChildStart:
         """Give a slot that was added by scaling its own number: it has another slot's spec."""
@@ -160,11 +168,3 @@ class Actor:
             on_reply(Error("noproc", f"{self.path} has ended"))
         self._replies.clear()
         self.shell.loop.post(partial(self._on_quit, action.reason, action.failed_child))
-
-
-def _kind_of(start: ChildStart) -> type[ChildProcess]:
-    if isinstance(start.definition, SupervisorDefinition):
-        return NestedProcess
-    if isinstance(start.definition, Service):
-        return ServiceProcess
-    return ChildProcess

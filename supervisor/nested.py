@@ -15,6 +15,7 @@ from supervisor.actor import Actor
 from supervisor.commands import Commander
 from supervisor.core.events import Boot, Report, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
+from supervisor.core.spec import SupervisorSpec
 from supervisor.link import Channel, Ready, StopRequest, WorkerLink
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop, TimerHandle
@@ -32,6 +33,8 @@ CONNECTIONS = ("runtime", "release")
 
 class NestedSupervisor:
     """One nested supervisor at work."""
+
+    actor_class: type[Actor] = Actor
 
     def __init__(self, link: WorkerLink, arguments: Arguments, fds: dict[str, int]) -> None:
         self.loop = Loop()
@@ -57,13 +60,17 @@ class NestedSupervisor:
             spares=arguments.spares,
             preload=arguments.preload,
         )
-        spec = supervisor_spec(arguments.definition, arguments.path)
-        self.actor = Actor(
+        spec = self.spec_of(arguments)
+        self.actor = self.actor_class(
             self.shell, spec, arguments.path, self._up, self._quit, self._report, self._stepped
         )
         self._commander = Commander(self.actor)
         for name in CONNECTIONS:
             self._attach(name, fds[name])
+
+    def spec_of(self, arguments: Arguments) -> SupervisorSpec:
+        """Return what it supervises."""
+        return supervisor_spec(arguments.definition, arguments.path)
 
     def run(self) -> None:
         """Serve until the subtree has ended."""
