@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.crash.queue_harness import Make, Scene, scenes
-from workers.queues import broker, payload
+from workers.queues import broker, door, payload
 from workers.queues.cursor import CursorWriter
 from workers.queues.errors import MessageTooLarge, QueueFull, QueueRefused
 from workers.queues.frames import HEADER, MAX_BODY, Hello, Kind, frame
@@ -173,8 +173,11 @@ def test_connections_have_a_limit(make: Make, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("size", [10, 1000, 100_000, 900_000])
-def test_a_full_queue_holds_its_producer_back(make: Make, size: int) -> None:
+def test_a_full_queue_holds_its_producer_back(
+    make: Make, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a timeout, put says QueueFull in time; nothing is lost or invented of what it took."""
+    monkeypatch.setattr(door, "SEND_BUFFER", 1 << 14)  # less than one of the larger messages
     scene, taken = make(capacity=10), 0
     writer = QueueWriter("q", scene.path)
     try:

@@ -91,7 +91,20 @@ class Door:
         """
         if self._socket is None:
             return False
-        self._out += map(memoryview, buffers)
+        if not self._out:  # the usual case, and the only one that has to be fast
+            try:
+                sent = self._socket.sendmsg(buffers)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.break_off()
+                return False
+            if sent == sum(map(len, buffers)):
+                return True
+            self._out += map(memoryview, buffers)
+            self._sent(sent)
+        else:
+            self._out += map(memoryview, buffers)
         return self._push()
 
     def send(self, *buffers: bytes) -> bool:
@@ -116,16 +129,15 @@ class Door:
             except OSError:
                 self.break_off()
                 return False
-            whole = 0
-            for buffer in self._out:
-                if sent < len(buffer):
-                    break
-                sent -= len(buffer)
-                whole += 1
-            del self._out[:whole]
-            if sent:
-                self._out[0] = self._out[0][sent:]
+            self._sent(sent)
         return True
+
+    def _sent(self, size: int) -> None:
+        """Drop what was sent."""
+        while self._out and size >= len(self._out[0]):
+            size -= len(self._out.pop(0))
+        if size:
+            self._out[0] = self._out[0][size:]
 
     def frames(
         self, *, block: bool, deadline: float | None = None
