@@ -48,10 +48,12 @@ SPECS = {"supervisor/tree.py"}
 
 
 def modules(*under: str) -> list[Path]:
+    """Return the Python files below these folders."""
     return sorted(path for name in under or PACKAGES for path in (ROOT / name).rglob("*.py"))
 
 
 def relative(path: Path) -> str:
+    """Name a file from the repository's root."""
     return str(path.relative_to(ROOT))
 
 
