@@ -131,14 +131,15 @@ def _is_sound(reply: messages.Reply, fds: list[int]) -> bool:
     return False
 
 
-def start_template() -> tuple[int, TemplateClient]:
+def start_template(*preload: str) -> tuple[int, TemplateClient]:
     """Execute a template; returns its pid and the first connection to it.
 
+    ``preload`` names modules that its processes will need: imported once, before the first fork.
     It is our child, to be reaped by us; it ends when the connection is closed.
     """
     ours, theirs = pair()
     process = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.process.template", str(theirs.fileno())],
+        [sys.executable, "-m", "supervisor.process.template", str(theirs.fileno()), *preload],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         start_new_session=True,

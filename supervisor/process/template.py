@@ -1,6 +1,6 @@
 """The template: a single-threaded process that has imported what is needed, and forks.
 
-    python -m supervisor.process.template FD
+    python -m supervisor.process.template FD [MODULE ...]
 
 Theory of operation. Supervisors are connected to it (FD is the first connection, root's) and ask
 for processes; each process belongs to the connection that asked for it:
@@ -18,6 +18,7 @@ its workers are then started elsewhere, importing it afresh.
 """
 
 import gc
+import importlib
 import io
 import os
 import signal
@@ -263,13 +264,15 @@ def write_whole_lines() -> None:
 
 
 def main() -> None:
-    """Run a template on the connection whose descriptor is the argument."""
+    """Run a template: the arguments are its connection's descriptor, and modules to preload."""
     first = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(first.fileno(), False)
     become_subreaper()
     wake_with_root()
     write_whole_lines()
     reset_signals()
+    for module in sys.argv[2:]:
+        importlib.import_module(module)
     Template(first).run()
 
 

@@ -54,7 +54,7 @@ class Engine:
         self.templates = {name: Template(self.loop, name) for name in ("runtime", "release")}
         self._pids: list[int] = []
         for template in self.templates.values():
-            pid, client = start_template()
+            pid, client = start_template("tests.conformance.real_tap")
             self._pids.append(pid)
             template.attach(client)
 
