@@ -17,6 +17,10 @@ from typing import Any
 
 #: Seconds of one wait at most.
 LONGEST_WAIT = 86_400.0
+#: Seconds that a wait may end late before it counts as a gap: we were stopped, or the machine was.
+GAP = 0.5
+#: Seconds that others have after a gap to say what they could not say, or we could not hear.
+GAP_GRACE = 0.25
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
@@ -95,9 +99,7 @@ class Loop:
         """Serve until ``stop``."""
         self._running = True
         while self._running:
-            for key, mask in self._selector.select(self._timeout()):
-                key.data(mask)
-            began = time.monotonic()
+            began = self._wait()
             self._fire_timers(began)
             self._serve_mailbox()
             self.longest_pass = max(self.longest_pass, time.monotonic() - began)
@@ -107,6 +109,29 @@ class Loop:
         self._selector.close()
         self._wakeup.close()
         self._wakeup_write.close()
+
+    def _wait(self) -> float:
+        """Wait for the next event, and serve the sockets that are ready.
+
+        Returns:
+            when the wait ended. A timer that comes due after that is not to fire in this pass: if
+            we were stopped (SIGSTOP) meanwhile, what others have said is still to be read.
+
+        """
+        timeout = self._timeout()
+        asleep = time.monotonic()
+        ready = self._selector.select(timeout)
+        woke = time.monotonic()
+        if timeout is not None and woke - asleep - timeout > GAP:
+            self._credit(woke - asleep - timeout + GAP_GRACE)
+        for key, mask in ready:
+            key.data(mask)
+        return woke
+
+    def _credit(self, seconds: float) -> None:
+        """Postpone all timers: nobody is to be taken for dead because we were not there."""
+        for timer in self._timers:  # all by as much: they stay a heap
+            timer.deadline += seconds
 
     def _timeout(self) -> float | None:
         if self._mailbox:

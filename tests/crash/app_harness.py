@@ -66,8 +66,9 @@ class App:
         self.records: list[Record] = []
         self._news = threading.Condition()
         command = [sys.executable, "-m", "supervisor.cli.main", "run", tree]
+        no_health = [] if "--health" in options else ["--no-health"]
         self.process = subprocess.Popen(
-            [*wrapper, *command, "--no-health", "--log-format", "json", *options],
+            [*wrapper, *command, *no_health, "--log-format", "json", *options],
             cwd=cwd,
             env={**os.environ, "SUPERVISOR_RUNTIME_DIR": str(self.runtime), **(env or {})},
             stdin=subprocess.DEVNULL,

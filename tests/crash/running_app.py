@@ -48,14 +48,12 @@ def gone(app: App, patience: float) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def templates(app: App) -> dict[str, int]:
-    """Return the pids of the two templates: the first child of root is the runtime's."""
-    listing = Path(f"/proc/{app.process.pid}/task/{app.process.pid}/children").read_text()
-    own = [
-        pid for pid in map(int, listing.split())
-        if b"process.template" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]  # fmt: skip
-    return dict(zip(("runtime", "release"), own, strict=True))
+def templates(app: App) -> list[int]:
+    """Return the pids of the templates that live, the older first: at the start, the runtime's."""
+    pid = app.process.pid
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    commands = family(app)
+    return [child for child in children if "process.template" in commands.get(child, "")]
 
 
 def service(app: App, name: str) -> int:

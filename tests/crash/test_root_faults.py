@@ -1,0 +1,167 @@
+"""Root and the runtime's own processes, killed and stopped, in real apps."""
+
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from supervisor.observe.snapshot import WorkerStatus
+from tests.crash.app_harness import App, alive, eventually, workers
+from tests.crash.running_app import (
+    TREES,
+    await_death,
+    copies,
+    family,
+    gone,
+    restarted,
+    run_tree,
+    service,
+    templates,
+)
+
+
+def pids(app: App) -> dict[str, int | None]:
+    """Return the processes of all slots of the tree."""
+    return {worker.path: worker.pid for worker in workers(app.snapshot().tree)}
+
+
+def all_ready(app: App, count: int) -> bool:
+    """Whether this many slots are ready."""
+    return [w.state for w in workers(app.snapshot().tree)].count("ready") == count
+
+
+def test_a_killed_root_leaves_nothing_and_the_next_run_works(tmp_path: Path) -> None:
+    """SIGKILL of root: within 2 s no descendant lives, escaped ones neither; a new run is clean."""
+    for _ in range(2):
+        with run_tree("nested:tree", tmp_path) as app:
+            restarted(app.up(), "deep/inner/innermost", 1)
+            for slot in ("deep/z.0", "deep/inner/b.0", "deep/inner/innermost/c.0"):
+                assert len({app.said(slot, line) for line in range(3)}) == 3
+            assert len(family(app)) > 15
+            app.process.kill()
+            gone(app, patience=2.0)
+            assert app.wait() == -signal.SIGKILL
+            assert copies(app) == []
+    assert (app.runtime / "control.sock").exists()
+    with run_tree("nested:tree", tmp_path) as app:
+        assert app.up().stop() == 0
+    assert copies(app) == []
+
+
+def test_a_root_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    """SIGKILL of root at moments of its start: nothing is left of any."""
+    for events in ("nothing", "socket", "first worker"):
+        with run_tree("nested:tree", tmp_path) as app:
+            if events == "socket":
+                eventually((app.runtime / "control.sock").exists)
+            elif events == "first worker":
+                app.said("deep/a.0")
+            app.process.kill()
+            gone(app, patience=3.0)
+            app.wait()
+    assert copies(app) == []
+
+
+def test_a_stopped_and_continued_root_kills_nobody(tmp_path: Path) -> None:
+    """SIGSTOP of root for longer than every heartbeat: after SIGCONT nobody is taken for dead."""
+    with run_tree("flat:beating", tmp_path) as app:
+        before = pids(app.up())
+        app.process.send_signal(signal.SIGSTOP)
+        assert not await_death(app.process.pid, patience=1.5)  # three times the heartbeat
+        app.process.send_signal(signal.SIGCONT)
+        app.wait_worker("beating/w.9", lambda worker: worker.heartbeat_at)
+        assert not await_death(app.process.pid, patience=1.0)
+        assert pids(app) == before
+        assert app.stop() == 0
+
+
+def test_a_second_run_of_the_same_name_touches_nothing(tmp_path: Path) -> None:
+    """Exit 75, the pid of the first, and not one of its files or processes changed."""
+    with run_tree("flat:strict", tmp_path) as app:
+        before = pids(app.up())
+        files = written(app.runtime)
+        with App("flat:strict", tmp_path, cwd=TREES, env={"MARKS": str(tmp_path)}) as second:
+            assert second.wait() == 75
+        assert f"already running (pid {app.process.pid}" in second.errors
+        assert written(app.runtime) == files
+        assert pids(app) == before
+        assert app.stop() == 0
+
+
+def written(directory: Path) -> set[tuple[str, int, int, int]]:
+    """Return what changes when a file of a directory is replaced or written."""
+    stats = [(path.name, path.lstat()) for path in directory.iterdir()]
+    return {(name, info.st_ino, info.st_size, info.st_mtime_ns) for name, info in stats}
+
+
+@pytest.mark.parametrize("template", ["runtime", "release"])
+def test_a_killed_template_is_replaced_and_nobody_is_blamed(tmp_path: Path, template: str) -> None:
+    """Its children go with it, come back from a new one, and count for no intensity (0 here)."""
+    with run_tree("flat:strict", tmp_path) as app:
+        old = pids(app.up())
+        pid = templates(app)[("runtime", "release").index(template)]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: all_ready(app, 20) and not set(pids(app).values()) & dead(old, template))
+        assert not [p for p in dead(old, template) if p is not None and alive(p)]
+        assert copies(app) == []
+        assert app.stop() == 0
+
+
+def dead(old: dict[str, int | None], template: str) -> set[int | None]:
+    """Return the processes that must go with a template."""
+    gone_with = old.values() if template == "release" else [old["flat/inner/x.0"]]
+    return set(gone_with)
+
+
+@pytest.mark.parametrize("name", ["pump", "broker", "observer"])
+def test_a_killed_service_is_restarted_and_the_tree_is_untouched(tmp_path: Path, name: str) -> None:
+    """Pump, broker or observer killed: a new one within moments, and no worker noticed."""
+    with run_tree("flat:strict", tmp_path, "--health", "127.0.0.1:0") as app:
+        before = pids(app.up())
+        pid = service(app, name)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: has_successor(app, name, pid), f"a new {name}")
+        assert pids(app) == before
+        app.wait_for(event="child terminated", offender=name)  # the pump works
+        assert app.stop() == 0
+
+
+def has_successor(app: App, name: str, pid: int) -> bool:
+    """Whether a service is ready in another process."""
+    found = next(s for s in app.snapshot().services if f"/{name}" in s.path)
+    return found.state == "ready" and found.pid != pid
+
+
+def test_a_hundred_children_killed_at_once_all_come_back(tmp_path: Path) -> None:
+    """SIGKILL of every worker in one breath: each slot is filled once, by one process."""
+    with run_tree("flat:hundred", tmp_path) as app:
+        old = pids(app.up())
+        for pid in old.values():
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: all_ready(app, 100) and not set(pids(app).values()) & {*old.values()})
+        app.wait_until(lambda: len(app.find(event="child terminated")) == 100, "100 reports")
+        assert {worker.restarts for worker in workers(app.snapshot().tree)} == {1}
+        assert copies(app) == []
+        assert app.stop() == 0
+
+
+def lives(life: int, worker: WorkerStatus) -> bool:
+    """Whether a worker is ready in its n-th life."""
+    return worker.generation == life and worker.state == "ready"
+
+
+def test_intensity_exceeded_at_the_top_ends_the_app_with_70(tmp_path: Path) -> None:
+    """The fourth death in a period of three: a report, everything stopped, exit 70."""
+    with run_tree("flat:three", tmp_path) as app:
+        app.up()
+        for life in range(1, 5):
+            worker = app.wait_worker("three/w.0", partial(lives, life))
+            assert worker.pid is not None
+            os.kill(worker.pid, signal.SIGKILL)
+        assert app.wait() == 70
+        gone(app, patience=1.0)
+    assert app.find(event="reached maximum restart intensity", offender="w.0")
+    assert app.find(event="down", exit_code=70)
