@@ -76,7 +76,8 @@ class Actor:
         self.state, actions = step(self.state, event, time.monotonic())
         for action in actions:
             self._perform(action)
-        if not known.keys() <= self.state.children.keys():
+        added = any(isinstance(a, ev.Start) and a.child not in known for a in actions)
+        if added or len(self.state.children) < len(known):  # one step may remove and add
             self._forget_removed()
         self._on_step()
 

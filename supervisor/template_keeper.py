@@ -15,7 +15,7 @@ from supervisor.templates import Template
 #: Templates may be replaced this often in `PERIOD` seconds; one more ends the app.
 INTENSITY = 5
 PERIOD = 60.0
-#: What the runtime's template imports ahead: a nested supervisor starts in 8 ms instead of 80.
+#: What the runtime's template imports ahead: a nested supervisor starts in 10 ms, not 80.
 RUNTIME = ("supervisor.nested",)
 
 
