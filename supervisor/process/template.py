@@ -249,7 +249,8 @@ def reset_signals() -> None:
     for signum in signal.valid_signals():
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+    for signum in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(signum, signal.SIG_IGN)  # as Python has it: an error of the write instead
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # workers shall not raise KeyboardInterrupt
     # Blocked, not ignored: the template ends with its root, by nothing else, and a request to stop
     # that meets a child right after its fork waits there until the child can take it.

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from process_entries import say
+from process_entries import identity, say
 
 from supervisor import Child, Supervisor
 from supervisor import link as links
@@ -105,6 +105,7 @@ tree = Supervisor(
         Child("notifies", notifies, ready="notify"),
         Child("beats", beats, heartbeat=1000.0),
         Child("raises", raises),
+        Child("identity", identity, args=[None, b"", {}]),
         Child("by-name", "process_tree:says_pid"),
         Child("int-worker", Worker, stop_signal="SIGINT"),
         Child("int-plain", plain, stop_signal="SIGINT"),
