@@ -20,11 +20,12 @@ class ChaosMonkey(Worker):
     """Kills one process of the Child at `path` about `rate` times a second."""
 
     def __init__(self, path: str, rate: float) -> None:
-        self.path, self.rate, self.killed = path, rate, 0
+        self.path, self.rate, self.killed = path, rate, set[int]()
 
     def run(self) -> None:
         while not self.link.wait(random.expovariate(self.rate)):
-            victims = [w.pid for w in self.workers() if w.pid and w.state == "ready"]
+            ready = {w.pid for w in self.workers() if w.pid and w.state == "ready"}
+            victims = sorted(ready - self.killed)  # what is seen may be a moment old
             if victims:
                 self.kill(random.choice(victims))
 
@@ -33,7 +34,7 @@ class ChaosMonkey(Worker):
             fd = os.pidfd_open(pid)  # from here on the number cannot come to mean another process
             if pid in [worker.pid for worker in self.workers()]:
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
-                self.killed += 1
+                self.killed.add(pid)
             os.close(fd)
         except ProcessLookupError:
             pass
@@ -49,7 +50,7 @@ class ChaosMonkey(Worker):
 
     def terminate(self) -> None:
         restarts = sum(worker.restarts for worker in self.workers())
-        print(f"chaos: killed {self.killed} workers, {restarts} were restarted")
+        print(f"chaos: killed {len(self.killed)} workers, {restarts} were restarted")
 
 
 tree = Supervisor("zoo", intensity=1000, children=[

@@ -28,4 +28,5 @@ def test_the_census_is_exact_while_its_consumers_are_killed() -> None:
     found = re.fullmatch(r"chaos: killed (\d+) workers, (\d+) were restarted", chaos)
     assert found is not None
     assert int(found[1]) >= 5
-    assert int(found[1]) - int(found[2]) in (0, 1)  # the last one may die as the app ends
+    # What was killed in the last moments may not be back, or not be known to be, when it ends.
+    assert int(found[1]) - int(found[2]) in (0, 1, 2)
