@@ -1,0 +1,149 @@
+"""The supervisor's end of a template: never blocked, and sceptical."""
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from supervisor import link as links
+from supervisor.process import launcher, messages
+from supervisor.process.connection import Connection
+from supervisor.process.launcher import TemplateClient, TemplateGone
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[TemplateClient, links.Channel[Any]]]:
+    """A client, and the template's end of its connection."""
+    ours, theirs = links.pair()
+    theirs.setblocking(False)
+    client = TemplateClient(ours)
+    template: links.Channel[Any] = links.Channel(theirs, messages.Request)
+    yield client, template
+    client.close()
+    template.close()
+
+
+Ends = tuple[TemplateClient, links.Channel[Any]]
+
+
+def requests(template: links.Channel[Any]) -> list[tuple[msgspec.Struct, list[int]]]:
+    """Return the requests that are there."""
+    found = []
+    while True:
+        try:
+            received = template.receive()
+        except BlockingIOError:
+            return found
+        assert received is not None
+        found.append(received)
+
+
+def test_each_request_arrives_as_it_was_made(ends: Ends) -> None:
+    """Six requests, their fields and the number of their descriptors."""
+    client, template = ends
+    client.load("app:tree", ["--flag"])
+    client.spawn(1, b"launch", [0, 1, 2, 0])
+    client.spare(2, 0, 1)
+    client.signal(1, 15)
+    client.signal(1, 9, group=True)
+    client.open(7)
+    arrived = requests(template)
+    assert [request for request, _ in arrived] == [
+        messages.Load("app:tree", ["--flag"]),
+        messages.Spawn(1, b"launch"),
+        messages.Spawn(2),
+        messages.Signal(1, 15),
+        messages.Signal(1, 9, group=True),
+        messages.Open(7),
+    ]
+    assert [len(fds) for _, fds in arrived] == [0, 4, 2, 0, 0, 0]
+    for fd in [fd for _, fds in arrived for fd in fds]:
+        os.close(fd)
+
+
+def test_requests_wait_for_a_template_that_does_not_read(ends: Ends) -> None:
+    """Nothing blocks, nothing is lost, descriptors may be closed by the caller meanwhile."""
+    client, template = ends
+    serial = 0
+    while not client.wants_write:
+        serial += 1
+        client.signal(serial, 15)
+    read, write = os.pipe()
+    client.spawn(serial + 1, b"", [read, write])
+    os.close(read)
+    os.close(write)
+    arrived = requests(template)
+    while client.wants_write:
+        client.flush()
+        arrived += requests(template)
+    arrived += requests(template)
+    assert [request.serial for request, _ in arrived] == list(range(1, serial + 2))
+    *_, (_, fds) = arrived
+    os.write(fds[1], b"x")
+    assert os.read(fds[0], 1) == b"x"
+    for fd in fds:
+        os.close(fd)
+
+
+def test_replies_come_before_the_end(ends: Ends) -> None:
+    """What was sent before the template died is heard; then TemplateGone, again and again."""
+    client, template = ends
+    assert client.receive() == []
+    template.send(messages.Spawned(1, 42))
+    template.close()
+    assert client.receive() == [(messages.Spawned(1, 42), [])]
+    for _ in range(2):
+        with pytest.raises(TemplateGone):
+            client.receive()
+
+
+@pytest.mark.parametrize(
+    ("packet", "fds"),
+    [
+        (b"\xc1", 0),
+        (msgspec.msgpack.encode({"type": "exited", "serial": "one"}), 0),
+        (msgspec.msgpack.encode(messages.Opened(1)), 0),
+        (msgspec.msgpack.encode(messages.Opened(1)), 2),
+        (msgspec.msgpack.encode(messages.Spawned(1, 2)), 1),
+    ],
+)
+def test_a_template_that_talks_nonsense_counts_as_gone(ends: Ends, packet: bytes, fds: int) -> None:
+    """It runs the author's code, so may say anything; root neither fails nor loses descriptors."""
+    client, template = ends
+    template.send(messages.Exited(1, 0))
+    before = len(os.listdir("/proc/self/fd"))
+    socket.send_fds(template.socket, [packet], [0] * fds)
+    assert client.receive() == [(messages.Exited(1, 0), [])]
+    with pytest.raises(TemplateGone):
+        client.receive()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_flood_of_replies_is_taken_in_parts(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call takes a bounded number, so that other connections have their turn."""
+    monkeypatch.setattr(launcher, "MAX_REPLIES", 3)
+    client, template = ends
+    for serial in range(5):
+        template.send(messages.Exited(serial, 0))
+    assert [reply.serial for reply, _ in client.receive()] == [0, 1, 2]
+    assert [reply.serial for reply, _ in client.receive()] == [3, 4]
+
+
+def test_a_supervisor_that_never_reads_counts_as_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Replies wait up to a bound; at it the connection has overflowed and takes no more."""
+    from supervisor.process import connection as connections
+
+    monkeypatch.setattr(connections, "MAX_WAITING", 10)
+    ours, theirs = links.pair()
+    ours.setblocking(False)
+    connection = Connection(links.Channel(ours, messages.Request), None, 0)
+    for serial in range(10_000):
+        connection.send(messages.Exited(serial, 0))
+    assert connection.overflowed
+    connection.close()
+    theirs.close()

@@ -1,0 +1,210 @@
+"""The link: typed messages with descriptors, and what the worker's side makes of them."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from supervisor import link as links
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The two ends of a link."""
+    pair = links.pair()
+    yield pair
+    for end in pair:
+        end.close()
+
+
+Ends = tuple[socket.socket, socket.socket]
+
+
+def worker(end: socket.socket, heartbeat: float | None = None) -> links.WorkerLink:
+    """Return a worker's side."""
+    return links.WorkerLink(end, links.Context("test/worker.0", 1, heartbeat=heartbeat))
+
+
+def supervisor(end: socket.socket) -> links.Channel[Any]:
+    """Return a supervisor's side."""
+    end.setblocking(False)
+    return links.Channel(end, links.FromWorker)
+
+
+def said(channel: links.Channel[Any]) -> list[msgspec.Struct]:
+    """Return all messages that are there."""
+    found = []
+    while True:
+        try:
+            received = channel.receive()
+        except BlockingIOError:
+            return found
+        assert received is not None
+        found.append(received[0])
+
+
+def test_messages_arrive_in_order_and_whole(ends: Ends) -> None:
+    """What a worker says is what its supervisor hears."""
+    link, channel = worker(ends[0]), supervisor(ends[1])
+    link.ready()
+    link.ignore("not here")
+    link.failed("KeyError", "k", "a traceback")
+    link.finished()
+    assert said(channel) == [
+        links.Ready(),
+        links.Ignored("not here"),
+        links.Failed("KeyError", "k", "a traceback"),
+        links.Finished(),
+    ]
+
+
+def test_descriptors_are_received_close_on_exec(ends: Ends) -> None:
+    """A received descriptor does not outlive an exec that nobody thought of."""
+    read, write = os.pipe()
+    links.Channel[Any](ends[0], links.ToWorker).send(links.Assign(b"x"), (read, write))
+    received = links.Channel[Any](ends[1], links.ToWorker).receive()
+    assert received is not None
+    message, fds = received
+    assert message == links.Assign(b"x")
+    assert [os.get_inheritable(fd) for fd in fds] == [False, False]
+    for fd in (read, write, *fds):
+        os.close(fd)
+
+
+def test_nonsense_is_refused_and_its_descriptors_closed(ends: Ends) -> None:
+    """A packet that is no message costs its receiver no descriptor."""
+    before = sorted(os.listdir("/proc/self/fd"))
+    socket.send_fds(ends[0], [b"\xc1"], [0, 1])
+    with pytest.raises(msgspec.DecodeError):
+        links.Channel[Any](ends[1], links.ToWorker).receive()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_descriptors_that_find_no_room_are_said_to_be_lost(ends: Ends) -> None:
+    """With a full table the message comes without them, and can still be answered."""
+    read, write = os.pipe()
+    links.Channel[Any](ends[0], links.ToWorker).send(links.Assign(b"x"), (read, write))
+    channel = links.Channel[Any](ends[1], links.ToWorker)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(links.DescriptorsLost) as lost:
+            channel.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert lost.value.message == links.Assign(b"x")
+    for fd in (read, write):
+        os.close(fd)
+
+
+def test_beats_cost_nothing_without_a_heartbeat(ends: Ends) -> None:
+    """Nobody listens: nothing is sent."""
+    link, channel = worker(ends[0]), supervisor(ends[1])
+    for progress in range(100):
+        link.beat(progress)
+    assert said(channel) == []
+
+
+def test_beats_are_four_a_heartbeat_at_most(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is sent, then one each quarter, with the progress of that moment."""
+    link, channel = worker(ends[0], heartbeat=8.0), supervisor(ends[1])
+    for now in range(9):
+        monkeypatch.setattr(links.time, "monotonic", lambda now=now: 100.0 + now)
+        link.beat(now)
+    assert said(channel) == [links.Beat(progress) for progress in (0, 2, 4, 6, 8)]
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_a_request_to_stop_or_the_end_of_the_link_is_seen(ends: Ends, close: bool) -> None:
+    """`stopping` is False, then True for good; `wait` returns at once."""
+    link = worker(ends[0])
+    assert not link.stopping
+    if close:
+        ends[1].close()
+    else:
+        supervisor(ends[1]).send(links.StopRequest(5.0))
+    assert link.wait(1000.0)
+    assert link.stopping
+
+
+def test_the_stop_signal_wakes_up_whoever_waits(ends: Ends) -> None:
+    """Each of the given signals makes `wakeup_fd` readable and ends `wait`; no exception."""
+    before = [signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGUSR1)]
+    link = worker(ends[0])
+    try:
+        link.stop_on_signal(signal.SIGTERM, signal.SIGUSR1)
+        assert not link.interrupted
+        signal.raise_signal(signal.SIGUSR1)
+        assert link.interrupted
+        assert link.wait(1000.0)
+        assert os.eventfd_read(link.wakeup_fd) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGUSR1, before[1])
+        os.close(link.wakeup_fd)
+
+
+def test_waiting_ends_by_itself(ends: Ends) -> None:
+    """Without a request `wait` returns False after its time."""
+    link = worker(ends[0])
+    assert not link.wait(0.001)
+    os.close(link.wakeup_fd)
+
+
+def test_a_fork_of_a_worker_does_not_speak_for_it(ends: Ends) -> None:
+    """The child of a worker has the same link, and says nothing on it."""
+    link, channel = worker(ends[0]), supervisor(ends[1])
+    pid = os.fork()
+    if pid == 0:
+        link.ready()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert said(channel) == []
+
+
+def test_what_no_supervisor_reads_does_not_block_the_worker(ends: Ends) -> None:
+    """A full link loses messages that are repeated anyway, and the worker goes on."""
+    link = worker(ends[0], heartbeat=0.0)
+    for progress in range(100_000):
+        link.beat(progress)
+
+
+def test_any_text_can_be_told(ends: Ends) -> None:
+    """Surrogates are escaped; a long text loses its beginning, not its end."""
+    link, channel = worker(ends[0]), supervisor(ends[1])
+    link.failed("E" * 500, "broken \udcff", "x" * 200_000 + "the end")
+    (failed,) = said(channel)
+    assert isinstance(failed, links.Failed)
+    assert failed.exception == "E" * 100
+    assert failed.message == "broken \\udcff"
+    assert len(failed.text) == links.MAX_TEXT
+    assert failed.text.endswith("the end")
+
+
+def test_importing_the_link_does_not_load_the_runtime() -> None:
+    """A worker's import stays cheap: the link, msgspec and the standard library."""
+    program = (
+        "import sys, supervisor.link\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('supervisor')))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
+    )
+    pure = {"supervisor", "supervisor.errors", "supervisor.link", "supervisor.tree"}
+    assert set(loaded.stdout.split()) <= pure
+
+
+def test_without_a_supervisor_the_conveniences_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A callable that is run by hand may call them."""
+    monkeypatch.setattr(links, "_current", None)
+    assert links.current() is None
+    links.ready()
+    links.beat(1)
+    assert not links.stopping()
