@@ -6,6 +6,7 @@ so that no source can starve the sockets (at most one mailbox-full of work betwe
 Nothing polls: with no timer armed and no traffic the process sleeps in epoll for ever.
 """
 
+import faulthandler
 import heapq
 import selectors
 import signal
@@ -21,6 +22,8 @@ LONGEST_WAIT = 86_400.0
 GAP = 0.5
 #: Seconds that others have after a gap to say what they could not say, or we could not hear.
 GAP_GRACE = 0.25
+#: Seconds of one pass beyond which a guarded loop counts as blocked.
+LONGEST_PASS = 1.0
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 
@@ -56,6 +59,7 @@ class Loop:
         self._wakeup_write.setblocking(False)
         self._signals: dict[int, Callable[[], None]] = {}
         self.longest_pass = 0.0  # seconds; the longest the sockets were left unserved
+        self._lagged: Callable[[float], None] | None = None
         self.watch(self._wakeup, self._on_wakeup)
 
     def watch(self, fileobj: Any, callback: Callable[[int], None], mask: int = READ) -> None:
@@ -102,7 +106,23 @@ class Loop:
             began = self._wait()
             self._fire_timers(began)
             self._serve_mailbox()
-            self.longest_pass = max(self.longest_pass, time.monotonic() - began)
+            self._end_pass(time.monotonic() - began)
+
+    def guard(self, fd: int, lagged: Callable[[float], None]) -> None:
+        """Write the stacks to ``fd`` when a pass is blocked, and call ``lagged`` when it has ended.
+
+        An alarm is set while there is work, and none while we wait: 1 µs per pass, no wake-ups.
+        Faulthandler answers it in C, so that it works however Python is blocked.
+        """
+        faulthandler.register(signal.SIGALRM, file=fd, all_threads=True, chain=False)
+        self._lagged = lagged
+
+    def _end_pass(self, seconds: float) -> None:
+        if self._lagged is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            if seconds > LONGEST_PASS:
+                self._lagged(seconds)
+        self.longest_pass = max(self.longest_pass, seconds)
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -122,6 +142,8 @@ class Loop:
         asleep = time.monotonic()
         ready = self._selector.select(timeout)
         woke = time.monotonic()
+        if self._lagged is not None:
+            signal.setitimer(signal.ITIMER_REAL, LONGEST_PASS)
         if timeout is not None and woke - asleep - timeout > GAP:
             self._credit(woke - asleep - timeout + GAP_GRACE)
         for key, mask in ready:

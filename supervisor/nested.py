@@ -24,7 +24,7 @@ from supervisor.outbox import Outbox
 from supervisor.plan import supervisor_spec
 from supervisor.process.launcher import TemplateClient
 from supervisor.reports import write
-from supervisor.shell import Shell
+from supervisor.shell import WARNING, Shell
 from supervisor.status import FLUSH_DELAY, Board
 from supervisor.templates import Template
 
@@ -65,6 +65,7 @@ class NestedSupervisor:
             self.shell, spec, arguments.path, self._up, self._quit, self._report, self._stepped
         )
         self._commander = Commander(self.actor)
+        self.loop.guard(2, self._lagged)
         for name in CONNECTIONS:
             self._attach(name, fds[name])
 
@@ -105,6 +106,9 @@ class NestedSupervisor:
 
     def _stop(self) -> None:
         self.actor.deliver(Shutdown(SHUTDOWN))
+
+    def _lagged(self, seconds: float) -> None:
+        self.shell.log(WARNING, "loop was blocked", seconds=round(seconds, 3))
 
     def _pipe_up(self, path: str, stream: str, fd: int) -> None:
         self._outbox.send(uplink.PipeUp(path, stream), fd)

@@ -12,13 +12,12 @@ processes. It runs no code of the author's, serves no HTTP and opens no database
 
 import os
 import signal
-import sys
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
+from traceback import format_exc
 
 import msgspec
 
@@ -27,6 +26,7 @@ from supervisor import descriptors
 from supervisor.actor import Actor
 from supervisor.commands import Commander
 from supervisor.config import RunOptions
+from supervisor.console import say
 from supervisor.core.events import Boot, Report, ReportContext, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import SupervisorDefinition
@@ -49,6 +49,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_GAVE_UP = 70
 EXIT_INTERRUPTED = 130
+#: Seconds that an ending root waits for its templates, which wait for what they have killed.
+FAREWELL = 2.0
 
 
 class Phase(Enum):
@@ -102,6 +104,7 @@ class Root:
         options, sources = self.identity.options, self.services.sources
         read, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         sources.add("root", "stderr", read)
+        self.loop.guard(write_end, self._lagged)
         return Shell(
             loop=self.loop,
             app=options.app,
@@ -136,9 +139,7 @@ class Root:
             self.loop.run()
         except Exception as error:  # crash-only: report, end everything, exit 70
             self._exit_code = EXIT_GAVE_UP
-            sys.stderr.write(
-                f"supervisor: internal error, ending {self.identity.name}: {error!r}\n"
-            )
+            say(f"internal error, ending {self.identity.name}: {error!r}\n{format_exc()}")
             if self.identity.options.debug:
                 raise
         finally:
@@ -165,6 +166,13 @@ class Root:
     def _close(self) -> None:
         for keeper in self._keepers:
             keeper.close()
+        deadline = time.monotonic() + FAREWELL
+        for keeper in self._keepers:  # whoever waits for us may rely on it that all is gone
+            keeper.wait(deadline - time.monotonic())
+        sweep_orphans(set())
+
+    def _lagged(self, seconds: float) -> None:
+        self.shell.log(WARNING, "loop was blocked", seconds=round(seconds, 3))
 
     def _reap(self) -> None:
         reap(self._keepers)
@@ -217,7 +225,7 @@ class Root:
     def _services_ended(self, reason: ExitReason, failed: str | None) -> None:
         if self.phase is not Phase.STOPPING:  # they gave up, or never came up
             self.shell.log(ERROR, "runtime services ended", cause=reason.cause, failed=failed)
-            sys.stderr.write(f"supervisor: runtime service {failed or ''} ended: {reason.cause}\n")
+            say(f"runtime service {failed or ''} ended: {reason.cause}")
             self._exit_code = EXIT_GAVE_UP
         self.loop.stop()
 
@@ -263,7 +271,7 @@ class Root:
         )
 
     def _give_up(self, problem: str) -> None:
-        sys.stderr.write(f"supervisor: {problem}\n")
+        say(problem)
         self._exit_code = EXIT_GAVE_UP
         self.loop.stop()
 
@@ -297,8 +305,8 @@ class Root:
 class _Interrupts:
     """What signals from outside mean: the first stops in order, the next one at once."""
 
-    def __init__(self, root: Root, say: Callable[[str], object] = sys.stderr.write) -> None:
-        self._root, self._say = root, say
+    def __init__(self, root: Root) -> None:
+        self._root = root
         self._seen = 0
 
     def arrived(self, signum: int) -> None:
@@ -306,8 +314,8 @@ class _Interrupts:
         self._seen += 1
         name = signal.Signals(signum).name
         if self._seen == 1:
-            self._say(f"supervisor: {name}: stopping in order; again to stop at once\n")
+            say(f"{name}: stopping in order; again to stop at once")
             self._root.stop()
         else:
-            self._say(f"supervisor: {name} again: killing everything\n")
+            say(f"{name} again: killing everything")
             self._root.stop_now()

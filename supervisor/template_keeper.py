@@ -1,6 +1,8 @@
 """Root's keeper of the template processes: execs them, loads the app, replaces those that die."""
 
 import os
+import select
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -77,7 +79,26 @@ class TemplateKeeper:
             self._loop.unwatch(self._client)
             self._client.close()
             self._client = None
+            self._kill()  # busy with the author's import, it would not see that we are gone
         self.template.close()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of the process, once closed; kill it after so long."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except OSError:  # it has ended and was reaped, or was never started
+            return
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(max(0.0, seconds) * 1000):
+            self._kill()
+        os.close(fd)
+
+    def _kill(self) -> None:
+        try:
+            os.kill(self.pid, signal.SIGKILL)  # our child: not another's number until we reap it
+        except ProcessLookupError:
+            pass
 
     def _on_loading(self, _mask: int) -> None:
         client = self._client

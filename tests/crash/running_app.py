@@ -26,9 +26,13 @@ def run_tree(tree: str, directory: Path, *options: str, **popen: Any) -> App:
     return App(tree, directory, *options, cwd=TREES, env=env, **popen)
 
 
-def family(app: App) -> dict[int, str]:
-    """Return the processes of an app that live: pid to command line. Root is one of them."""
-    sign = f"SUPERVISOR_RUNTIME_DIR={app.runtime}".encode()
+def family(app: App | Path) -> dict[int, str]:
+    """Return the processes of an app that live: pid to command line. Root is one of them.
+
+    The app, or its runtime directory, is given.
+    """
+    runtime = app.runtime if isinstance(app, App) else app
+    sign = f"SUPERVISOR_RUNTIME_DIR={runtime}".encode()
     found = {}
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         try:

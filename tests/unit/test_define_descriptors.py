@@ -18,7 +18,7 @@ def tree(count: int, *nested: SupervisorDefinition) -> SupervisorDefinition:
 def test_the_process_that_needs_most_counts() -> None:
     """Nested supervisors share the load, except that the pump reads every pipe."""
     wide = descriptors.needed(tree(1000))
-    assert wide == descriptors.BASE + 9000
+    assert wide == descriptors.BASE + 1000 * descriptors.PER_SLOT
     assert descriptors.needed(tree(500, tree(499))) < wide
     many = tree(10, *[tree(10) for _ in range(100)])
     assert descriptors.needed(many) == descriptors.BASE + 2 * (110 + 1000)
@@ -36,5 +36,6 @@ def test_a_soft_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_hard_limit_that_is_too_low_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message prints what is needed and what there is."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (32, 32))
+    need = descriptors.BASE + descriptors.PER_SLOT
     with pytest.raises(DefinitionError, match=r"needs 105 open files .* limit is 32"):
         descriptors.require(tree(1))
