@@ -77,10 +77,21 @@ class NestedProcess(ChildProcess):
 
         def closed() -> None:
             self._tokens.discard(token)
-            self._end_if_swept()
+            if self._serial == 0 and template.name not in self._connections:
+                self._not_connected(template.name)
+            else:
+                self._end_if_swept()
 
         token = template.open(opened, closed)
         self._tokens.add(token)
+
+    def _not_connected(self, name: str) -> None:
+        """The start has failed: the template has no descriptors left, or is gone."""
+        for connection in self._connections.values():
+            os.close(connection)
+        self._connections.clear()
+        problem = f"spawn: no connection to template {name!r}"
+        self._finish(None, ExitReason(ExitKind.CRASH, problem))
 
     def _connected(self, template: Template, fd: int) -> None:
         if self.phase is Phase.GONE or self.ending.stop_requested:
