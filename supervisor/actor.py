@@ -4,6 +4,7 @@ Events are posted to the loop's mailbox and stepped one at a time; what the core
 performed at once, in order, in one exhaustive `match`. Nothing is decided here.
 """
 
+import errno
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any, assert_never
 
 from supervisor.child_process import ChildProcess
 from supervisor.core import events as ev
-from supervisor.core.exits import ExitReason
+from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.core.machine import State, new, step
 from supervisor.core.results import Error
 from supervisor.core.spec import SupervisorSpec
@@ -21,8 +22,13 @@ from supervisor.loop import TimerHandle
 from supervisor.nested_process import NestedProcess
 from supervisor.plan import ChildStart, Service
 from supervisor.service_process import ServiceProcess
-from supervisor.shell import Shell
+from supervisor.shell import WARNING, Shell
 from supervisor.slots import Slot, open_slot
+
+#: Errors that pass when others have given back what they hold.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+#: Seconds until a start is tried again that such an error has prevented.
+RETRY_DELAY = 0.25
 
 
 class Actor:
@@ -113,7 +119,12 @@ class Actor:
         start = self._placed(action)
         slot = self._slots.get(action.child)
         if slot is None:
-            slot = self._slots[action.child] = open_slot(start.path, self.shell.pipes)
+            try:
+                slot = self._slots[action.child] = open_slot(start.path, self.shell.pipes)
+            except OSError as error:
+                reason = ExitReason(ExitKind.CRASH, f"spawn: {error.strerror}")
+                self.deliver(ev.StartFailed(action.child, action.incarnation, reason))
+                return
         elif slot.unplanned:
             slot.restarts += 1
         slot.starts += 1
@@ -121,7 +132,21 @@ class Actor:
         process = kind(self.shell, slot, start, action.incarnation, self.deliver, action.child)
         process.shutdown = action.spec.shutdown
         self.processes[action.child, action.incarnation] = process
-        process.begin()
+        self._begin(process)
+
+    def _begin(self, process: ChildProcess) -> None:
+        """Begin with a process; while there are no descriptors, try again: they come back."""
+        if process.ending.stop_requested or process.ending.kill_cause:
+            process.spawn_failed("stopped before it was started")
+            return
+        try:
+            process.begin()
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            problem, path = error.strerror, process.start.path
+            self.shell.log(WARNING, "start postponed", child=path, problem=problem)
+            self.shell.loop.call_later(RETRY_DELAY, lambda: self._begin(process))
 
     def kind_of(self, start: ChildStart) -> type[ChildProcess]:
         """Return what a child is run as."""

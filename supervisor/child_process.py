@@ -114,8 +114,8 @@ class ChildProcess:
     def _spawn(self, launch: bytes, fds: list[int]) -> None:
         ours, theirs = link.pair()
         ours.setblocking(False)
-        self._listen(ours)
         self._stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
+        self._listen(ours)
         end = theirs.detach()
         self._serial = self._template.spawn(self, launch, [end, self._stacks, *fds], [end])
         self._publish("starting")

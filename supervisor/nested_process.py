@@ -100,7 +100,10 @@ class NestedProcess(ChildProcess):
             return
         self._connections[template.name] = fd
         if len(self._connections) == 2:
-            super().begin()
+            try:
+                super().begin()
+            except OSError as error:  # no descriptors are left
+                self.spawn_failed(error.strerror or "")
             for connection in self._connections.values():
                 os.close(connection)
 

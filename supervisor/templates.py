@@ -272,9 +272,13 @@ class Template:
         if client is None:
             return
         while len(self._spares) < self.target_spares:
-            ours, theirs = link.pair()
+            try:
+                ours, theirs = link.pair()
+                stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
+            except OSError:  # no descriptors are left: the next start asks again
+                break
             ours.setblocking(False)
-            spare = Spare(self._next(), ours, os.memfd_create("stacks", os.MFD_CLOEXEC))
+            spare = Spare(self._next(), ours, stacks)
             self._owners[spare.serial] = spare
             client.spare(spare.serial, theirs.fileno(), spare.stacks)
             theirs.close()

@@ -36,6 +36,5 @@ def test_a_soft_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_hard_limit_that_is_too_low_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message prints what is needed and what there is."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (32, 32))
-    need = descriptors.BASE + descriptors.PER_SLOT
     with pytest.raises(DefinitionError, match=r"needs 105 open files .* limit is 32"):
         descriptors.require(tree(1))

@@ -1,0 +1,274 @@
+"""What the surroundings can do to an app: limits, missing parts, taken names; and its own bugs."""
+
+import ast
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crash.app_harness import App, alive, eventually, workers
+from tests.crash.running_app import TREES, await_death, family, gone, run_tree, service, templates
+
+ROOT = Path(__file__).parents[2]
+INJECTED = (sys.executable, str(TREES / "injected.py"))
+
+
+def test_a_bug_in_root_ends_the_app_with_a_report(tmp_path: Path) -> None:
+    """An exception nobody expected: what and where on stderr, nothing left, exit 70."""
+    env = {"FAULT": "fail"}
+    with run_tree("flat:three", tmp_path, wrapper=INJECTED, env=env) as app:
+        assert app.wait() == 70
+        assert not family(app)
+    assert "internal error, ending flat: RuntimeError('a bug of ours')" in app.errors
+    assert 'injected.py", line' in app.errors
+
+
+def test_a_blocked_root_writes_its_stacks(tmp_path: Path) -> None:
+    """More than a second away from its sockets: where it was is in the log, and for how long."""
+    with run_tree("flat:three", tmp_path, wrapper=INJECTED, env={"FAULT": "block"}) as app:
+        assert app.wait_for(event="loop was blocked")["seconds"] >= 1.3
+        stack = [str(record["event"]) for record in app.find(path="root", raw=True)]
+        assert [line for line in stack if "injected.py" in line and "in block" in line]
+        assert app.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("tree", "problem", "where"),
+    [
+        ("bad_name:tree", '"web"', "bad_name.py:"),
+        ("bad_import:tree", "no_such_module", "bad_import.py:3"),
+        ("flat:nothing", "nothing", ""),
+    ],
+)
+def test_a_bad_app_is_one_message_and_nothing_started(
+    tmp_path: Path, tree: str, problem: str, where: str
+) -> None:
+    """Duplicate names, an import that fails, no such attribute: exit 78, file and line."""
+    with run_tree(tree, tmp_path) as app:
+        assert app.wait() == 78
+        assert not family(app)
+    assert problem in app.errors
+    assert where in app.errors
+    assert app.errors.count("error:") == 1
+    assert "Traceback" not in app.errors
+    assert app.records == []
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+def test_too_few_descriptors_are_found_out_before_the_start(tmp_path: Path) -> None:
+    """`ulimit -n 64`: exit 78, with what is needed and what there is."""
+    limited = ("prlimit", "--nofile=64:64", "--")
+    with run_tree("flat:hundred", tmp_path, wrapper=limited) as app:
+        assert app.wait() == 78
+        assert not family(app)
+    assert "needs 996 open files" in app.errors
+    assert "limit is 64" in app.errors
+
+
+def test_a_root_out_of_descriptors_goes_on(tmp_path: Path) -> None:
+    """EMFILE: control clients are turned away, a restart waits, and all is well afterwards."""
+    with run_tree("flat:hundred", tmp_path, "--spares", "0") as app:
+        before = [w.pid for w in workers(app.up().snapshot().tree)]
+        pid = app.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+        turned_away = [connects(app.socket) for _ in range(8)]
+        assert before[0] is not None
+        os.kill(before[0], signal.SIGKILL)
+        app.wait_for(event="start postponed", child="hundred/w.0")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        for client in turned_away:
+            client.close()
+        app.ready("hundred/w.0")
+        assert [w.pid for w in workers(app.snapshot().tree)][1:] == before[1:]
+        assert app.stop() == 0
+
+
+def connects(path: str) -> socket.socket:
+    """Connect, and say nothing."""
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(path)
+    return client
+
+
+def test_hundreds_of_restarts_leak_nothing(tmp_path: Path) -> None:
+    """Five hundred crashes: as many descriptors as before, and hardly more private memory."""
+    with run_tree("flat:hundred", tmp_path) as app:
+        app.up()
+        crash_all(app, 2)
+        assert not await_death(app.process.pid, patience=0.3)  # the spares come later
+        pids = [app.process.pid, *templates(app), service(app, "pump")]
+        fds, memory = [fds_of(pid) for pid in pids], [private_of(pid) for pid in pids]
+        for life in range(3, 8):
+            crash_all(app, life)
+        eventually(lambda: [fds_of(pid) for pid in pids] == fds, "descriptors as before")
+        assert all(private_of(pid) - was < 512 for pid, was in zip(pids, memory, strict=True))
+        assert app.stop() == 0
+
+
+def crash_all(app: App, life: int) -> None:
+    """Kill all workers; wait until each is in its n-th life, and its log is settled."""
+    for worker in workers(app.snapshot().tree):
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+    eventually(
+        lambda: {(w.generation, w.state) for w in workers(app.snapshot().tree)} == {(life, "ready")}
+    )
+
+
+def fds_of(pid: int) -> int:
+    """Return how many descriptors a process has."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def private_of(pid: int) -> int:
+    """Return the private memory of a process in KiB."""
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        return sum(int(line.split()[1]) for line in rollup if line.startswith("Private"))
+
+
+def test_nothing_wakes_up_while_nothing_happens(tmp_path: Path) -> None:
+    """20 idle workers: root, supervisors, templates, pump, observer, broker sleep through 3 s."""
+    with run_tree("flat:strict", tmp_path, "--health", "127.0.0.1:0") as app:
+        app.up()
+        eventually(lambda: len(family(app)) == 31)  # 20 workers, 7 of ours, 4 spares
+        asleep = eventually(lambda: settled(app))
+        assert not await_death(app.process.pid, patience=3.0)
+        assert switches(app) == asleep
+        assert app.stop() == 0
+
+
+def settled(app: App) -> dict[int, int]:
+    """Return the switches of all processes once half a second has passed without any."""
+    before = switches(app)
+    assert not await_death(app.process.pid, patience=0.5)
+    return before if switches(app) == before else {}
+
+
+def switches(app: App) -> dict[int, int]:
+    """Return how often each process of an app has gone to sleep by itself."""
+    found = {}
+    for pid in family(app):
+        status = Path(f"/proc/{pid}/status").read_text()
+        line = next(x for x in status.splitlines() if x.startswith("voluntary_ctxt"))
+        found[pid] = int(line.split()[1])
+    return found
+
+
+# --- the clock ----------------------------------------------------------------------------------
+
+
+def test_nothing_is_timed_by_a_clock_that_jumps() -> None:
+    """The wall clock is only shown or stored: what it says is never compared or counted with."""
+    for path in (
+        path for part in ("supervisor", "workers") for path in (ROOT / part).rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.BinOp | ast.Compare | ast.AugAssign):
+                called = {ast.unparse(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
+                assert not called & {"time.time", "time.time_ns"}, f"{path}:{node.lineno}"
+
+
+# --- names and places ---------------------------------------------------------------------------
+
+
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    """A runtime directory of more than 107 bytes: says so, and starts nothing."""
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    with run_tree("flat:three", long) as app:
+        assert app.wait() == 78
+        assert not family(app)
+    assert "at most 107" in app.errors
+    assert "SUPERVISOR_RUNTIME_DIR" in app.errors
+
+
+def test_a_health_port_that_is_taken_names_its_owner(tmp_path: Path) -> None:
+    """Exit 78, the port and who has it; nothing was imported or started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with run_tree("flat:three", tmp_path, "--health", f"127.0.0.1:{port}") as app:
+            assert app.wait() == 78
+    assert f"127.0.0.1:{port}" in app.errors
+    assert f"(pid {os.getpid()})" in app.errors
+
+
+# --- other worlds -------------------------------------------------------------------------------
+
+
+def unshare(*options: str) -> tuple[str, ...]:
+    """Return a wrapper that runs in namespaces of its own; skips where that is not allowed."""
+    wrapper = ("unshare", *options, "--")
+    if subprocess.run([*wrapper, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip(f"needs unshare {' '.join(options)}")
+    return wrapper
+
+
+def root_in(app: App) -> int:
+    """Return the pid, as we see it, of a root that runs behind a wrapper that has forked."""
+    pid = app.process.pid
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def test_as_pid_1_it_reaps_strangers_and_passes_its_code_on(tmp_path: Path) -> None:
+    """The init of a container: strangers' orphans leave no zombies, SIGTERM works, exit 0."""
+    wrapper = unshare("--pid", "--fork", "--mount-proc")
+    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+        assert app.wait_for(event="up")["pid"] == 1
+        root = root_in(app)
+        shell = ["nsenter", "-t", str(root), "-p", "sh", "-c", "sh -c 'exit 3' & echo $!"]
+        subprocess.run(shell, check=True, capture_output=True)
+        eventually(lambda: not zombies_of(root), "no zombies")
+        assert app.worker("three/w.0").generation == 1
+        os.kill(root, signal.SIGTERM)
+        assert app.wait() == 0
+
+
+def test_as_pid_1_it_gives_up_with_its_code(tmp_path: Path) -> None:
+    """The init of a container whose tree gives up: 70 is what the container ends with."""
+    wrapper = unshare("--pid", "--fork", "--mount-proc")
+    with run_tree("flat:strict", tmp_path, wrapper=wrapper) as app:
+        app.up()
+        victim, _ = inner_pids(app)[0]
+        os.kill(victim, signal.SIGKILL)
+        assert app.wait() == 70
+
+
+def inner_pids(app: App) -> list[tuple[int, str]]:
+    """Return the workers of an app in a namespace: their pids here, and there."""
+    there = {str(worker.pid) for worker in workers(app.snapshot().tree)}
+    found = []
+    for pid in family(app):
+        status = Path(f"/proc/{pid}/status").read_text()
+        inner = next(x for x in status.splitlines() if x.startswith("NSpid")).split()[-1]
+        if inner in there:
+            found.append((pid, inner))
+    return found
+
+
+def zombies_of(pid: int) -> list[str]:
+    """Return the dead children of a process that it has not reaped."""
+    listing = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in listing if not alive(int(child))]
+
+
+def test_without_proc_it_runs(tmp_path: Path) -> None:
+    """No /proc: workers start, are restarted and stop; only what needs it is lost."""
+    unshare("--mount")
+    bare = 'mount -t tmpfs none /proc && exec "$@"'
+    wrapper = ("unshare", "--mount", "--", "sh", "-c", bare, "sh")
+    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+        worker = app.up().worker("three/w.0")
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
+        assert app.stop() == 0
+    gone(app, patience=1.0)

@@ -1,0 +1,3 @@
+"""Fails on import."""
+
+import no_such_module  # noqa: F401
