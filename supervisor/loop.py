@@ -2,7 +2,7 @@
 
 One thread, one epoll. Callbacks never block. Whatever reports an outcome *posts* it to the
 mailbox; the mailbox is served in order, and what is posted meanwhile is served in the next pass,
-so that no source can starve the sockets (at most one mailbox-full of work between two waits).
+so that no source can starve the sockets (at most `MAX_SERVED` pieces of work between two waits).
 Nothing polls: with no timer armed and no traffic the process sleeps in epoll for ever.
 """
 
@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+#: Callbacks served between two looks at the sockets: about 10 ms of a supervisor's work.
+MAX_SERVED = 64
 #: Seconds of one wait at most.
 LONGEST_WAIT = 86_400.0
 #: Seconds that a wait may end late before it counts as a gap: we were stopped, or the machine was.
@@ -172,7 +174,7 @@ class Loop:
                 callback()
 
     def _serve_mailbox(self) -> None:
-        for _ in range(len(self._mailbox)):
+        for _ in range(min(len(self._mailbox), MAX_SERVED)):
             self._mailbox.popleft()()
 
     def _on_wakeup(self, _mask: int) -> None:
