@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from supervisor.loop import READ, WRITE, Loop
+from supervisor.loop import READ, WRITE, Loop, TimerHandle
 from supervisor.process.launcher import TemplateClient, TemplateGone, start_template
 from supervisor.process.messages import Loaded, LoadFailed
 from supervisor.shell import ERROR, WARNING, Log
@@ -17,6 +17,8 @@ from supervisor.templates import Template
 #: Templates may be replaced this often in `PERIOD` seconds; one more ends the app.
 INTENSITY = 5
 PERIOD = 60.0
+#: Seconds that a template may stay stopped (SIGSTOP): nobody is restarted or stopped meanwhile.
+SUSPENDED_LIMIT = 10.0
 #: What the runtime's template imports ahead: a nested supervisor starts in 10 ms, not 80.
 RUNTIME = ("supervisor.nested",)
 
@@ -59,6 +61,7 @@ class TemplateKeeper:
         self._client: TemplateClient | None = None  # while it loads
         self._loaded_once = False
         self._closing = False
+        self._suspended: TimerHandle | None = None
         template.on_lost = self._lost
 
     def start(self) -> None:
@@ -81,6 +84,15 @@ class TemplateKeeper:
             self._client = None
             self._kill()  # busy with the author's import, it would not see that we are gone
         self.template.close()
+
+    def changed(self, status: int) -> None:
+        """Take what the kernel says of the process: it was stopped, continued, or has ended."""
+        if self._suspended is not None:
+            self._suspended.cancel()
+            self._suspended = None
+        if os.WIFSTOPPED(status):
+            self._log(WARNING, "template stopped", template=self.template.name, pid=self.pid)
+            self._suspended = self._loop.call_later(SUSPENDED_LIMIT, self._kill)
 
     def wait(self, seconds: float) -> None:
         """Wait for the end of the process, once closed; kill it after so long."""
@@ -149,9 +161,13 @@ class TemplateKeeper:
 
 
 def reap(keepers: list[TemplateKeeper]) -> None:
-    """Reap template processes that have ended (their connection says what follows from it)."""
+    """Reap template processes that have ended, and see which were stopped or continued."""
     for keeper in keepers:
         try:
-            os.waitpid(keeper.pid, os.WNOHANG)
+            while True:
+                pid, status = os.waitpid(keeper.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+                if pid == 0:
+                    break
+                keeper.changed(status)
         except ChildProcessError:
             pass

@@ -6,9 +6,12 @@ They are known by the runtime directory in their environment, which every descen
 import os
 import select
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from supervisor.observe.snapshot import ChildStatus, SupervisorStatus
 from tests.crash.app_harness import PATIENCE, App, eventually, workers
@@ -112,3 +115,18 @@ def copies(app: App) -> list[str]:
     """Return the slots of which two processes lived at a time (see trees/marks.py)."""
     path = app.runtime.parent / "marks" / "copies"
     return path.read_text().splitlines() if path.exists() else []
+
+
+def strace(inject: str) -> tuple[str, ...]:
+    """Return a wrapper that makes system calls fail; skips where nothing can be traced.
+
+    Args:
+        inject: "call,call:error=NAME" and the like, for all processes of the app.
+
+    """
+    command = ("strace", "-f", "-qq", "-o", "/dev/null")
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs a working strace")
+    return (*command, "-e", f"trace={inject.partition(':')[0]}", "-e", f"inject={inject}")

@@ -11,8 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.control.messages import StopChildren
 from tests.crash.app_harness import App, alive, eventually, workers
-from tests.crash.running_app import TREES, await_death, family, gone, run_tree, service, templates
+from tests.crash.running_app import (
+    TREES,
+    await_death,
+    family,
+    gone,
+    run_tree,
+    service,
+    strace,
+    templates,
+)
 
 ROOT = Path(__file__).parents[2]
 INJECTED = (sys.executable, str(TREES / "injected.py"))
@@ -104,8 +114,8 @@ def test_hundreds_of_restarts_leak_nothing(tmp_path: Path) -> None:
     with run_tree("flat:hundred", tmp_path) as app:
         app.up()
         crash_all(app, 2)
-        assert not await_death(app.process.pid, patience=0.3)  # the spares come later
         pids = [app.process.pid, *templates(app), service(app, "pump")]
+        assert not await_death(app.process.pid, patience=0.3)  # spares come, clients go
         fds, memory = [fds_of(pid) for pid in pids], [private_of(pid) for pid in pids]
         for life in range(3, 8):
             crash_all(app, life)
@@ -258,6 +268,18 @@ def zombies_of(pid: int) -> list[str]:
     """Return the dead children of a process that it has not reaped."""
     listing = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [child for child in listing if not alive(int(child))]
+
+
+def test_without_pidfds_it_runs(tmp_path: Path) -> None:
+    """A kernel that knows no pidfd_open: workers start, are restarted and stop."""
+    wrapper = strace("pidfd_open,pidfd_send_signal:error=ENOSYS")
+    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+        worker = app.up().worker("three/w.0")
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
+        app.ask(StopChildren())
+        assert app.wait() == 0
 
 
 def test_without_proc_it_runs(tmp_path: Path) -> None:

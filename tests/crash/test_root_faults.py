@@ -10,6 +10,7 @@ import pytest
 from supervisor.observe.snapshot import WorkerStatus
 from tests.crash.app_harness import App, alive, eventually, workers
 from tests.crash.running_app import (
+    IMPATIENT,
     TREES,
     await_death,
     copies,
@@ -105,6 +106,20 @@ def test_a_killed_template_is_replaced_and_nobody_is_blamed(tmp_path: Path, temp
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: all_ready(app, 20) and not set(pids(app).values()) & dead(old, template))
         assert not [p for p in dead(old, template) if p is not None and alive(p)]
+        assert copies(app) == []
+        assert app.stop() == 0
+
+
+@pytest.mark.parametrize("template", ["runtime", "release"])
+def test_a_stopped_template_is_replaced(tmp_path: Path, template: str) -> None:
+    """SIGSTOP of a template: nobody could be restarted; after root's patience it is replaced."""
+    with run_tree("flat:strict", tmp_path, wrapper=IMPATIENT) as app:
+        old = pids(app.up())
+        pid = templates(app)[("runtime", "release").index(template)]
+        os.kill(pid, signal.SIGSTOP)
+        app.wait_for(event="template stopped", template=template)
+        assert await_death(pid)
+        eventually(lambda: all_ready(app, 20) and not set(pids(app).values()) & dead(old, template))
         assert copies(app) == []
         assert app.stop() == 0
 

@@ -13,10 +13,11 @@ from time import monotonic
 import pytest
 
 from supervisor.control.client import ControlClient, get_snapshot
-from supervisor.control.messages import Ping, Pong, StopChildren
+from supervisor.control.errors import CommandFailed
+from supervisor.control.messages import Ping, Pong, RestartChildren, Scale, StopChildren
 from supervisor.errors import SupervisorError
 from tests.crash.app_harness import PATIENCE, eventually, workers
-from tests.crash.running_app import TREES, await_death, family, gone, run_tree
+from tests.crash.running_app import TREES, await_death, family, gone, run_tree, strace
 
 
 def notes(directory: Path) -> list[str]:
@@ -35,6 +36,21 @@ def test_children_that_crash_while_they_are_stopped_are_not_restarted(tmp_path: 
     assert notes(tmp_path) == [f"stopped crashing/{slot}.0" for slot in "dcba"]
     lives = {record["source"]["incarnation"] for record in app.find(raw=True)}
     assert lives - {None} == {1}
+
+
+def test_a_command_during_a_stop_is_refused_and_the_stop_goes_on(tmp_path: Path) -> None:
+    """Restart, scale and another stop while stopping: an answer at once, and no second stop."""
+    with run_tree("stopping:slow", tmp_path) as app:
+        app.up().said("slow/a.0")
+        app.process.terminate()
+        eventually(lambda: app.snapshot().phase == "stopping")
+        for request in (RestartChildren("slow/a"), Scale("slow/a", 3)):
+            with pytest.raises(CommandFailed) as refused:
+                app.ask(request)
+            assert refused.value.exit_code == 75
+        app.ask(StopChildren())
+        assert app.wait() == 0
+    assert notes(tmp_path) == ["stopped slow/a.0"]
 
 
 def test_a_stop_while_the_app_is_imported_ends_at_once(tmp_path: Path) -> None:
@@ -124,11 +140,10 @@ def test_a_storm_of_signals_starves_nobody(tmp_path: Path) -> None:
         assert app.stop() == 0
 
 
-def test_interrupted_system_calls_are_made_again(tmp_path: Path, strace: str) -> None:
+def test_interrupted_system_calls_are_made_again(tmp_path: Path) -> None:
     """EINTR from every fifth call, in root, templates and workers: nothing is lost."""
     calls = "sendmsg,recvmsg,sendto,recvfrom,epoll_wait,poll,waitid,accept4"
-    inject = f"inject={calls}:error=EINTR:when=5+5"
-    wrapper = (strace, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", inject)
+    wrapper = strace(f"{calls}:error=EINTR:when=5+5")
     with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
         worker = app.up().worker("three/w.0")
         assert worker.pid is not None
@@ -136,16 +151,6 @@ def test_interrupted_system_calls_are_made_again(tmp_path: Path, strace: str) ->
         app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
         app.ask(StopChildren())
         assert app.wait() == 0
-
-
-@pytest.fixture
-def strace() -> str:
-    """Skip where strace cannot trace."""
-    try:
-        subprocess.run(["strace", "-o", "/dev/null", "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs a working strace")
-    return "strace"
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 import sys
 
-from supervisor import nested_process
+from supervisor import nested_process, template_keeper
 from supervisor.cli.main import main
 
 nested_process.SUSPENDED_LIMIT = 0.3
+template_keeper.SUSPENDED_LIMIT = 0.3
 
 if __name__ == "__main__":
     sys.argv = sys.argv[3:]  # less python -m

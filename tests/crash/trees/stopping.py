@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 
 from marks import path
@@ -40,6 +41,14 @@ def never_ready() -> None:
         signal.pause()
 
 
+def slow_to_stop() -> None:
+    """Take a while to stop."""
+    try:
+        until_stopped()
+    finally:
+        threading.Event().wait(0.7)
+
+
 def deaf() -> None:
     """Never stop."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -62,4 +71,5 @@ stuck = Supervisor(
     [*children(until_stopped, until_stopped), Child("c", never_ready, ready="notify")],
     intensity=0,
 )
+slow = Supervisor("slow", children(slow_to_stop))
 stubborn = Supervisor("stubborn", [Child("a", deaf, shutdown="infinity")])
