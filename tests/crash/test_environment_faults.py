@@ -119,7 +119,11 @@ def test_hundreds_of_restarts_leak_nothing(tmp_path: Path) -> None:
         fds, memory = [fds_of(pid) for pid in pids], [private_of(pid) for pid in pids]
         for life in range(3, 8):
             crash_all(app, life)
-        eventually(lambda: [fds_of(pid) for pid in pids] == fds, "descriptors as before")
+        # A spare has two, a client one; a leak of one a restart would be five hundred.
+        eventually(
+            lambda: all(fds_of(pid) - was < 16 for pid, was in zip(pids, fds, strict=True)),
+            "descriptors as before",
+        )
         assert all(private_of(pid) - was < 512 for pid, was in zip(pids, memory, strict=True))
         assert app.stop() == 0
 
