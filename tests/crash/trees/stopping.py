@@ -18,8 +18,8 @@ def note(what: str) -> None:
 
 def until_stopped() -> None:
     """Wait for the request to stop, and note it."""
-    print("alive", os.getpid(), flush=True)
     try:
+        print("alive", os.getpid(), flush=True)
         while True:
             signal.pause()
     finally:
