@@ -107,15 +107,21 @@ def whole(subject: Subject, field: str, value: object, low: int, high: int) -> i
     raise subject.error(f"{field} is {shown(value)}; allowed: {allowed}", f"use {allowed}")
 
 
+#: Bytes that a size says at most: more than any machine has, and no number that overflows.
+MAX_SIZE = 1 << 60
+
+
 def size(subject: Subject, field: str, value: object) -> int:
     """Check a size: bytes, or a string such as "64MiB"; "64MB" counts in thousands."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        amount, unit, binary = match.groups()
+    amount: float = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        amount = value
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        digits, unit, binary = match.groups()
         factor: int = (1024 if binary else 1000) ** _POWERS[unit.upper()]
-        if size_bytes := round(float(amount) * factor):
-            return size_bytes
+        amount = float(digits) * factor
+    if 1 <= amount <= MAX_SIZE:
+        return round(amount)
     raise subject.error(
         f"{field} is {shown(value)}; allowed: bytes as a whole number above 0, or a size",
         'write for example "64MiB" or 67108864',
