@@ -8,7 +8,7 @@ Nothing polls: with no timer armed and no traffic the process sleeps in epoll fo
 
 import faulthandler
 import heapq
-import selectors
+import select
 import signal
 import socket
 import time
@@ -18,6 +18,8 @@ from typing import Any
 
 #: Callbacks served between two looks at the sockets: about 10 ms of a supervisor's work.
 MAX_SERVED = 64
+#: Descriptors served in one pass; the others have their turn in the next one.
+MAX_EVENTS = 64
 #: Seconds of one wait at most.
 LONGEST_WAIT = 86_400.0
 #: Seconds that a wait may end late before it counts as a gap: we were stopped, or the machine was.
@@ -26,8 +28,10 @@ GAP = 0.5
 GAP_GRACE = 0.25
 #: Seconds of one pass beyond which a guarded loop counts as blocked.
 LONGEST_PASS = 1.0
-READ = selectors.EVENT_READ
-WRITE = selectors.EVENT_WRITE
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+#: What epoll reports unasked, an error or the end: whoever then reads or writes hears of it.
+TROUBLE = select.EPOLLERR | select.EPOLLHUP
 
 
 class TimerHandle:
@@ -51,7 +55,8 @@ class Loop:
     """Waits on file descriptors, timers and signals; runs callbacks one after the other."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._watched: dict[int, tuple[Callable[[int], None], int]] = {}  # callback, mask
         self._timers: list[TimerHandle] = []
         self._mailbox: deque[Callable[[], None]] = deque()
         self._sequence = 0
@@ -66,17 +71,19 @@ class Loop:
 
     def watch(self, fileobj: Any, callback: Callable[[int], None], mask: int = READ) -> None:
         """Call ``callback(mask)`` whenever ``fileobj`` is ready; again for another mask."""
-        try:
-            self._selector.register(fileobj, mask, callback)
-        except KeyError:
-            self._selector.modify(fileobj, mask, callback)
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        known = self._watched.get(fd)
+        if known is None:
+            self._epoll.register(fd, mask)
+        elif known[1] != mask:
+            self._epoll.modify(fd, mask)
+        self._watched[fd] = callback, mask
 
     def unwatch(self, fileobj: Any) -> None:
-        """Stop watching; harmless if it is not watched."""
-        try:
-            self._selector.unregister(fileobj)
-        except (KeyError, ValueError):
-            pass
+        """Stop watching, before it is closed; harmless if it is not watched."""
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        if self._watched.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
 
     def post(self, callback: Callable[[], None]) -> None:
         """Put a callback at the end of the mailbox."""
@@ -128,7 +135,7 @@ class Loop:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        self._selector.close()
+        self._epoll.close()
         self._wakeup.close()
         self._wakeup_write.close()
 
@@ -142,14 +149,16 @@ class Loop:
         """
         timeout = self._timeout()
         asleep = time.monotonic()
-        ready = self._selector.select(timeout)
+        ready = self._epoll.poll(timeout, MAX_EVENTS)
         woke = time.monotonic()
         if self._lagged is not None:
             signal.setitimer(signal.ITIMER_REAL, LONGEST_PASS)
         if timeout is not None and woke - asleep - timeout > GAP:
             self._credit(woke - asleep - timeout + GAP_GRACE)
-        for key, mask in ready:
-            key.data(mask)
+        for fd, events in ready:
+            if known := self._watched.get(fd):  # not unwatched by the ones before
+                callback, mask = known
+                callback(mask if events & TROUBLE else mask & events)
         return woke
 
     def _credit(self, seconds: float) -> None:
