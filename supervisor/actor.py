@@ -29,6 +29,8 @@ from supervisor.slots import Slot, open_slot
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 #: Seconds until a start is tried again that such an error has prevented.
 RETRY_DELAY = 0.25
+#: Seconds until a report is written.
+REPORT_DELAY = 0.002
 
 
 class Actor:
@@ -62,6 +64,7 @@ class Actor:
         self._timers: dict[ev.Timer, TimerHandle] = {}
         self._replies: dict[int, Callable[[Any], None]] = {}
         self._calls = 0
+        self._reports: list[ev.Report] = []  # not written yet
         self._on_up, self._on_quit = on_up, on_quit
         self._on_report, self._on_step = on_report, on_step
 
@@ -106,14 +109,25 @@ class Actor:
                 self._replies.pop(action.ref)(action.value)
             case ev.Enqueue():
                 self.deliver(action.event)
-            case ev.Report():  # written when the restart that it tells of is under way
-                self.shell.loop.post(partial(self._on_report, action))
+            case ev.Report():
+                self.postpone_report(action)
             case ev.Up():
                 self._on_up()
             case ev.Quit():
                 self._quit(action)
             case _:
                 assert_never(action)
+
+    def postpone_report(self, report: ev.Report) -> None:
+        """Write a report when the restart that it tells of is done: it is in nobody's way then."""
+        if not self._reports:
+            self.shell.loop.call_later(REPORT_DELAY, self._write_reports)
+        self._reports.append(report)
+
+    def _write_reports(self) -> None:
+        reports, self._reports = self._reports, []
+        for report in reports:
+            self._on_report(report)
 
     def _start(self, action: ev.Start) -> None:
         start = self._placed(action)
@@ -184,6 +198,7 @@ class Actor:
             self.shell.board.remove(slot.path)
 
     def _quit(self, action: ev.Quit) -> None:
+        self._write_reports()
         for timer in self._timers.values():
             timer.cancel()
         for slot in self._slots.values():

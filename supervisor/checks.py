@@ -4,7 +4,6 @@ A failed check raises DefinitionError with the value, what is allowed, what to d
 the declaration. All durations are float seconds.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -48,6 +47,8 @@ def closest(value: object, allowed: Iterable[str]) -> str | None:
     """Find the allowed word that was probably meant."""
     if not isinstance(value, str):
         return None
+    import difflib  # only for a mistake: every fork would carry its pages
+
     found = difflib.get_close_matches(value.lower().replace("-", "_"), list(allowed), 1, 0.6)
     return found[0] if found else None
 

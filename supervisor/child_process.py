@@ -32,8 +32,9 @@ from supervisor.process import messages
 from supervisor.readiness import readiness_of
 from supervisor.shell import ERROR, WARNING, Shell
 from supervisor.slots import Slot
-from supervisor.templates import Spare, Template
+from supervisor.templates import Template
 from supervisor.verdict import Ending, last_exit, verdict
+from supervisor.worker_kind import is_preparable, template_of, worker_kind
 
 #: Sent to a hung process: faulthandler then writes the stacks of all its threads.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
@@ -102,33 +103,37 @@ class ChildProcess:
 
     def begin(self) -> None:
         """Ask for the process: a spare if there is one, else a fork."""
-        self._template = self._choose_template()
+        self._template = template_of(self.shell, self.start)
         declared = self._descriptors()
-        launch = launches.encode(self._launch(list(declared)))
+        kind = self._kind(list(declared))
         fds = [self.slot.stdout[1], self.slot.stderr[1], *declared.values()]
-        spare = self._template.take_spare()
-        if spare is not None and self._assign(spare, launch, fds):
-            return
-        self._spawn(launch, fds)
+        if not self._take_spare(launches.encode(kind), fds):
+            self._spawn(kind, fds)
 
-    def _spawn(self, launch: bytes, fds: list[int]) -> None:
+    def _spawn(self, kind: launches.Kind, fds: list[int]) -> None:
         ours, theirs = link.pair()
         ours.setblocking(False)
         self._stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
         self._listen(ours)
         end = theirs.detach()
+        launch = launches.encode(launches.Launch(self.start.path, self.slot.starts, kind))
         self._serial = self._template.spawn(self, launch, [end, self._stacks, *fds], [end])
         self._publish("starting")
 
-    def _assign(self, spare: Spare, launch: bytes, fds: list[int]) -> bool:
-        """Tell a spare who it is; False if it died waiting and nobody has told us yet."""
+    def _take_spare(self, kind: bytes, fds: list[int]) -> bool:
+        """Tell a spare who it is; False if there is none, or it died and nobody has told us yet."""
+        spare = self._template.take_spare(kind, expect=is_preparable(self.start.definition))
+        if spare is None:
+            return False
         channel = self._listen(spare.link)
+        known = kind if spare.kind != kind else b""
         try:
-            channel.send(link.Assign(launch), tuple(fds))
+            channel.send(link.Assign(self.start.path, self.slot.starts, known), tuple(fds))
         except OSError:
             self._close_channel()
             os.close(spare.stacks)
             return False
+        os.sched_yield()  # it has work now, and ours can wait
         self._serial, self._stacks = spare.serial, spare.stacks
         self._template.adopt(self, spare.serial)
         assert spare.pid is not None
@@ -361,35 +366,8 @@ class ChildProcess:
     def _descriptors(self) -> dict[str, int]:
         return self.shell.fds
 
-    def _choose_template(self) -> Template:
-        definition = self.start.definition
-        if not isinstance(definition, ChildDefinition) or definition.command is not None:
-            return self.shell.runtime
-        fresh = not definition.preload or not self.shell.preload
-        return self.shell.runtime if fresh else self.shell.release
-
-    def _launch(self, fds: list[str]) -> launches.Launch:
-        definition = self.start.definition
-        assert isinstance(definition, ChildDefinition)
-        settings = definition.settings
-        run: launches.Node | launches.Command = launches.Node(self.start.owner)
-        if definition.command is not None:
-            run = launches.Command(definition.command, notify=definition.ready == "notify")
-        if self._readiness.environment:
-            environment = {**settings.env, **self._readiness.environment}
-            settings = msgspec.structs.replace(settings, env=environment)
-        return launches.Launch(
-            path=self.start.path,
-            incarnation=self.slot.starts,
-            run=run,
-            app=self.shell.app,
-            settings=settings,
-            ready=definition.ready,
-            heartbeat=definition.heartbeat,
-            queue=definition.queue,
-            fds=fds,
-            log_level=self.shell.log_level,
-        )
+    def _kind(self, fds: list[str]) -> launches.Kind:
+        return worker_kind(self.shell, self.start, self._readiness.environment, fds)
 
 
 IGNORED = ExitReason(ExitKind.NORMAL, "ignore")

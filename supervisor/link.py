@@ -60,10 +60,21 @@ FromWorker = Ready | Ignored | Failed | Beat | Finished
 # --- from a supervisor to a process -----------------------------------------------------------
 
 
-class Assign(msgspec.Struct, frozen=True, tag="assign"):
-    """A spare becomes a child. Descriptors: stdout, stderr, then those the launch declares."""
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """A spare gets ready to become a child of this kind (a `supervisor.process.launch.Kind`)."""
 
-    launch: bytes
+    kind: bytes
+
+
+class Assign(msgspec.Struct, frozen=True, tag="assign"):
+    """A spare becomes a child. Descriptors: stdout, stderr, then those the launch declares.
+
+    ``kind`` is empty for one that was told to `Prepare` for it.
+    """
+
+    path: str
+    incarnation: int
+    kind: bytes = b""
 
 
 class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
@@ -72,10 +83,8 @@ class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
     seconds: float
 
 
-ToWorker = Assign | StopRequest
-
+ToWorker = Prepare | Assign | StopRequest
 _Incoming = TypeVar("_Incoming")
-
 
 _RIGHTS_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 
@@ -229,8 +238,8 @@ class Context(msgspec.Struct, frozen=True):
 class WorkerLink:
     """A process's own end of its link.
 
-    A request to stop arrives as a StopRequest on the link, and as a signal. Code that waits for
-    something polls `fileno` and `wakeup_fd` beside it, and asks `stopping` when either is readable.
+    A request to stop arrives as a StopRequest on the link, and as a signal: who waits polls
+    `fileno` and `wakeup_fd` too, and asks `stopping` when either is readable.
     """
 
     def __init__(self, sock: socket.socket, context: Context) -> None:

@@ -125,7 +125,7 @@ class NestedProcess(ChildProcess):
     def _descriptors(self) -> dict[str, int]:
         return {**self._connections, **self.shell.fds}
 
-    def _launch(self, fds: list[str]) -> launches.Launch:
+    def _kind(self, fds: list[str]) -> launches.Kind:
         definition = self.start.definition
         assert isinstance(definition, SupervisorDefinition)
         arguments = Arguments(
@@ -138,9 +138,7 @@ class NestedProcess(ChildProcess):
             preload=self.shell.preload,
             pipes=self.shell.pipes is not None,
         )
-        return launches.Launch(
-            path=self.start.path,
-            incarnation=self.slot.starts,
+        return launches.Kind(
             run=launches.Entry("supervisor.nested:main", msgspec.msgpack.encode(arguments)),
             fds=fds,
             log_level=self.shell.log_level,

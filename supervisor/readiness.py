@@ -8,7 +8,6 @@
 
 import errno
 import os
-import secrets
 import socket
 from collections.abc import Callable
 
@@ -105,7 +104,7 @@ class NotifyReadiness(Readiness):
     def __init__(self, loop: Loop, directory: str, ready: Callable[[], None]) -> None:
         super().__init__()
         self._loop, self._ready = loop, ready
-        self._path = os.path.join(directory, f"notify-{secrets.token_hex(8)}")
+        self._path = os.path.join(directory, f"notify-{os.urandom(8).hex()}")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.bind(self._path)

@@ -48,12 +48,10 @@ class ServiceProcess(ChildProcess):
         assert isinstance(service, Service)
         return service.fds
 
-    def _launch(self, fds: list[str]) -> launches.Launch:
+    def _kind(self, fds: list[str]) -> launches.Kind:
         service = self.start.definition
         assert isinstance(service, Service)
-        return launches.Launch(
-            path=self.start.path,
-            incarnation=self.slot.starts,
+        return launches.Kind(
             run=launches.Entry(service.entry, service.argument),
             fds=fds,
             log_level=self.shell.log_level,

@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import inspect
 import os
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -141,6 +140,8 @@ def command(subject: Subject, child: Child) -> list[str]:
 
 
 def _program(subject: Subject, child: Child, program: str) -> None:
+    import shutil  # brings the compressors: every fork would carry their pages
+
     env = child.env if isinstance(child.env, dict) else {}
     search = env.get("PATH") or os.environ.get("PATH", os.defpath)
     if "/" in program:

@@ -47,6 +47,7 @@ class Spare:
     serial: int
     link: socket.socket
     stacks: int  # memfd that its faulthandler writes to
+    kind: bytes = b""  # of child that it has got ready for, if any
     pid: int | None = None
 
     def discard(self) -> None:
@@ -88,6 +89,7 @@ class Template:
         self._backlog: dict[int, Callable[[TemplateClient], None]] = {}
         self._spares: list[Spare] = []
         self._refill_due = False
+        self._expected = b""  # the kind of child that is started next, most likely: the last one
         self.target_spares = 0
         self.on_attach: list[Callable[[], None]] = []
         self.on_lost: Callable[[], None] = lambda: None
@@ -246,10 +248,19 @@ class Template:
 
     # --- spares -------------------------------------------------------------------------------
 
-    def take_spare(self) -> Spare | None:
-        """Take a process that is ready to be told who it is, if there is one."""
-        while self._spares:
-            spare = self._spares.pop()
+    def take_spare(self, kind: bytes, *, expect: bool) -> Spare | None:
+        """Take a process that is ready to be told who it is, if there is one.
+
+        Args:
+            kind: of child that it is to become.
+            expect: whether another one may get ready for the same.
+
+        """
+        if expect:
+            self._expected = kind
+        usable = [spare for spare in self._spares if spare.kind in (kind, b"")]
+        for spare in sorted(usable, key=lambda spare: spare.kind != kind):
+            self._spares.remove(spare)
             self._refill_later()
             if spare.pid is not None:
                 return spare
@@ -267,20 +278,34 @@ class Template:
             self._loop.call_later(REFILL_DELAY, self._refill)
 
     def _refill(self) -> None:
+        """Fork what is missing. Half of the spares get ready for what was started last."""
         self._refill_due = False
-        client = self._client
-        if client is None:
+        if self._client is None:
             return
-        while len(self._spares) < self.target_spares:
-            try:
-                ours, theirs = link.pair()
-                stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
-            except OSError:  # no descriptors are left: the next start asks again
-                break
-            ours.setblocking(False)
-            spare = Spare(self._next(), ours, stacks)
-            self._owners[spare.serial] = spare
-            client.spare(spare.serial, theirs.fileno(), spare.stacks)
-            theirs.close()
-            self._spares.insert(0, spare)
+        for spare in [spare for spare in self._spares if spare.kind not in (self._expected, b"")]:
+            self._spares.remove(spare)
+            spare.discard()
+        try:
+            while len(self._spares) < self.target_spares:
+                ready = sum(bool(spare.kind) for spare in self._spares)
+                kind = self._expected if ready < (self.target_spares + 1) // 2 else b""
+                self._spares.append(self._new_spare(self._client, kind))
+        except OSError:  # no descriptors are left: the next start asks again
+            pass
         self._flush()
+
+    def _new_spare(self, client: TemplateClient, kind: bytes) -> Spare:
+        stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
+        try:
+            ours, theirs = link.pair()
+        except OSError:
+            os.close(stacks)
+            raise
+        ours.setblocking(False)
+        spare = Spare(self._next(), ours, stacks, kind)
+        if kind:
+            link.Channel(ours, link.FromWorker).send(link.Prepare(kind))
+        self._owners[spare.serial] = spare
+        client.spare(spare.serial, theirs.fileno(), stacks)
+        theirs.close()
+        return spare

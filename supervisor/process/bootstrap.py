@@ -19,10 +19,10 @@ import signal
 import socket
 import sys
 import traceback
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from supervisor import link as links
-from supervisor.errors import Ignore
+from supervisor.errors import Ignore, StartError
 from supervisor.logs.setup import configure, share_on_fork
 from supervisor.process import ending, settings, target
 from supervisor.process import launch as launches
@@ -44,6 +44,8 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
         share_on_fork()
         ending.forget_hooks()
         code = _live(payload, fds, app)
+    except SystemExit:  # a stop signal met a spare that had got ready
+        code = 0
     except BaseException:
         traceback.print_exc()
     finally:
@@ -57,28 +59,36 @@ def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
     dump_stacks_to(stack)
     gc.enable()
     sock = socket.socket(fileno=end)
-    if not payload:
-        _rehearse()
-        assignment = _wait_to_be_told(sock)
-        if assignment is None:
-            return 0
-        payload, rest = assignment
-    stdout, stderr, *declared = rest
+    if payload:
+        told: _Told | None = _Told(launches.decode(payload), rest)
+    else:
+        told = _wait_to_be_told(sock, app)
+    if told is None:
+        return 0
+    stdout, stderr, *declared = told.fds
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     os.close(stdout)
     os.close(stderr)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
-    launch = launches.decode(payload)
-    named = dict(zip(launch.fds, declared, strict=True))
-    link = links.WorkerLink(sock, _context(launch, named))
-    return _run(launch, link, app)
+    named = dict(zip(told.launch.kind.fds, declared, strict=True))
+    link = links.WorkerLink(sock, _context(told.launch, named))
+    return _run(told, link, app)
 
 
-def _run(launch: launches.Launch, link: links.WorkerLink, app: LoadedApp | None) -> int:
+class _Told(NamedTuple):
+    """Who this process is; ``run`` is what is left to do, if it has got ready for that."""
+
+    launch: launches.Launch
+    fds: list[int]
+    run: target.Run | None = None
+
+
+def _run(told: _Told, link: links.WorkerLink, app: LoadedApp | None) -> int:
+    links.install(link)
     try:
-        settings.apply(launch.settings)
-        code = target.run(launch, link, app)
+        run = told.run or _prepare(told.launch.kind, app)
+        code = run(link)
     except Ignore as declined:
         link.ignore(str(declined))
         return 0
@@ -90,6 +100,11 @@ def _run(launch: launches.Launch, link: links.WorkerLink, app: LoadedApp | None)
     ending.finish()
     link.finished()
     return code
+
+
+def _prepare(kind: launches.Kind, app: LoadedApp | None) -> target.Run:
+    settings.apply(kind.settings)
+    return target.prepare(kind, app)
 
 
 def _tell(error: BaseException, link: links.WorkerLink) -> None:
@@ -149,35 +164,55 @@ def keep_only(fds: list[int]) -> None:
 
 def _rehearse() -> None:
     """Go, as a spare, once through what comes later: a fork's first use of each page copies it."""
-    launch = launches.decode(launches.encode(launches.Launch("", 0, launches.Node(""))))
+    kind = launches.decode_kind(launches.encode(launches.Kind(launches.Node(""))))
+    launch = launches.Launch("", 0, kind)
     ours, theirs = links.pair()
+    links.Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
+    told = _wait(ours)
+    assert told is not None
+    for fd in told[1]:
+        os.close(fd)
     link = links.WorkerLink(ours, _context(launch, {}))
     link.ready()
-    settings.apply(launch.settings)
-    configure("", 0, launch.log_level)
+    settings.apply(kind.settings)
+    configure("", 0, kind.log_level)
     for sock in (ours, theirs):
         sock.close()
 
 
-def _wait_to_be_told(sock: socket.socket) -> tuple[bytes, list[int]] | None:
+def _wait_to_be_told(sock: socket.socket, app: LoadedApp | None) -> _Told | None:
     """Wait, as a spare, for the launch; None when nobody needs it any more."""
-    channel: links.Channel[links.ToWorker] = links.Channel(sock, links.ToWorker, large=True)
-    while True:
-        received = channel.receive()
-        if received is None:
-            return None
+    _rehearse()
+    kind: launches.Kind | None = None
+    run: target.Run | None = None
+    while received := _wait(sock):
         message, fds = received
-        if isinstance(message, links.Assign):
-            return message.launch, fds
+        match message:
+            case links.Prepare():
+                kind = launches.decode_kind(message.kind)
+                try:
+                    run = _prepare(kind, app)
+                except (OSError, LookupError, StartError):  # the child itself will say it
+                    return None
+            case links.Assign():
+                if message.kind:
+                    kind = launches.decode_kind(message.kind)
+                assert kind is not None
+                return _Told(launches.Launch(message.path, message.incarnation, kind), fds, run)
+    return None
+
+
+def _wait(sock: socket.socket) -> tuple[links.ToWorker, list[int]] | None:
+    return links.Channel[links.ToWorker](sock, links.ToWorker, large=True).receive()
 
 
 def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
     return links.Context(
         path=launch.path,
         incarnation=launch.incarnation,
-        app=launch.app,
-        queue=launch.queue,
-        heartbeat=launch.heartbeat,
+        app=launch.kind.app,
+        queue=launch.kind.queue,
+        heartbeat=launch.kind.heartbeat,
         fds=fds,
     )
 

@@ -1,7 +1,7 @@
 """What a process has to know to become a child: travels from a supervisor through a template.
 
-A template passes it on unopened; the forked process decodes it. A spare gets it later, as the
-first message on its link.
+A template passes it on unopened; the forked process decodes it. A spare gets it later, over its
+link: first, if there is time, the kind of child that it is likely to become, then which one.
 """
 
 import msgspec
@@ -29,16 +29,13 @@ class Command(msgspec.Struct, frozen=True, tag="command"):
     notify: bool = False  # give it NOTIFY_SOCKET (the declared fd "notify")
 
 
-class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One start of one child.
+class Kind(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is the same for all starts of all slots of a child.
 
-    ``path`` names the slot ("shop/charge.0"); ``fds`` names the declared descriptors, in the order
-    in which they were sent behind link, stdout and stderr ("queues": an O_PATH descriptor of the
-    broker's socket; connect to /proc/self/fd/N).
+    ``fds`` names the declared descriptors, in the order in which they are sent behind link, stdout
+    and stderr ("queues": an O_PATH descriptor of the broker's socket; connect to /proc/self/fd/N).
     """
 
-    path: str
-    incarnation: int
     run: Node | Entry | Command
     app: str = ""  # "module:attribute" of the tree
     settings: Settings = Settings()
@@ -49,7 +46,14 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     log_level: str = "INFO"
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Launch)
-encode = _encoder.encode
-decode = _decoder.decode
+class Launch(msgspec.Struct, frozen=True):
+    """One start of one child. ``path`` names its slot ("shop/charge.0")."""
+
+    path: str
+    incarnation: int
+    kind: Kind
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Launch).decode
+decode_kind = msgspec.msgpack.Decoder(Kind).decode

@@ -12,7 +12,7 @@ from supervisor import link as links
 from supervisor.errors import StartError
 from supervisor.logs.setup import configure
 from supervisor.process.app import LoadedApp, child_at, load
-from supervisor.process.launch import Command, Entry, Launch, Node
+from supervisor.process.launch import Command, Entry, Kind, Node
 from supervisor.process.messages import LoadFailed
 from supervisor.tree import Child
 
@@ -24,17 +24,25 @@ _HINTS = {
 }
 
 
-def run(launch: Launch, link: links.WorkerLink, app: LoadedApp | None) -> int:
-    """Run it; returns the exit code. Raises what the author's code raises."""
-    links.install(link)
-    match launch.run:
-        case Command():
-            execute(launch.run)
+#: Runs the author's code over a link; returns the exit code, raises what the code raises.
+Run = Callable[[links.WorkerLink], int]
+
+
+def prepare(kind: Kind, app: LoadedApp | None) -> Run:
+    """Do what can be done ahead, before it is known which slot it is for; return what is left."""
+    match kind.run:
+        case Command() as command:
+            return lambda _link: execute(command)
         case Entry(function=function, argument=argument):
-            find(function)(link, argument, link.context.fds)
+            return lambda link: _enter(function, argument, link)
         case Node(path=path):
-            configure(launch.path, launch.incarnation, launch.log_level)
-            _run_child(child_at(_tree(launch, app), path), launch, link)
+            if app is not None and app.name == kind.app:
+                return _prepare_child(child_at(app.tree, path), kind)
+            return lambda link: _load_and_run(path, kind, link)
+
+
+def _enter(function: str, argument: bytes, link: links.WorkerLink) -> int:
+    find(function)(link, argument, link.context.fds)
     return 0
 
 
@@ -59,35 +67,52 @@ def execute(command: Command) -> NoReturn:
         raise StartError(f"{problem}; {hint}" if hint else problem) from error
 
 
-def _tree(launch: Launch, app: LoadedApp | None) -> Any:
-    if app is not None and app.name == launch.app:
-        return app.tree
-    loaded = load(launch.app)
+def _load_and_run(path: str, kind: Kind, link: links.WorkerLink) -> int:
+    """Import the app afresh, which the template has not done."""
+    loaded = load(kind.app)
     if isinstance(loaded, LoadFailed):
         raise StartError(f"{loaded.problem} ({loaded.where})\n{loaded.detail}")
-    return loaded.tree
+    return _prepare_child(child_at(loaded.tree, path), kind)(link)
 
 
-def _run_child(child: Child, launch: Launch, link: links.WorkerLink) -> None:
+def _prepare_child(child: Child, kind: Kind) -> Run:
+    # To find or to make a target may be the author's code already.
+    is_ahead = not isinstance(child.target, str | type)
+    ahead = _prepare_target(child.target, child, kind) if is_ahead else None
+
+    def run(link: links.WorkerLink) -> int:
+        configure(link.context.path, link.context.incarnation, kind.log_level)
+        return (ahead or _prepare_target(_found(child), child, kind))(link)
+
+    return run
+
+
+def _found(child: Child) -> Any:
     target = find(child.target) if isinstance(child.target, str) else child.target
-    if isinstance(target, type):
-        target = target(*child.args)
+    return target(*child.args) if isinstance(target, type) else target
+
+
+def _prepare_target(target: Any, child: Child, kind: Kind) -> Run:
     stop_signals = {signal.SIGTERM, _stop_signal(child)}
-    if hasattr(target, "supervised"):
+
+    def run_supervised(link: links.WorkerLink) -> int:
         link.stop_on_signal(*stop_signals)
         target.supervised(link)
-        return
-    assert callable(target)
-    if launch.ready == "init":
-        link.ready()
-    if _is_async(target):
-        _run_async(target(*child.args), stop_signals)
-        return
+        return 0
+
+    def call(link: links.WorkerLink) -> int:
+        if kind.ready == "init":
+            link.ready()
+        result = target(*child.args)
+        if inspect.iscoroutine(result):
+            _run_async(result, stop_signals)
+        return 0
+
+    if hasattr(target, "supervised"):
+        return run_supervised
     for signum in stop_signals:
         signal.signal(signum, _exit_in_order)
-    result = target(*child.args)
-    if inspect.iscoroutine(result):
-        _run_async(result, stop_signals)
+    return call
 
 
 def _stop_signal(child: Child) -> signal.Signals:
@@ -96,12 +121,6 @@ def _stop_signal(child: Child) -> signal.Signals:
     if isinstance(value, int):
         return signal.Signals(value)
     return signal.Signals["SIG" + value.removeprefix("SIG")]
-
-
-def _is_async(target: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
-        getattr(target, "__call__", None)  # noqa: B004 - an object with an async __call__
-    )
 
 
 def _run_async(work: Coroutine[Any, Any, Any], stop_signals: set[signal.Signals]) -> None:

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from importlib.abc import MetaPathFinder
 from typing import Any
 
 STDLIB = os.path.dirname(threading.__file__) + os.sep
@@ -41,7 +40,7 @@ def watched() -> Iterator[Starters]:
         starters.places[thread.name] = _caller()
         start(thread)
 
-    finder = _ImportWatch(starters)
+    finder: Any = _ImportWatch(starters)
     sys.meta_path.insert(0, finder)
     threading.Thread.start = noting  # type: ignore[method-assign, assignment]
     try:
@@ -65,7 +64,7 @@ def _is_library(filename: str) -> bool:
     )
 
 
-class _ImportWatch(MetaPathFinder):
+class _ImportWatch:
     """Sees every import begin, and so after which one there were threads that Python has not."""
 
     def __init__(self, starters: Starters) -> None:

@@ -40,11 +40,11 @@ RESTING = frozenset({ChildState.UNDEFINED, ChildState.RUNNING})
 class TappedProcess(NestedProcess):
     """A nested supervisor whose process has a tap."""
 
-    def _launch(self, fds: list[str]) -> launches.Launch:
-        launch = super()._launch(fds)
-        assert isinstance(launch.run, launches.Entry)
-        entry = launches.Entry("tests.conformance.real_tap:main", launch.run.argument)
-        return msgspec.structs.replace(launch, run=entry)
+    def _kind(self, fds: list[str]) -> launches.Kind:
+        kind = super()._kind(fds)
+        assert isinstance(kind.run, launches.Entry)
+        entry = launches.Entry("tests.conformance.real_tap:main", kind.run.argument)
+        return msgspec.structs.replace(kind, run=entry)
 
 
 class TappedActor(Actor):
@@ -63,6 +63,10 @@ class TappedActor(Actor):
         """Write a supervisor report to the trace."""
         reason = [report.reason.kind.value, _cause(report.reason.cause)]
         self.note("report", report.child, [report.context.value, *reason, report.count])
+
+    def postpone_report(self, report: ev.Report) -> None:
+        """Write it at once: what is observed after a step includes its reports."""
+        self.shell.loop.post(lambda: self._on_report(report))
 
     def close(self) -> None:
         """It has ended."""

@@ -255,25 +255,27 @@ class RealTemplate:
         return process, theirs.detach(), write
 
 
-def encoded(
+def encoded(run: str | launches.Node | launches.Command, *arguments: Any, **kind: Any) -> bytes:
+    """Return a launch as it travels; the arguments are those of `kind_of`."""
+    launch = launches.Launch("test/process.0", 1, kind_of(run, *arguments, **kind))
+    return launches.encode(launch)
+
+
+def encoded_kind(run: str, **kind: Any) -> bytes:
+    """Return what a spare is told of the child that it is to become."""
+    return launches.encode(kind_of(run, **kind))
+
+
+def kind_of(
     run: str | launches.Node | launches.Command,
     argument: bytes = b"",
     fds: list[str] | None = None,
     settings: Settings | None = None,
-    **launch: Any,
-) -> bytes:
-    """Return a launch as it travels."""
+    **kind: Any,
+) -> launches.Kind:
+    """Make what the starts of a child have in common."""
     what = launches.Entry(run, argument) if isinstance(run, str) else run
-    return launches.encode(
-        launches.Launch(
-            path="test/process.0",
-            incarnation=1,
-            run=what,
-            settings=settings or Settings(),
-            fds=fds or [],
-            **launch,
-        )
-    )
+    return launches.Kind(what, settings=settings or Settings(), fds=fds or [], **kind)
 
 
 def _has(reply: messages.Reply, fields: dict[str, object]) -> bool:

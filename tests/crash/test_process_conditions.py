@@ -16,7 +16,7 @@ from supervisor import link as links
 from supervisor.definition import Settings
 from supervisor.process.bootstrap import DUMP_SIGNAL
 from supervisor.process.launch import Command, Node
-from tests.crash.process_harness import APPS, RealProcess, RealTemplate, encoded
+from tests.crash.process_harness import APPS, RealProcess, RealTemplate, encoded_kind
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root may change the user of a child")
 NOBODY = "65534"
@@ -65,8 +65,8 @@ def test_a_spare_has_exactly_the_same(template: RealTemplate) -> None:
     """What it held while it waited does not stay."""
     spare, stdout = template.spare()
     read, write = os.pipe()
-    payload = encoded("process_entries:descriptors", fds=["extra"])
-    spare.channel.send(links.Assign(payload), (stdout, stdout, write))
+    kind = encoded_kind("process_entries:descriptors", fds=["extra"])
+    spare.channel.send(links.Assign("test/spare.0", 1, kind), (stdout, stdout, write))
     kinds = names(spare.line())
     assert kinds[:3] == ["/dev/null", "pipe", "pipe"]
     assert sorted(kinds[3:]) == ["/memfd", "pipe", "socket"]

@@ -3,10 +3,12 @@
 import errno
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,8 @@ from supervisor import link as links
 from supervisor.definition import Settings
 from supervisor.process import messages
 from supervisor.process.launch import Command
-from tests.crash.process_harness import APPS, RealProcess, RealTemplate, encoded, wait_gone
+from tests.crash.app_harness import eventually
+from tests.crash.process_harness import APPS, RealProcess, RealTemplate, encoded_kind, wait_gone
 
 
 @pytest.fixture
@@ -25,10 +28,16 @@ def template(monkeypatch: pytest.MonkeyPatch) -> Iterator[RealTemplate]:
         yield template
 
 
-def assign(process: RealProcess, stdout: int, payload: bytes, *declared: int) -> None:
-    """Tell a spare who it is."""
-    process.channel.send(links.Assign(payload), (stdout, stdout, *declared))
+def assign(process: RealProcess, stdout: int, kind: bytes, *declared: int) -> None:
+    """Tell a spare who it is; without a kind, if it has got ready for that."""
+    process.channel.send(links.Assign("test/spare.0", 1, kind), (stdout, stdout, *declared))
     os.close(stdout)
+
+
+def umask_of(pid: int) -> int:
+    """Return the umask of a process."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("Umask")).split()[1], 8)
 
 
 def test_a_process_runs_what_was_asked_for_and_its_end_is_told(template: RealTemplate) -> None:
@@ -94,11 +103,35 @@ def test_a_spare_waits_to_be_told_who_it_is(template: RealTemplate) -> None:
     """A spare runs nothing until Assign comes, and then what that says, with its descriptors."""
     spare, stdout = template.spare()
     read, write = os.pipe()
-    assign(spare, stdout, encoded("process_entries:descriptors", fds=["extra"]), write)
+    assign(spare, stdout, encoded_kind("process_entries:descriptors", fds=["extra"]), write)
     assert "pipe:" in spare.line()
     assert os.waitstatus_to_exitcode(template.exited(spare).status) == 0
     os.close(read)
     os.close(write)
+
+
+def test_a_spare_gets_ready_for_a_kind_of_child_and_runs_nothing_of_it(
+    template: RealTemplate,
+) -> None:
+    """After Prepare it has the settings of that kind and has said nothing; Assign makes it run."""
+    settings = Settings(env={"COLOUR": "green"}, umask=0o027)
+    spare, stdout = template.spare()
+    spare.channel.send(links.Prepare(encoded_kind("process_entries:colour", settings=settings)))
+    eventually(lambda: umask_of(spare.pid) == 0o027, "the umask of the kind")
+    assert not select.select([spare.stdout], [], [], 0)[0]
+    assign(spare, stdout, b"")
+    assert spare.line() == "green"
+    assert template.exited(spare).status == 0
+
+
+def test_a_spare_that_cannot_get_ready_ends(template: RealTemplate) -> None:
+    """Settings that fail are for the child itself to report: the spare is just not there."""
+    spare, stdout = template.spare()
+    nowhere = Settings(cwd="/nonexistent")
+    spare.channel.send(links.Prepare(encoded_kind("process_entries:say_pid", settings=nowhere)))
+    assert template.exited(spare).status == 0
+    os.close(stdout)
+    assert os.read(spare.stdout, 1) == b""
 
 
 def test_a_spare_nobody_needs_ends_when_its_link_is_closed(template: RealTemplate) -> None:

@@ -38,7 +38,8 @@ class Asker:
         self._links.append(ours)
         null = os.open(os.devnull, os.O_RDWR)
         memory = os.memfd_create("stacks")
-        packed = launch.encode(launch.Launch(f"t/{serial}", 1, launch.Command(list(argv))))
+        kind = launch.Kind(launch.Command(list(argv)))
+        packed = launch.encode(launch.Launch(f"t/{serial}", 1, kind))
         self.client.spawn(serial, packed, [theirs.fileno(), memory, null, null])
         for fd in (theirs.detach(), null, memory):
             os.close(fd)

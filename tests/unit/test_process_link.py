@@ -68,11 +68,11 @@ def test_messages_arrive_in_order_and_whole(ends: Ends) -> None:
 def test_descriptors_are_received_close_on_exec(ends: Ends) -> None:
     """A received descriptor does not outlive an exec that nobody thought of."""
     read, write = os.pipe()
-    links.Channel[Any](ends[0], links.ToWorker).send(links.Assign(b"x"), (read, write))
+    links.Channel[Any](ends[0], links.ToWorker).send(links.Assign("x.0", 1), (read, write))
     received = links.Channel[Any](ends[1], links.ToWorker).receive()
     assert received is not None
     message, fds = received
-    assert message == links.Assign(b"x")
+    assert message == links.Assign("x.0", 1)
     assert [os.get_inheritable(fd) for fd in fds] == [False, False]
     for fd in (read, write, *fds):
         os.close(fd)
@@ -90,7 +90,7 @@ def test_nonsense_is_refused_and_its_descriptors_closed(ends: Ends) -> None:
 def test_descriptors_that_find_no_room_are_said_to_be_lost(ends: Ends) -> None:
     """With a full table the message comes without them, and can still be answered."""
     read, write = os.pipe()
-    links.Channel[Any](ends[0], links.ToWorker).send(links.Assign(b"x"), (read, write))
+    links.Channel[Any](ends[0], links.ToWorker).send(links.Assign("x.0", 1), (read, write))
     channel = links.Channel[Any](ends[1], links.ToWorker)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
@@ -99,7 +99,7 @@ def test_descriptors_that_find_no_room_are_said_to_be_lost(ends: Ends) -> None:
             channel.receive()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert lost.value.message == links.Assign(b"x")
+    assert lost.value.message == links.Assign("x.0", 1)
     for fd in (read, write):
         os.close(fd)
 

@@ -1,7 +1,6 @@
 """The producer's end of a queue: put, and be held back when the queue is full."""
 
 import os
-import secrets
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -38,7 +37,7 @@ class QueueWriter:
 
     def __init__(self, queue: str, address: str, link: WorkerLink | None = None) -> None:
         self.queue = queue
-        hello = Hello("producer", queue, f"{os.getpid()}-{secrets.token_hex(8)}")
+        hello = Hello("producer", queue, f"{os.getpid()}-{os.urandom(8).hex()}")
         self._door = Door(address, hello, link)
         self._unconfirmed: deque[tuple[int, int, bytes]] = deque()  # sequence, count, body
         self._messages = self._bytes = 0  # of them

@@ -33,6 +33,11 @@ def say_pid(_link: object, _argument: bytes, _fds: Fds) -> None:
     say(os.getpid())
 
 
+def colour(_link: object, _argument: bytes, _fds: Fds) -> None:
+    """Say what the environment says, and return."""
+    say(os.environ["COLOUR"])
+
+
 def wait(_link: object, _argument: bytes, _fds: Fds) -> None:
     """Say the pid, and wait."""
     say(os.getpid())
