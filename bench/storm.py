@@ -17,6 +17,7 @@ from bench.figures import Figures, finish, p50, table
 from bench.reports import Reports
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import Ping
+from supervisor.priority import go_first
 
 
 def floor(count: int) -> float:
@@ -57,6 +58,7 @@ class Pinger(threading.Thread):
 
 def storm(count: int) -> tuple[float, float]:
     """Kill all N: milliseconds until all are back, and the longest ping."""
+    go_first()  # what is measured is root's silence, not how long we wait for the processor
     with Reports() as reports, runners.ours(reports, count) as process:
         pids = {pid for pid, _ in reports.take(count)}
         pinger = Pinger(os.path.join(process.directory, "control.sock"))  # type: ignore[attr-defined]

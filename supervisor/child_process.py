@@ -83,6 +83,7 @@ class ChildProcess:
         self.ending = Ending(finished=self._is_command)
         self._template: Template = shell.runtime
         self._serial = 0
+        self._ready_ahead = False
         self._channel: link.Channel[Any] | None = None
         self._stacks = -1  # memfd that faulthandler writes to
         self._readiness = readiness_of(
@@ -170,6 +171,8 @@ class ChildProcess:
         self.shell.process_up(self.start.path, pid, self.slot.starts)
         self._publish(self.status.state)
         self._readiness.begin()
+        if self._ready_ahead:
+            self.became_ready()
 
     def spawn_failed(self, problem: str) -> None:
         """There is no process."""
@@ -193,6 +196,9 @@ class ChildProcess:
     def became_ready(self) -> None:
         """The start has succeeded. Harmless when said again."""
         if self.phase is not Phase.STARTING:
+            return
+        if self.status.pid is None:  # it was faster than its template, which will name it
+            self._ready_ahead = True
             return
         self.phase = Phase.READY
         self._readiness.close()

@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-#: Callbacks served between two looks at the sockets: about 10 ms of a supervisor's work.
-MAX_SERVED = 64
+#: Callbacks served between two looks at the sockets: about 5 ms of a supervisor's work.
+MAX_SERVED = 16
 #: Descriptors served in one pass; the others have their turn in the next one.
-MAX_EVENTS = 64
+MAX_EVENTS = 16
 #: Seconds of one wait at most.
 LONGEST_WAIT = 86_400.0
 #: Seconds that a wait may end late before it counts as a gap: we were stopped, or the machine was.

@@ -22,6 +22,7 @@ from supervisor.loop import Loop, TimerHandle
 from supervisor.nested_process import Arguments
 from supervisor.outbox import Outbox
 from supervisor.plan import supervisor_spec
+from supervisor.priority import go_first
 from supervisor.process.launcher import TemplateClient
 from supervisor.reports import write
 from supervisor.shell import WARNING, Shell
@@ -147,4 +148,5 @@ class NestedSupervisor:
 
 def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     """Run a nested supervisor until its subtree has ended."""
+    go_first()
     NestedSupervisor(link, msgspec.msgpack.decode(argument, type=Arguments), fds).run()

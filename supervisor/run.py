@@ -14,6 +14,7 @@ from supervisor.config import RunOptions
 from supervisor.control import runtime_dir
 from supervisor.control.server import ControlServer
 from supervisor.errors import AppLoadError
+from supervisor.priority import go_first
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
 from supervisor.requests import Requests
@@ -37,6 +38,7 @@ def run_root(options: RunOptions) -> int:
     try:
         raise_descriptor_limit()
         become_subreaper()
+        go_first()
         unblock_signals()
         # For workers that look at their own tree: chaos, dashboards.
         os.environ["SUPERVISOR_CONTROL"] = runtime_dir.socket_path(claim.directory)

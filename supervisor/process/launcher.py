@@ -14,7 +14,7 @@ from supervisor.process import messages
 #: Requests that may wait for a template that does not read; beyond, it counts as gone.
 MAX_WAITING = 100_000
 #: Replies taken in one go.
-MAX_REPLIES = 256
+MAX_REPLIES = 32
 
 
 class TemplateGone(Exception):  # noqa: N818 - a state, said as it is

@@ -30,6 +30,7 @@ import msgspec
 from supervisor.link import Channel, ToWorker, decoder_of
 from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
+from supervisor.priority import go_with_the_others
 from supervisor.process import app, bootstrap, messages, threads
 from supervisor.process.connection import Connection, Process
 from supervisor.process.family import (
@@ -269,6 +270,7 @@ def main() -> None:
     first = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(first.fileno(), False)
     become_subreaper()
+    go_with_the_others()
     wake_with_root()
     write_whole_lines()
     reset_signals()

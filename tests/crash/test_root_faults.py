@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.observe.snapshot import WorkerStatus
+from supervisor.priority import FIRST
 from tests.crash.app_harness import App, alive, eventually, workers
 from tests.crash.running_app import (
     IMPATIENT,
@@ -19,6 +20,7 @@ from tests.crash.running_app import (
     restarted,
     run_tree,
     service,
+    supervisor_at,
     templates,
 )
 
@@ -49,6 +51,20 @@ def test_a_killed_root_leaves_nothing_and_the_next_run_works(tmp_path: Path) -> 
     with run_tree("nested:tree", tmp_path) as app:
         assert app.up().stop() == 0
     assert copies(app) == []
+
+
+def test_supervisors_go_before_their_workers(tmp_path: Path) -> None:
+    """Where it is allowed, root and nested supervisors have precedence; nothing they start has."""
+    may = os.geteuid() == 0 and os.getpriority(os.PRIO_PROCESS, 0) == 0
+    with run_tree("nested:tree", tmp_path) as app:
+        tree = app.up().snapshot().tree
+        inner = supervisor_at(app, "deep/inner")
+        first = [app.process.pid, inner.pid]
+        others = [worker.pid for worker in workers(tree)] + templates(app)
+        favoured = FIRST if may else os.getpriority(os.PRIO_PROCESS, 0)
+        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in first if pid} == {favoured}
+        ordinary = os.getpriority(os.PRIO_PROCESS, 0)
+        assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in others if pid} == {ordinary}
 
 
 def test_a_root_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
