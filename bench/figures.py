@@ -1,10 +1,21 @@
 """Figures: medians and percentiles, a table for people, one flat JSON line for programs."""
 
+import argparse
 import json
 import statistics
 from collections.abc import Sequence
 
 Figures = dict[str, float | int | str]
+
+
+def counted(doc: str | None, count: int) -> tuple[int, int, bool]:
+    """Read the arguments of a bench over N workers: (N, rounds, whether to end with JSON)."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("count", type=int, nargs="?", default=count)
+    parser.add_argument("--quick", action="store_true", help="one round")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    options = parser.parse_args()
+    return options.count, 1 if options.quick else 3, options.json
 
 
 def p50(values: Sequence[float]) -> float:

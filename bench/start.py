@@ -6,11 +6,10 @@ The floor is N forks in a row in one preloaded process. `whole` is the command a
 it includes starting Python three times (root and two templates) and importing the app.
 """
 
-import argparse
 import time
 
 from bench import runners
-from bench.figures import Figures, finish, p50, table
+from bench.figures import Figures, counted, finish, p50, table
 from bench.reports import Reports
 from bench.storm import floor, span
 
@@ -25,20 +24,15 @@ def start(count: int) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("count", type=int, nargs="?", default=1000)
-    parser.add_argument("--quick", action="store_true", help="one round")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    options = parser.parse_args()
-    rounds = 1 if options.quick else 3
+    count, rounds, as_json = counted(__doc__, 1000)
     floors, starts, wholes = [], [], []
     for _ in range(rounds):
-        floors.append(floor(options.count))
-        took, whole = start(options.count)
+        floors.append(floor(count))
+        took, whole = start(count)
         starts.append(took)
         wholes.append(whole)
     figures: Figures = {
-        "count": options.count,
+        "count": count,
         "floor_ms": p50(floors),
         "start_ms": p50(starts),
         "start_over_floor": p50(starts) / p50(floors),
@@ -47,7 +41,7 @@ def main() -> None:
     print(
         table(["workers", "floor ms", "start ms", "x floor", "whole ms"], [list(figures.values())])
     )
-    finish(figures, options.json)
+    finish(figures, as_json)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ The floor is the time one preloaded process takes to fork N workers and have eac
 line. `ping` is the longest that root's control socket took to answer meanwhile.
 """
 
-import argparse
 import os
 import signal
 import threading
 import time
 
 from bench import runners
-from bench.figures import Figures, finish, p50, table
+from bench.figures import Figures, counted, finish, p50, table
 from bench.reports import Reports
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import Ping
@@ -76,20 +75,15 @@ def storm(count: int) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("count", type=int, nargs="?", default=100)
-    parser.add_argument("--quick", action="store_true", help="one round")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    options = parser.parse_args()
-    rounds = 1 if options.quick else 3
+    count, rounds, as_json = counted(__doc__, 100)
     floors, storms, pings = [], [], []
     for _ in range(rounds):
-        floors.append(floor(options.count))
-        took, ping = storm(options.count)
+        floors.append(floor(count))
+        took, ping = storm(count)
         storms.append(took)
         pings.append(ping)
     figures: Figures = {
-        "count": options.count,
+        "count": count,
         "floor_ms": p50(floors),
         "storm_ms": p50(storms),
         "storm_over_floor": p50(storms) / p50(floors),
@@ -97,7 +91,7 @@ def main() -> None:
     }
     head = ["workers", "floor ms", "all back ms", "x floor", "longest ping ms"]
     print(table(head, [list(figures.values())]))
-    finish(figures, options.json)
+    finish(figures, as_json)
 
 
 if __name__ == "__main__":
