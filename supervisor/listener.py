@@ -68,9 +68,10 @@ class Listener:
 
     def read_last(self) -> None:
         """Read all that a process that has ended had to say, though it may be too much."""
+        self._resume()
+        self._noisy = None
         for _ in range(LAST_READS):
-            self._resume()
-            if not self.read() and self._pause is None:
+            if not self.read():
                 return
 
     def close(self) -> None:

@@ -63,7 +63,7 @@ class Starts:
         self._loop, self._log = loop, log
         self._more = more or self._pour
         self._bucket = budget.full(0, time.monotonic())
-        self._budget = budget.Budget()
+        self._budget = budget.Budget(budget.SPARE if more else 0)
         self._reserve = Reserve()
         self._tries: dict[Any, int] = {}
         self._retries: dict[Any, tuple[TimerHandle, str]] = {}

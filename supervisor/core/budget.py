@@ -5,7 +5,8 @@ token bucket for the tree: each restart, wherever it happens, uses a token. A ne
 gets its tokens from its parent, and so from root; what it has not used when it dies is lost, never
 made up for. First starts, and starts that somebody has asked for, need none.
 
-There are never more restarts than ``burst + rate * seconds`` in any span of time.
+There are never more restarts than ``burst + rate * seconds`` since the start, at any nesting; and
+in any span of time no more than that, and the spare tokens that nested supervisors held before it.
 """
 
 from collections import deque
@@ -51,12 +52,15 @@ def full(slots: int, now: float, burst: int = BURST, rate: float = RATE) -> Buck
 class Budget:
     """The tokens that one supervisor process has, and those who wait for them.
 
+    ``spare``: tokens to ask for beyond those that are wanted; none at root, which has the bucket.
+
     Whoever changes it then asks two questions: who gets tokens now (`grants`), and how many are to
     be got from above (`shortage`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spare: int = SPARE) -> None:
         self.tokens = 0
+        self._spare = spare
         self._asked = 0
         self._waiting: deque[tuple[Hashable, int]] = deque()
 
@@ -96,5 +100,5 @@ class Budget:
         missing = self.waiting - self.tokens - self._asked
         if missing <= 0:
             return 0
-        self._asked += missing + SPARE
-        return missing + SPARE
+        self._asked += missing + self._spare
+        return missing + self._spare
