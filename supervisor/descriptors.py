@@ -28,7 +28,7 @@ NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 def needed(definition: SupervisorDefinition) -> int:
     """Count what the process that needs most will hold."""
-    return BASE + max(PER_SLOT * _most_slots(definition), PER_SLOT_IN_PUMP * _all_slots(definition))
+    return BASE + max(PER_SLOT * _most_slots(definition), PER_SLOT_IN_PUMP * all_slots(definition))
 
 
 def require(definition: SupervisorDefinition) -> None:
@@ -103,5 +103,6 @@ def _most_slots(definition: SupervisorDefinition) -> int:
     return max([_slots(definition), *map(_most_slots, _nested(definition))])
 
 
-def _all_slots(definition: SupervisorDefinition) -> int:
-    return _slots(definition) + sum(map(_all_slots, _nested(definition)))
+def all_slots(definition: SupervisorDefinition) -> int:
+    """Count the processes of a tree: slots, and nested supervisors."""
+    return _slots(definition) + sum(map(all_slots, _nested(definition)))

@@ -189,11 +189,14 @@ class Root:
                 WARNING, "app starts threads: workers import it afresh", threads=reply.threads
             )
         self.phase = Phase.SERVING
+        options = self.identity.options
+        slots = descriptors.all_slots(definition)
+        self.shell.starts.allow(slots, options.restart_burst, options.restart_rate)
         try:
             descriptors.require(definition)
             self.services.start(
                 self.shell,
-                self.identity.options,
+                options,
                 definition.queues,
                 self._services_up,
                 self._services_ended,
