@@ -169,14 +169,18 @@ class Root:
         deadline = time.monotonic() + FAREWELL
         for keeper in self._keepers:  # whoever waits for us may rely on it that all is gone
             keeper.wait(deadline - time.monotonic())
-        sweep_orphans(set())
+        self._sweep()
 
     def _lagged(self, seconds: float) -> None:
         self.shell.log(WARNING, "loop was blocked", seconds=round(seconds, 3))
 
     def _reap(self) -> None:
         reap(self._keepers)
-        sweep_orphans({keeper.pid for keeper in self._keepers})
+        self._sweep()
+
+    def _sweep(self) -> None:
+        known = {keeper.pid for keeper in self._keepers}
+        sweep_orphans(known, set().union(*(keeper.pids for keeper in self._keepers)))
 
     # --- loading ------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ from supervisor.process.family import (
     die_with,
     first_tag,
     prctl,
+    set_tag,
     sweep_orphans,
 )
 from supervisor.process.reaper import Reaper
@@ -269,6 +270,7 @@ def main() -> None:
     first = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(first.fileno(), False)
     become_subreaper()
+    set_tag(first_tag())  # for what the app starts while it is imported
     wake_with_root()
     write_whole_lines()
     reset_signals()
