@@ -24,6 +24,7 @@ import msgspec
 import supervisor
 from supervisor import descriptors
 from supervisor.actor import Actor
+from supervisor.clock import ClockWatch
 from supervisor.commands import Commander
 from supervisor.config import RunOptions
 from supervisor.console import say
@@ -105,6 +106,7 @@ class Root:
         read, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         sources.add("root", "stderr", read)
         self.loop.guard(write_end, self._lagged)
+        self.loop.on_wake = ClockWatch(time.time, self._clock_set).look
         return Shell(
             loop=self.loop,
             app=options.app,
@@ -173,6 +175,9 @@ class Root:
 
     def _lagged(self, seconds: float) -> None:
         self.shell.log(WARNING, "loop was blocked", seconds=round(seconds, 3))
+
+    def _clock_set(self, seconds: float) -> None:
+        self.shell.log(WARNING, "clock step", seconds=round(seconds, 3))
 
     def _reap(self) -> None:
         reap(self._keepers)
