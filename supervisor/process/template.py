@@ -259,10 +259,15 @@ def reset_signals() -> None:
 
 
 def write_whole_lines() -> None:
-    """Let workers print a line at a time: no later, and not in pieces (PYTHONUNBUFFERED)."""
+    """Let workers print a line at a time: no later, and not in pieces (PYTHONUNBUFFERED).
+
+    In UTF-8, even where PYTHONIOENCODING says otherwise: it is what the log takes.
+    """
+    errors = {"<stdout>": "surrogateescape", "<stderr>": "backslashreplace"}  # as in UTF-8 mode
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)
+            stream.reconfigure(encoding="utf-8", errors=errors.get(stream.name))
 
 
 def main() -> None:
