@@ -4,7 +4,6 @@ Events are posted to the loop's mailbox and stepped one at a time; what the core
 performed at once, in order, in one exhaustive `match`. Nothing is decided here.
 """
 
-import errno
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,13 +21,9 @@ from supervisor.loop import TimerHandle
 from supervisor.nested_process import NestedProcess
 from supervisor.plan import ChildStart, Service
 from supervisor.service_process import ServiceProcess
-from supervisor.shell import WARNING, Shell
+from supervisor.shell import Shell
 from supervisor.slots import Slot, open_slot
 
-#: Errors that pass when others have given back what they hold.
-EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-#: Seconds until a start is tried again that such an error has prevented.
-RETRY_DELAY = 0.25
 #: Seconds until a report is written.
 REPORT_DELAY = 0.002
 
@@ -97,8 +92,7 @@ class Actor:
             case ev.Stop():
                 self._stop(action)
             case ev.Kill():
-                if process := self.processes.get((action.child, action.incarnation)):
-                    process.kill(action.cause)
+                self._kill(action)
             case ev.SetTimer():
                 self._set_timer(action)
             case ev.CancelTimer():
@@ -142,25 +136,13 @@ class Actor:
         elif slot.unplanned:
             slot.restarts += 1
         slot.starts += 1
+        first = self.shell.fresh and slot.starts == 1
+        slot.counted = not (action.wanted or first)
         kind = self.kind_of(start)
         process = kind(self.shell, slot, start, action.incarnation, self.deliver, action.child)
-        process.shutdown = action.spec.shutdown
+        process.ending.shutdown = action.spec.shutdown
         self.processes[action.child, action.incarnation] = process
-        self._begin(process)
-
-    def _begin(self, process: ChildProcess) -> None:
-        """Begin with a process; while there are no descriptors, try again: they come back."""
-        if process.ending.stop_requested or process.ending.kill_cause:
-            process.spawn_failed("stopped before it was started")
-            return
-        try:
-            process.begin()
-        except OSError as error:
-            if error.errno not in EXHAUSTED:
-                raise
-            problem, path = error.strerror, process.start.path
-            self.shell.log(WARNING, "start postponed", child=path, problem=problem)
-            self.shell.loop.call_later(RETRY_DELAY, lambda: self._begin(process))
+        self.shell.starts.begin(process, counted=slot.counted)
 
     def kind_of(self, start: ChildStart) -> type[ChildProcess]:
         """Return what a child is run as."""
@@ -180,11 +162,21 @@ class Actor:
         return replace(start, path=f"{self.path}/{action.child}", slot=slot)
 
     def _stop(self, action: ev.Stop) -> None:
-        if process := self.processes.get((action.child, action.incarnation)):
+        process = self.processes.get((action.child, action.incarnation))
+        if process is not None and not self.shell.starts.withdraw(process):
             process.stop()
+
+    def _kill(self, action: ev.Kill) -> None:
+        process = self.processes.get((action.child, action.incarnation))
+        if process is not None and not self.shell.starts.withdraw(process):
+            process.kill(action.cause)
 
     def _set_timer(self, action: ev.SetTimer) -> None:
         def fire() -> None:
+            process = self.processes.get((action.timer.child, action.timer.incarnation))
+            if process is not None and self.shell.starts.is_rationed(process):
+                self._set_timer(action)  # it has not even been begun with
+                return
             self._timers.pop(action.timer, None)
             self.deliver(ev.TimerFired(action.timer))
 

@@ -23,8 +23,9 @@ import msgspec
 from supervisor import link
 from supervisor.core.events import Event, Exited, Started, StartFailed, StartIgnored
 from supervisor.core.exits import ExitKind, ExitReason
+from supervisor.deadlines import Deadlines
 from supervisor.definition import ChildDefinition
-from supervisor.loop import TimerHandle
+from supervisor.listener import Listener
 from supervisor.observe.snapshot import WorkerStatus
 from supervisor.plan import ChildStart
 from supervisor.process import launch as launches
@@ -46,10 +47,8 @@ LINK_GRACE = 2.0
 UNKILLABLE_AFTER = 5.0
 #: Bytes of a stack dump that are kept.
 MAX_DUMP = 64 * 1024
-#: Messages read from one link in one pass: a flood of them must not starve the others.
-MAX_MESSAGES = 64
 #: Causes of a kill before which the stacks are worth having.
-HUNG = frozenset({"start_timeout", "heartbeat", "stop_timeout"})
+HUNG = frozenset({"start_timeout", "heartbeat", "stalled", "stop_timeout"})
 
 
 class Phase(Enum):
@@ -65,6 +64,7 @@ class ChildProcess:
 
     accepts: object = link.FromWorker
     accepts_large = False
+    trusted = False  # whether it may say as much as it likes
 
     def __init__(
         self,
@@ -79,17 +79,21 @@ class ChildProcess:
         self.incarnation, self.key = incarnation, key
         self._deliver = deliver
         self.phase = Phase.STARTING
-        self.shutdown: float | None = None  # seconds it has to end in; for its information
         self.ending = Ending(finished=self._is_command)
         self._template: Template = shell.runtime
         self._serial = 0
         self._ready_ahead = False
-        self._channel: link.Channel[Any] | None = None
+        self._listener: Listener | None = None
         self._stacks = -1  # memfd that faulthandler writes to
         self._readiness = readiness_of(
             start.definition, shell.loop, shell.runtime_dir, self.became_ready
         )
-        self._timers: dict[str, TimerHandle] = {}
+        self._deadlines = Deadlines(
+            shell.loop,
+            getattr(start.definition, "heartbeat", None),
+            getattr(start.definition, "stall_timeout", None),
+            self.kill,
+        )
         self.status = WorkerStatus(
             path=start.path,
             slot=start.slot,
@@ -99,6 +103,11 @@ class ChildProcess:
             restarts=slot.restarts,
             last_exit=slot.last_exit,
         )
+
+    @property
+    def path(self) -> str:
+        """Its slot's path."""
+        return self.start.path
 
     # --- what the core wants ------------------------------------------------------------------
 
@@ -147,19 +156,20 @@ class ChildProcess:
         definition = self.start.definition
         if isinstance(definition, ChildDefinition):
             self.ending.stop_signal = definition.stop_signal
-        self._say(link.StopRequest(math.inf if self.shutdown is None else self.shutdown))
+        seconds = self.ending.shutdown
+        self._say(link.StopRequest(math.inf if seconds is None else seconds))
         self._template.signal(self._serial, self.ending.stop_signal)
         if self.phase is not Phase.GONE:
             self._publish("stopping")
 
     def kill(self, cause: str) -> None:
         """End it without asking; a hung one says first where it hangs."""
-        if self.phase is Phase.GONE or "kill" in self._timers:
+        if self.phase is Phase.GONE or "kill" in self._deadlines:
             return
         self.ending.kill_cause = cause
         if cause in HUNG and self._writes_stacks:
             self._template.signal(self._serial, DUMP_SIGNAL)
-            self._after("kill", DUMP_GRACE, self._kill_now)
+            self._deadlines.after("kill", DUMP_GRACE, self._kill_now)
         else:
             self._kill_now()
 
@@ -167,6 +177,7 @@ class ChildProcess:
 
     def spawned(self, pid: int) -> None:
         """Its template has made it."""
+        self.shell.starts.over(self)
         self.status = msgspec.structs.replace(self.status, pid=pid)
         self.shell.process_up(self.start.path, pid, self.slot.starts)
         self._publish(self.status.state)
@@ -174,13 +185,20 @@ class ChildProcess:
         if self._ready_ahead:
             self.became_ready()
 
-    def spawn_failed(self, problem: str) -> None:
-        """There is no process."""
-        self._finish(None, ExitReason(ExitKind.CRASH, f"spawn: {problem}"))
+    def spawn_failed(self, problem: str, transient: bool = False) -> None:
+        """There is no process. ``transient``: there may be one a little later."""
+        if transient and not (self.ending.stop_requested or self.ending.kill_cause):
+            self._withdraw()
+            self.shell.starts.again(self, problem)
+        else:
+            self._finish(None, ExitReason(ExitKind.CRASH, f"spawn: {problem}"))
+
+    def granted(self, tokens: int) -> None:
+        """Nothing is below a worker that could be started."""
 
     def exited(self, message: messages.Exited) -> None:
         """It has ended, been reaped, and left no descendant behind."""
-        self._read_link()  # its last words
+        self._read_last_words()
         self._finish(message.status, verdict(message.status, self.ending))
 
     def suspended(self, stopped: bool) -> None:
@@ -205,7 +223,7 @@ class ChildProcess:
         self.status = msgspec.structs.replace(self.status, ready_at=time.time())
         self._publish("stopping" if self.ending.stop_requested else "ready")
         self._deliver(Started(self.key, self.incarnation))
-        self._watch_heartbeat()
+        self._deadlines.beaten()
 
     def handle(self, message: Any) -> None:
         """Act on one message from the link."""
@@ -214,11 +232,7 @@ class ChildProcess:
                 if self._readiness.by_message:
                     self.became_ready()
             case link.Beat():
-                self.status = msgspec.structs.replace(
-                    self.status, heartbeat_at=time.time(), progress=message.progress
-                )
-                self.shell.board.set_worker(self.start.owner, self.status)
-                self._watch_heartbeat()
+                self._beat(message)
             case link.Failed():
                 self.ending.exception = message.exception
                 self.ending.message = message.message
@@ -227,40 +241,46 @@ class ChildProcess:
             case link.Ignored():
                 self.ending.ended = IGNORED
 
+    def _beat(self, beat: link.Beat) -> None:
+        moved = beat.progress != self.status.progress
+        self.status = msgspec.structs.replace(
+            self.status, heartbeat_at=time.time(), progress=beat.progress
+        )
+        self.shell.board.set_worker(self.start.owner, self.status)
+        if self.phase is Phase.READY:
+            self._deadlines.beaten()
+            self._deadlines.progressed(moved=moved, idle=beat.idle)
+
     def link_closed(self) -> None:
         """Its end of the link is closed: it executed another program, is dying, or did a wrong."""
         if self._readiness.by_exec:
             if self.phase is Phase.STARTING and not self.ending.exception:  # could not execute it
                 self.became_ready()
         elif self.phase is not Phase.GONE and not self._is_command:
-            self._after("link", LINK_GRACE, lambda: self.kill("control_lost"))
+            self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))
 
     def _listen(self, sock: socket.socket) -> link.Channel[Any]:
-        self._channel = link.Channel(sock, self.accepts, large=self.accepts_large)
-        self.shell.loop.watch(sock, lambda _mask: self._read_link())
-        return self._channel
+        channel: link.Channel[Any] = link.Channel(sock, self.accepts, large=self.accepts_large)
+        noisy = None if self.trusted else self._noisy
+        self._listener = Listener(self.shell.loop, channel, self.take, self._unheard, noisy)
+        self.shell.loop.watch(channel, lambda _mask: self._read_link())
+        return channel
 
     def _read_link(self) -> None:
-        for _ in range(MAX_MESSAGES):
-            channel = self._channel
-            if channel is None:
-                return
-            try:
-                received = channel.receive()
-            except BlockingIOError:
-                return
-            except msgspec.DecodeError as error:
-                self.shell.log(ERROR, "malformed message", child=self.start.path, error=str(error))
-                self._close_channel()
-                self.kill("protocol")
-                return
-            except OSError:
-                received = None
-            if received is None:
-                self._close_channel()
-                self.link_closed()
-                return
-            self.take(*received)
+        if self._listener is not None:
+            self._listener.read()
+
+    def _unheard(self, error: msgspec.DecodeError | None) -> None:
+        """There is nothing more to be heard of it."""
+        self._close_channel()
+        if error is None:
+            self.link_closed()
+        else:
+            self.shell.log(ERROR, "malformed message", child=self.path, error=str(error))
+            self.kill("protocol")
+
+    def _noisy(self) -> None:
+        self.shell.log(WARNING, "says too much, is heard less", child=self.path)
 
     def take(self, message: Any, fds: list[int]) -> None:
         """Take one message and its descriptors; a worker has none to send."""
@@ -269,33 +289,26 @@ class ChildProcess:
         self.handle(message)
 
     def _say(self, message: msgspec.Struct) -> None:
-        if self._channel is not None:
+        if self._listener is not None:
             try:
-                self._channel.send(message)
+                self._listener.channel.send(message)
             except OSError:  # full or closed: the stop signal says the same
                 pass
 
+    def _read_last_words(self) -> None:
+        if self._listener is not None:
+            self._listener.read_last()
+
     def _close_channel(self) -> None:
-        if self._channel is not None:
-            self.shell.loop.unwatch(self._channel.socket)
-            self._channel.close()
-            self._channel = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     # --- watching over it ---------------------------------------------------------------------
 
-    def _watch_heartbeat(self) -> None:
-        limit = getattr(self.start.definition, "heartbeat", None)
-        if limit is not None and self.phase is Phase.READY:
-            self._after("heartbeat", limit, lambda: self.kill("heartbeat"))
-
-    def _after(self, name: str, delay: float, callback: Callable[[], None]) -> None:
-        if timer := self._timers.pop(name, None):
-            timer.cancel()
-        self._timers[name] = self.shell.loop.call_later(delay, callback)
-
     def _kill_now(self) -> None:
         self._template.signal(self._serial, signal.SIGKILL, group=True)
-        self._after("unkillable", UNKILLABLE_AFTER, self._give_up)
+        self._deadlines.after("unkillable", UNKILLABLE_AFTER, self._give_up)
 
     def _give_up(self) -> None:
         """Leave a process behind that does not even die of SIGKILL, so that nobody waits for it."""
@@ -331,10 +344,14 @@ class ChildProcess:
             self._deliver(StartFailed(self.key, self.incarnation, reason))
 
     def _release(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._deadlines.clear()
         self._readiness.close()
+        self._withdraw()
+        self.shell.starts.over(self)
+
+    def _withdraw(self) -> None:
+        """Give back what one attempt to start it, or its life, has held."""
+        self._serial = 0
         self._close_channel()
         if self._stacks >= 0:
             dump = os.pread(self._stacks, MAX_DUMP, 0)
@@ -367,7 +384,7 @@ class ChildProcess:
 
     @property
     def _writes_stacks(self) -> bool:
-        return not self._is_command and self._channel is not None
+        return not self._is_command and self._listener is not None
 
     def _descriptors(self) -> dict[str, int]:
         return self.shell.fds

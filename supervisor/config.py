@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from supervisor.core.budget import BURST, RATE
+
 #: Where health is served unless the user says otherwise (9100 would be node_exporter's).
 DEFAULT_HEALTH = ("127.0.0.1", 4370)
 
@@ -14,6 +16,8 @@ class RunOptions:
     it, so that a module can read them with argparse or click when it builds its tree.
     ``log_format`` None: "pretty" on a terminal, "json" otherwise. ``health`` None: not served.
     ``spares``: processes that each supervisor keeps forked ahead of a restart (0: fork on demand).
+    ``restart_burst`` and ``restart_rate`` (per second) bound the restarts of the whole tree, as
+    `supervisor.core.budget` says; the burst is at least two for each slot.
     ``runtime_dir`` stands for $SUPERVISOR_RUNTIME_DIR. ``debug``: tracebacks of the runtime too.
     """
 
@@ -25,4 +29,6 @@ class RunOptions:
     debug: bool = False
     runtime_dir: str | None = None
     spares: int = 2
+    restart_burst: int = BURST
+    restart_rate: float = RATE
     app_args: tuple[str, ...] = ()

@@ -269,21 +269,22 @@ def _child(subject: Subject, child: Child, walk: _Walk, auto_shutdown: str) -> C
         ready=ready,
         stop_signal=settings.stop_signal(subject, child.stop_signal),
         start_timeout=checks.seconds(subject, "start_timeout", child.start_timeout),
-        heartbeat=_heartbeat(subject, child, argv is not None),
+        heartbeat=_watched(subject, "heartbeat", child.heartbeat, argv is not None),
+        stall_timeout=_watched(subject, "stall_timeout", child.stall_timeout, argv is not None),
         backoff=_backoff(subject, child.backoff),
         preload=preload,
     )
 
 
-def _heartbeat(subject: Subject, child: Child, is_command: bool) -> float | None:
-    if child.heartbeat is None:
+def _watched(subject: Subject, name: str, value: object, is_command: bool) -> float | None:
+    if value is None:
         return None
     if is_command:
         raise subject.error(
-            "heartbeat is for Python targets: a command has no work loop that could beat",
-            "leave heartbeat out",
+            f"{name} is for Python targets: a command has no work loop that could beat",
+            f"leave {name} out",
         )
-    return checks.seconds(subject, "heartbeat", child.heartbeat)
+    return checks.seconds(subject, name, value)
 
 
 def _backoff(subject: Subject, value: object) -> tuple[float, float] | None:

@@ -38,6 +38,7 @@ class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=Tr
     stop_signal: int = 15
     start_timeout: float = 30.0
     heartbeat: float | None = None
+    stall_timeout: float | None = None
     backoff: tuple[float, float] | None = None
     preload: bool = True
 

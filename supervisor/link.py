@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -45,9 +45,13 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
-    """The work loop is alive; ``progress`` counts what it has done (messages, steps)."""
+    """The work loop is alive; ``progress`` counts what it has done (messages, steps).
+
+    ``idle``: it has nothing to do, so that progress is not to be expected.
+    """
 
     progress: int
+    idle: bool = False
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -139,6 +143,7 @@ class Channel(Generic[_Incoming]):
 
     def __init__(self, sock: socket.socket, incoming: object, *, large: bool = False) -> None:
         self.socket = sock
+        self.last_size = 0  # bytes of the last packet received
         self._large = large
         self._decode = decoder_of(incoming)
 
@@ -193,6 +198,7 @@ class Channel(Generic[_Incoming]):
         fds = _descriptors(ancillary)
         if not packet:
             return None
+        self.last_size = len(packet)
         try:
             if flags & socket.MSG_TRUNC:
                 raise msgspec.DecodeError("packet truncated")
@@ -224,7 +230,8 @@ class Context(msgspec.Struct, frozen=True):
     """Who this process is.
 
     ``path`` is its slot's ("shop/charge.0"); ``fds`` the declared descriptors by name ("queues");
-    ``heartbeat`` the seconds of silence after which it counts as stuck, None for never.
+    ``heartbeat`` the seconds of silence after which it counts as stuck, None for never;
+    ``stall_timeout`` those without progress while there is work, None for any.
     """
 
     path: str
@@ -232,6 +239,7 @@ class Context(msgspec.Struct, frozen=True):
     app: str = ""
     queue: str | None = None
     heartbeat: float | None = None
+    stall_timeout: float | None = None
     fds: dict[str, int] = {}
 
 
@@ -249,7 +257,10 @@ class WorkerLink:
         self._pid = os.getpid()
         self._channel: Channel[ToWorker] = Channel(sock, ToWorker)
         self._stopping = False
+        limits = (context.heartbeat, context.stall_timeout)
+        self.beat_interval = min((x / 4 for x in limits if x is not None), default=None)
         self._next_beat = 0.0
+        self._idle = True  # as far as anybody was told
         self._wakeup = -1
 
     def fileno(self) -> int:
@@ -273,19 +284,20 @@ class WorkerLink:
         """Say that this process ends in order."""
         self._say(Finished(), LAST_WORDS)
 
-    def beat(self, progress: int) -> None:
+    def beat(self, progress: int, *, idle: bool = False) -> None:
         """Say that the work loop is alive; ``progress`` is what it has counted so far.
 
-        To be called by the work loop itself, as often as it likes: what is sent is at most four
-        beats per ``heartbeat``, and nothing when none is asked for.
+        To be called by the work loop itself, as often as it likes: what is sent is one beat in
+        `beat_interval` seconds, or when work begins after it was ``idle`` (without anything to
+        do); nothing when the Child has neither ``heartbeat`` nor ``stall_timeout``.
         """
-        heartbeat = self.context.heartbeat
-        if heartbeat is None:
+        if self.beat_interval is None:
             return
         now = time.monotonic()
-        if now >= self._next_beat:
-            self._next_beat = now + heartbeat / 4
-            self._say(Beat(progress))
+        if now >= self._next_beat or (self._idle and not idle):
+            self._next_beat = now + self.beat_interval
+            self._idle = idle
+            self._say(Beat(progress, idle))
 
     @property
     def stopping(self) -> bool:
@@ -346,21 +358,13 @@ class WorkerLink:
             pass
 
 
-class Supervised(Protocol):
-    """An object that runs itself on a link; what a Worker class is."""
-
-    def supervised(self, link: WorkerLink) -> None:
-        """Initialise, say ready, work until `WorkerLink.stopping`, and return."""
-
-
 #: Bytes of a traceback that are sent: its end.
 MAX_TEXT = 60_000
 #: Seconds that the last message waits for a supervisor that does not read.
 LAST_WORDS = 1.0
 
 
-def _sendable(text: str) -> str:
-    """Make a text fit for a packet: whatever is not UTF-8 is escaped, and it has an end."""
+def _sendable(text: str) -> str:  # whatever is not UTF-8 is escaped, and it has an end
     return text.encode("utf-8", "backslashreplace")[-MAX_TEXT:].decode("utf-8", "ignore")
 
 
@@ -384,10 +388,10 @@ def ready() -> None:
         _current.ready()
 
 
-def beat(progress: int) -> None:
-    """Say that the work loop is alive: for a plain callable with ``heartbeat=``."""
+def beat(progress: int, *, idle: bool = False) -> None:
+    """Say that the work loop is alive: see `WorkerLink.beat`."""
     if _current is not None:
-        _current.beat(progress)
+        _current.beat(progress, idle=idle)
 
 
 def stopping() -> bool:

@@ -67,6 +67,7 @@ class Loop:
         self._signals: dict[int, Callable[[], None]] = {}
         self.longest_pass = 0.0  # seconds; the longest the sockets were left unserved
         self._lagged: Callable[[float], None] | None = None
+        self.on_wake: Callable[[float], None] | None = None  # called with monotonic seconds
         self.watch(self._wakeup, self._on_wakeup)
 
     def watch(self, fileobj: Any, callback: Callable[[int], None], mask: int = READ) -> None:
@@ -153,6 +154,8 @@ class Loop:
         woke = time.monotonic()
         if self._lagged is not None:
             signal.setitimer(signal.ITIMER_REAL, LONGEST_PASS)
+        if self.on_wake is not None:
+            self.on_wake(woke)
         if timeout is not None and woke - asleep - timeout > GAP:
             self._credit(woke - asleep - timeout + GAP_GRACE)
         for fd, events in ready:

@@ -60,6 +60,8 @@ class NestedSupervisor:
             fds={name: fd for name, fd in fds.items() if name not in CONNECTIONS},
             spares=arguments.spares,
             preload=arguments.preload,
+            fresh=arguments.fresh,
+            more_starts=lambda count: self._outbox.send(uplink.StartsWanted(count)),
         )
         spec = self.spec_of(arguments)
         self.actor = self.actor_class(
@@ -102,6 +104,8 @@ class NestedSupervisor:
                 self._commander.apply(command, self._outbox.send)
             case uplink.TemplateConnection(name), [fd]:
                 self._attach(name, fd)
+            case uplink.StartsGranted(count), _:
+                self.shell.starts.add(count)
             case _:
                 pass
 

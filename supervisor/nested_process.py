@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from supervisor import link, uplink
-from supervisor.child_process import ChildProcess, Phase
+from supervisor import uplink
+from supervisor.child_process import Phase
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.definition import SupervisorDefinition
-from supervisor.outbox import Outbox
+from supervisor.linked_process import LinkedProcess
 from supervisor.process import launch as launches
 from supervisor.process import messages
 from supervisor.shell import ERROR
@@ -40,6 +40,7 @@ class Arguments(msgspec.Struct, frozen=True):
     spares: int
     preload: bool
     pipes: bool
+    fresh: bool = True
 
 
 class Upward(Protocol):
@@ -49,7 +50,7 @@ class Upward(Protocol):
         """A slot below has a new pipe; takes over the descriptor."""
 
 
-class NestedProcess(ChildProcess):
+class NestedProcess(LinkedProcess):
     """One process of a nested supervisor."""
 
     accepts = uplink.FromSupervisor
@@ -59,7 +60,7 @@ class NestedProcess(ChildProcess):
         super().__init__(*arguments)
         self._connections: dict[str, int] = {}  # template name -> descriptor for it to inherit
         self._tokens: set[int] = set()  # connections whose processes may still be there
-        self._outbox: Outbox | None = None
+        self._hooked = False
         self._answers: dict[int, Callable[[uplink.Answer], None]] = {}
         self._status_of_end: Callable[[], None] | None = None
 
@@ -70,42 +71,62 @@ class NestedProcess(ChildProcess):
         self._publish("starting")
         for template in (self.shell.runtime, self.shell.release):
             self._open(template, partial(self._connected, template))
-            template.on_attach.append(self._reconnect_hooks(template))
+            if not self._hooked:
+                template.on_attach.append(self._reconnect_hooks(template))
+        self._hooked = True
 
     def _open(self, template: Template, opened: Callable[[int], None]) -> None:
         token = 0
 
         def closed() -> None:
+            if token not in self._tokens:  # of an attempt to start it that was given up
+                return
             self._tokens.discard(token)
             if self._serial == 0 and template.name not in self._connections:
                 self._not_connected(template.name)
             else:
                 self._end_if_swept()
 
-        token = template.open(opened, closed)
+        def was_opened(fd: int) -> None:
+            if token in self._tokens:
+                opened(fd)
+            else:
+                os.close(fd)
+
+        token = template.open(was_opened, closed)
         self._tokens.add(token)
 
     def _not_connected(self, name: str) -> None:
-        """The start has failed: the template has no descriptors left, or is gone."""
+        """The template has no descriptors left, or is gone: it cannot be started now."""
+        self.spawn_failed(f"no connection to template {name!r}", transient=True)
+
+    def _withdraw(self) -> None:
+        super()._withdraw()
+        self._drop_connections()
+        self._tokens.clear()
+
+    def _drop_connections(self) -> None:
+        """Close our copies: they were passed on, or are not needed."""
         for connection in self._connections.values():
             os.close(connection)
         self._connections.clear()
-        problem = f"spawn: no connection to template {name!r}"
-        self._finish(None, ExitReason(ExitKind.CRASH, problem))
 
     def _connected(self, template: Template, fd: int) -> None:
         if self.phase is Phase.GONE or self.ending.stop_requested:
             os.close(fd)
+            self._drop_connections()
             self._finish(None, ExitReason(ExitKind.SHUTDOWN, "shutdown"))
             return
         self._connections[template.name] = fd
         if len(self._connections) == 2:
             try:
                 super().begin()
+                problem = ""
             except OSError as error:  # no descriptors are left
-                self.spawn_failed(error.strerror or "")
-            for connection in self._connections.values():
-                os.close(connection)
+                problem = error.strerror or "no descriptors"
+            self._drop_connections()
+            if problem:
+                self.spawn_failed(problem, transient=True)
 
     def _reconnect_hooks(self, template: Template) -> Callable[[], None]:
         def attached() -> None:
@@ -137,23 +158,13 @@ class NestedProcess(ChildProcess):
             spares=self.shell.spares,
             preload=self.shell.preload,
             pipes=self.shell.pipes is not None,
+            fresh=not self.slot.counted,
         )
         return launches.Kind(
             run=launches.Entry("supervisor.nested:main", msgspec.msgpack.encode(arguments)),
             fds=fds,
             log_level=self.shell.log_level,
         )
-
-    def _listen(self, sock: Any) -> link.Channel[Any]:
-        channel = super()._listen(sock)
-        self._outbox = Outbox(self.shell.loop, channel, self._read_link)
-        return channel
-
-    def _close_channel(self) -> None:
-        if self._outbox is not None:
-            self._outbox.close()
-            self._outbox = None
-        super()._close_channel()
 
     # --- while it lives -----------------------------------------------------------------------
 
@@ -164,6 +175,11 @@ class NestedProcess(ChildProcess):
             return
         self._answers[request.token] = on_answer
         self._outbox.send(request)
+
+    def granted(self, tokens: int) -> None:
+        """Pass tokens of the budget on; what it does not live to take is lost."""
+        if self._outbox is not None:
+            self._outbox.send(uplink.StartsGranted(tokens))
 
     def stop(self) -> None:
         """Ask it to stop its subtree and end."""
@@ -183,9 +199,9 @@ class NestedProcess(ChildProcess):
         """Bear it for a while. Its template sees it; a heartbeat would cost wake-ups when idle."""
         super().suspended(stopped)
         if stopped:
-            self._after("suspended", SUSPENDED_LIMIT, lambda: self.kill("suspended"))
-        elif timer := self._timers.pop("suspended", None):
-            timer.cancel()
+            self._deadlines.after("suspended", SUSPENDED_LIMIT, lambda: self.kill("suspended"))
+        else:
+            self._deadlines.cancel("suspended")
 
     def take(self, message: Any, fds: list[int]) -> None:
         """Take one message; only PipeUp comes with a descriptor."""
@@ -203,6 +219,8 @@ class NestedProcess(ChildProcess):
                 self.shell.process_up(message.path, message.pid, message.incarnation)
             case uplink.PipesGone():
                 self.shell.pipes_gone(message.path)
+            case uplink.StartsWanted():
+                self.shell.starts.want(self, message.count)
             case uplink.Answer():
                 if answered := self._answers.pop(message.token, None):
                     answered(message)
@@ -229,7 +247,7 @@ class NestedProcess(ChildProcess):
 
     def exited(self, message: messages.Exited) -> None:
         """Its process is gone; its subtree may not be."""
-        self._read_link()
+        self._read_last_words()
         reason = verdict(message.status, self.ending)
         self._end_when_swept(lambda: self._finish(message.status, reason))
 
@@ -240,7 +258,7 @@ class NestedProcess(ChildProcess):
 
     def _end_when_swept(self, end: Callable[[], None]) -> None:
         self._status_of_end = end
-        self._after("sweep", SWEEP_DEADLINE, self._sweep_late)
+        self._deadlines.after("sweep", SWEEP_DEADLINE, self._sweep_late)
         self._end_if_swept()
 
     def _end_if_swept(self) -> None:
@@ -260,4 +278,5 @@ class NestedProcess(ChildProcess):
         for token, answered in self._answers.items():
             answered(uplink.Answer(token, False, f"{path} ended meanwhile", "not_running"))
         self._answers.clear()
+        self.shell.starts.gone(self)
         super()._finish(status, reason, blameless=blameless)

@@ -24,6 +24,7 @@ import msgspec
 import supervisor
 from supervisor import descriptors
 from supervisor.actor import Actor
+from supervisor.clock import ClockWatch
 from supervisor.commands import Commander
 from supervisor.config import RunOptions
 from supervisor.console import say
@@ -105,6 +106,7 @@ class Root:
         read, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         sources.add("root", "stderr", read)
         self.loop.guard(write_end, self._lagged)
+        self.loop.on_wake = ClockWatch(time.time, self._clock_set).look
         return Shell(
             loop=self.loop,
             app=options.app,
@@ -169,14 +171,21 @@ class Root:
         deadline = time.monotonic() + FAREWELL
         for keeper in self._keepers:  # whoever waits for us may rely on it that all is gone
             keeper.wait(deadline - time.monotonic())
-        sweep_orphans(set())
+        self._sweep()
 
     def _lagged(self, seconds: float) -> None:
         self.shell.log(WARNING, "loop was blocked", seconds=round(seconds, 3))
 
+    def _clock_set(self, seconds: float) -> None:
+        self.shell.log(WARNING, "clock step", seconds=round(seconds, 3))
+
     def _reap(self) -> None:
         reap(self._keepers)
-        sweep_orphans({keeper.pid for keeper in self._keepers})
+        self._sweep()
+
+    def _sweep(self) -> None:
+        known = {keeper.pid for keeper in self._keepers}
+        sweep_orphans(known, set().union(*(keeper.pids for keeper in self._keepers)))
 
     # --- loading ------------------------------------------------------------------------------
 
@@ -189,11 +198,14 @@ class Root:
                 WARNING, "app starts threads: workers import it afresh", threads=reply.threads
             )
         self.phase = Phase.SERVING
+        options = self.identity.options
+        slots = descriptors.all_slots(definition)
+        self.shell.starts.allow(slots, options.restart_burst, options.restart_rate)
         try:
             descriptors.require(definition)
             self.services.start(
                 self.shell,
-                self.identity.options,
+                options,
                 definition.queues,
                 self._services_up,
                 self._services_ended,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from supervisor.loop import Loop
 from supervisor.slots import PipeSink
+from supervisor.starting import Starts
 from supervisor.status import Board
 from supervisor.templates import Template
 
@@ -39,6 +40,12 @@ class Shell:
     fds: dict[str, int] = field(default_factory=dict)  # given to every worker ("queues")
     spares: int = 2  # kept of the release template
     preload: bool = True  # False: the release template cannot fork (it has threads)
+    fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too
+    more_starts: Callable[[int], None] | None = None  # None: this is root, and has the bucket
+    starts: Starts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.starts = Starts(self.loop, self.log, self.more_starts)
 
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR

@@ -25,6 +25,7 @@ class Slot:
     starts: int = 0
     restarts: int = 0
     unplanned: bool = False  # whether the last process ended without having been asked to
+    counted: bool = False  # whether its last start used a token of the budget
     last_exit: LastExit | None = None
 
     def close(self) -> None:

@@ -57,6 +57,7 @@ class TemplateKeeper:
         self._loop, self.template, self._hooks, self._log = loop, template, hooks, log
         self._app, self._app_args = app, app_args
         self.pid = 0
+        self.pids: set[int] = set()  # of all the processes it has had
         self._starts: deque[float] = deque(maxlen=INTENSITY + 1)
         self._client: TemplateClient | None = None  # while it loads
         self._loaded_once = False
@@ -68,6 +69,7 @@ class TemplateKeeper:
         """Execute the process; it is attached once it has loaded the app."""
         self._starts.append(time.monotonic())
         self.pid, client = start_template(*(RUNTIME if self._app is None else ()))
+        self.pids.add(self.pid)
         if self._app is None:
             self.template.attach(client)
             return

@@ -27,8 +27,8 @@ class Owner(Protocol):
     def spawned(self, pid: int) -> None:
         """The process exists."""
 
-    def spawn_failed(self, problem: str) -> None:
-        """There is no process."""
+    def spawn_failed(self, problem: str, transient: bool = False) -> None:
+        """There is no process. ``transient``: trying again may help."""
 
     def exited(self, message: messages.Exited) -> None:
         """The process has ended and left nothing behind."""
@@ -59,7 +59,7 @@ class Spare:
         """It exists."""
         self.pid = pid
 
-    def spawn_failed(self, problem: str) -> None:
+    def spawn_failed(self, problem: str, transient: bool = False) -> None:
         """It does not: whoever takes it finds its link closed."""
         self.pid = None
 
@@ -159,7 +159,7 @@ class Template:
                     owner.spawned(reply.pid)
             case messages.SpawnFailed():
                 if owner := self._owners.pop(reply.serial, None):
-                    owner.spawn_failed(reply.problem)
+                    owner.spawn_failed(reply.problem, reply.transient)
             case messages.Stopped():
                 if owner := self._owners.get(reply.serial):
                     owner.suspended(reply.stopped)

@@ -72,6 +72,9 @@ class Child:
         stop_signal: sent with the request to stop (default "SIGTERM").
         start_timeout: seconds to get ready (default 30.0).
         heartbeat: seconds of silence of the work loop after which it is stuck (default None: off).
+        stall_timeout: seconds without progress, while there is work, after which it is killed and
+            started again (default None: off). A Consumer has work while it handles a message; other
+            work loops say what they have done, and whether they wait, with `link.beat`.
         backoff: None (default: restart at once, as OTP), or (base, cap) in seconds: exponential
             with full jitter from the second failure in a row.
         preload: start from the process that has the app imported (default True); False imports
@@ -103,6 +106,7 @@ class Child:
         stop_signal: str = "SIGTERM",
         start_timeout: float = 30.0,
         heartbeat: float | None = None,
+        stall_timeout: float | None = None,
         backoff: tuple[float, float] | None = None,
         preload: bool = True,
     ) -> None:
@@ -127,6 +131,7 @@ class Child:
         self.stop_signal = stop_signal
         self.start_timeout = start_timeout
         self.heartbeat = heartbeat
+        self.stall_timeout = stall_timeout
         self.backoff = backoff
         self.preload = preload
         self.where = _where()

@@ -64,6 +64,12 @@ class ProcessUp(msgspec.Struct, frozen=True, tag="process_up"):
     incarnation: int
 
 
+class StartsWanted(msgspec.Struct, frozen=True, tag="starts_wanted"):
+    """So many restarts wait below for tokens of the tree's budget (`supervisor.core.budget`)."""
+
+    count: int
+
+
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """The outcome of a Command."""
 
@@ -73,7 +79,9 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     code: str = ""
 
 
-FromSupervisor = FromWorker | Ended | Statuses | PipeUp | PipesGone | ProcessUp | Answer
+FromSupervisor = (
+    FromWorker | Ended | Statuses | PipeUp | PipesGone | ProcessUp | StartsWanted | Answer
+)
 
 
 class Command(msgspec.Struct, frozen=True, tag="command"):
@@ -91,4 +99,10 @@ class TemplateConnection(msgspec.Struct, frozen=True, tag="template"):
     name: str
 
 
-ToSupervisor = ToWorker | Command | TemplateConnection
+class StartsGranted(msgspec.Struct, frozen=True, tag="starts_granted"):
+    """Tokens for so many restarts."""
+
+    count: int
+
+
+ToSupervisor = ToWorker | Command | TemplateConnection | StartsGranted

@@ -17,6 +17,7 @@ class Ending:
     """What is known of how a process is ending, gathered while it does."""
 
     finished: bool = False  # its target returned or raised SystemExit; so it is for any program
+    shutdown: float | None = None  # seconds it has to end in once asked; for its information
     stop_requested: bool = False
     stop_signal: int = signal.SIGTERM
     kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...

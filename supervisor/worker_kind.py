@@ -27,6 +27,7 @@ def worker_kind(
         settings=settings,
         ready=definition.ready,
         heartbeat=definition.heartbeat,
+        stall_timeout=definition.stall_timeout,
         queue=definition.queue,
         fds=fds,
         log_level=shell.log_level,

@@ -52,19 +52,19 @@ class Consumer(Worker):
     def run(self) -> None:
         """Take and handle messages until asked to stop."""
         handled = 0
-        heartbeat = self.link.context.heartbeat
+        interval = self.link.beat_interval
         while not self._done:
-            deadline = None if heartbeat is None else time.monotonic() + heartbeat / 4
+            deadline = None if interval is None else time.monotonic() + interval
             try:
                 for delivery in self._reader.receive(deadline):
+                    self.link.beat(handled)  # before, or who hangs in it would count as idle
                     self._handle(delivery)
                     handled += 1
-                    self.link.beat(handled)
                     if self._done:
                         break
             except Interrupted:
                 break
-            self.link.beat(handled)
+            self.link.beat(handled, idle=True)
         self._reader.close()
 
     @property

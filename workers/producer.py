@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from workers.queues.errors import Interrupted
+from workers.queues.errors import Interrupted, QueueFull
 from workers.queues.writer import QueueWriter
 from workers.worker import Worker, queue_address, queue_name
 
@@ -17,14 +17,27 @@ class Producer(Worker):
     """
 
     _writer: QueueWriter
+    _puts = 0
 
     def produce(self) -> Iterable[Any]:
         """Yield messages."""
         raise NotImplementedError(f"{type(self).__name__} has neither produce() nor run()")
 
     def put(self, message: Any, timeout: float | None = None) -> None:
-        """Put one message; see `QueueWriter.put`."""
-        self._writer.put(message, timeout)
+        """Put one message; see `QueueWriter.put`.
+
+        Who is held back by a full queue is neither stuck nor stalled: it goes on beating.
+        """
+        patience = self.link.beat_interval if timeout is None else timeout
+        while True:
+            try:
+                self._writer.put(message, patience)
+                break
+            except QueueFull:
+                if timeout is not None:
+                    raise
+                self.link.beat(self._puts, idle=True)
+        self._puts += 1
 
     def put_many(self, messages: Iterable[Any], timeout: float | None = None) -> None:
         """Put messages; see `QueueWriter.put_many`."""
@@ -41,9 +54,9 @@ class Producer(Worker):
 
     def run(self) -> None:
         """Put what `produce` yields, until it is exhausted or we are asked to stop."""
-        for count, message in enumerate(self.produce(), start=1):
+        for message in self.produce():
             self.put(message)
-            self.link.beat(count)
+            self.link.beat(self._puts)
             if self.link.interrupted:
                 break
 

@@ -8,6 +8,7 @@ import click
 from supervisor.cli.app import debug_option
 from supervisor.cli.app import options as add_options
 from supervisor.config import DEFAULT_HEALTH, RunOptions
+from supervisor.core.budget import BURST, RATE
 
 HEALTH = "{}:{}".format(*DEFAULT_HEALTH)
 APP = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -66,6 +67,14 @@ PASS_ON = {"ignore_unknown_options": True}
         "--spares", type=click.IntRange(0, 4), default=2, show_default=True,
         help="Processes that each supervisor keeps forked ahead of a restart.",
     ),
+    click.option(
+        "--restart-burst", type=click.IntRange(min=1), default=BURST, show_default=True,
+        help="Restarts of the whole tree that may come at once (at least two for each slot).",
+    ),
+    click.option(
+        "--restart-rate", type=click.FloatRange(min=0, min_open=True), default=RATE,
+        show_default=True, help="Restarts of the whole tree per second, after the burst.",
+    ),
     debug_option,
 )  # fmt: skip
 def run(
@@ -77,6 +86,8 @@ def run(
     log_format: str | None,
     log_level: str,
     spares: int,
+    restart_burst: int,
+    restart_rate: float,
     debug: bool,
 ) -> int:
     """Run APP (MODULE:TREE) in the foreground until it is stopped or gives up.
@@ -92,6 +103,8 @@ def run(
         log_level=log_level.upper(),
         debug=debug,
         spares=spares,
+        restart_burst=restart_burst,
+        restart_rate=restart_rate,
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
     )

@@ -16,12 +16,16 @@ from supervisor.control.connection import Connection
 from supervisor.control.frames import MAX_REPLY_BYTES, frame
 from supervisor.control.messages import Failed, Reply, Request, encode
 from supervisor.control.peer import Peer, peer_of
+from supervisor.descriptors import NO_DESCRIPTORS, Reserve
 from supervisor.errors import ProtocolError, SupervisorError
 from supervisor.loop import Loop
 
 MAX_CONNECTIONS = 32
 #: Connections accepted before the other work of the loop has its turn.
 MAX_ACCEPTS = 16
+#: Descriptors held for the time when there are none: the app can be looked at and stopped then.
+#: All but one serve clients; the last one turns the next client away, or it would wait and wait.
+RESERVED = 4
 #: Seconds without accepting after descriptors ran out: they do not come back at once.
 ACCEPT_PAUSE = 0.1
 
@@ -60,7 +64,7 @@ class ControlServer:
         self._listener = listener
         self._handle = handle
         self._connections: set[Connection] = set()
-        self._spare = _open_spare()
+        self._reserve = Reserve(RESERVED)
         loop.watch(listener, self._on_connection)
 
     def close(self) -> None:
@@ -69,26 +73,49 @@ class ControlServer:
         self._listener.close()
         for connection in list(self._connections):
             connection.close()
-        if self._spare is not None:
-            os.close(self._spare)
-            self._spare = None
+        self._reserve.release()
 
     # --- coming in ----------------------------------------------------------------------------
 
     def _on_connection(self, _mask: int) -> None:
         for _ in range(MAX_ACCEPTS):
             try:
-                sock, _address = self._listener.accept()
+                sock = self._accept()
             except BlockingIOError:
                 return
-            except OSError as error:
-                if error.errno == errno.ECONNABORTED:
-                    continue
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._shed()
+            except ConnectionAbortedError:
+                continue
+            except OSError:  # unaccepted, they would wake us again at once
                 self._pause()
                 return
             self._admit(sock)
+
+    def _accept(self) -> socket.socket:
+        """Accept a client, with a descriptor of the reserve if there is no other.
+
+        Raises:
+            OSError: there was no client, or none that could be served.
+
+        """
+        try:
+            return self._listener.accept()[0]
+        except OSError as error:  # the kernel says so before it looks whether there is a client
+            if error.errno not in NO_DESCRIPTORS:
+                raise
+        serves = self._reserve.held > 1
+        self._reserve.release(1)
+        try:
+            sock = self._listener.accept()[0]
+        except OSError:
+            self._reserve.refill()
+            raise
+        self.counters.out_of_descriptors += 1
+        if serves:
+            return sock
+        message = "root has no file descriptors left"
+        _turn_away(sock, Failed("overloaded", message, "try again later", 75))
+        self._reserve.refill()
+        raise OSError(errno.EMFILE, message)
 
     def _admit(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -108,17 +135,6 @@ class ControlServer:
             Connection(self._loop, sock, lambda one, request: self._serve(one, peer, request), self)
         )
 
-    def _shed(self) -> None:
-        """Turn away one client with the descriptor kept for that: unaccepted it would spin."""
-        self.counters.out_of_descriptors += 1
-        if self._spare is not None:
-            os.close(self._spare)
-            try:
-                self._listener.accept()[0].close()
-            except OSError:
-                pass
-        self._spare = _open_spare()
-
     def _pause(self) -> None:
         self._loop.unwatch(self._listener)
         self._loop.call_later(ACCEPT_PAUSE, self._resume)
@@ -126,8 +142,7 @@ class ControlServer:
     def _resume(self) -> None:
         if self._listener.fileno() < 0:
             return
-        if self._spare is None:
-            self._spare = _open_spare()
+        self._reserve.refill()
         self._loop.watch(self._listener, self._on_connection)
 
     # --- requests -----------------------------------------------------------------------------
@@ -160,6 +175,7 @@ class ControlServer:
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
+        self._reserve.refill()
 
 
 def failure(error: SupervisorError) -> Failed:
@@ -183,13 +199,6 @@ def _turn_away(sock: socket.socket, reason: Failed) -> None:
     except OSError:
         pass
     sock.close()
-
-
-def _open_spare() -> int | None:
-    try:
-        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
 
 
 def _dashed(name: str) -> str:

@@ -226,11 +226,15 @@ Event = Boot | Started | StartIgnored | StartFailed | Exited | TimerFired | Retr
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a process for this child; answer with Started, StartIgnored or StartFailed."""
+    """Start a process for this child; answer with Started, StartIgnored or StartFailed.
+
+    ``wanted``: somebody has asked for it; it is not what follows from a failure.
+    """
 
     child: str
     incarnation: int
     spec: ChildSpec
+    wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

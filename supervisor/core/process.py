@@ -26,12 +26,13 @@ from supervisor.core.exits import KILLED, SHUTDOWN, ExitReason
 from supervisor.core.results import Error
 from supervisor.core.spec import ChildSpec, Restart
 from supervisor.core.state import Draft
+from supervisor.core.task import ScaleCall, StartCall
 
 
-def launch(draft: Draft, spec: ChildSpec) -> int:
+def launch(draft: Draft, spec: ChildSpec, *, wanted: bool) -> int:
     """Have a process started for a child; returns its incarnation."""
     incarnation = draft.number()
-    draft.emit(Start(spec.id, incarnation, spec))
+    draft.emit(Start(spec.id, incarnation, spec, wanted))
     if spec.start_timeout is not None:
         draft.emit(SetTimer(_timer(TimerKind.START, spec, incarnation), spec.start_timeout))
     return incarnation
@@ -45,7 +46,8 @@ def launched(draft: Draft, spec: ChildSpec, incarnation: int) -> None:
 
 def start(draft: Draft, child: Child, task: int) -> None:
     """Start a child as part of a task."""
-    incarnation = launch(draft, child.spec)
+    wanted = isinstance(draft.tasks[task].goal, StartCall | ScaleCall)
+    incarnation = launch(draft, child.spec, wanted=wanted)
     draft.move(child, Move.START, incarnation=incarnation, task=task, reason=None, blameless=False)
 
 

@@ -24,7 +24,7 @@ def recycle(draft: Draft, call: Call, request: Recycle) -> None:
     elif child.other is not None:
         draft.emit(Reply(call.ref, Error("recycling")))
     else:
-        incarnation = process.launch(draft, child.spec)
+        incarnation = process.launch(draft, child.spec, wanted=True)
         draft.change(child, other=Other(incarnation, Role.SUCCESSOR, call.ref))
 
 

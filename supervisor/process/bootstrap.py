@@ -213,6 +213,7 @@ def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
         app=launch.kind.app,
         queue=launch.kind.queue,
         heartbeat=launch.kind.heartbeat,
+        stall_timeout=launch.kind.stall_timeout,
         fds=fds,
     )
 

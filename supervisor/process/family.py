@@ -115,15 +115,24 @@ def kill_with_group(pid: int) -> None:
         pass
 
 
-def sweep_orphans(known: set[int]) -> int:
+def sweep_orphans(known: set[int], templates: set[int] | None = None) -> int:
     """Kill and reap every child that is not a known one; returns how many were reaped.
 
     For a subreaper that expects no orphans: whatever was adopted lost the template it belonged to.
     Called again for each SIGCHLD, until there are none.
+
+    Args:
+        known: children to leave alone.
+        templates: kill only what these templates, dead or alive, have started. Others are
+            strangers: root was executed in place of their parent, or is the init of a container.
+            They are reaped when they end, and that is all.
+
     """
     reaped = 0
     for pid in children() - known:
-        kill(pid)
+        tag = tag_of(pid)
+        if templates is None or (tag is not None and template_of(tag) in templates):
+            kill(pid)
         try:
             reaped += os.waitpid(pid, os.WNOHANG)[0] != 0
         except ChildProcessError:

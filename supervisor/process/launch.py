@@ -41,6 +41,7 @@ class Kind(msgspec.Struct, frozen=True, omit_defaults=True):
     settings: Settings = Settings()
     ready: str = "init"
     heartbeat: float | None = None
+    stall_timeout: float | None = None
     queue: str | None = None
     fds: list[str] = []
     log_level: str = "INFO"

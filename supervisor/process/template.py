@@ -40,6 +40,7 @@ from supervisor.process.family import (
     die_with,
     first_tag,
     prctl,
+    set_tag,
     sweep_orphans,
 )
 from supervisor.process.reaper import Reaper
@@ -259,10 +260,15 @@ def reset_signals() -> None:
 
 
 def write_whole_lines() -> None:
-    """Let workers print a line at a time: no later, and not in pieces (PYTHONUNBUFFERED)."""
+    """Let workers print a line at a time: no later, and not in pieces (PYTHONUNBUFFERED).
+
+    In UTF-8, even where PYTHONIOENCODING says otherwise: it is what the log takes.
+    """
+    errors = {"<stdout>": "surrogateescape", "<stderr>": "backslashreplace"}  # as in UTF-8 mode
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)
+            stream.reconfigure(encoding="utf-8", errors=errors.get(stream.name))
 
 
 def main() -> None:
@@ -271,6 +277,7 @@ def main() -> None:
     os.set_inheritable(first.fileno(), False)
     become_subreaper()
     go_with_the_others()
+    set_tag(first_tag())  # for what the app starts while it is imported
     wake_with_root()
     write_whole_lines()
     reset_signals()

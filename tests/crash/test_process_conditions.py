@@ -159,12 +159,27 @@ def test_a_setting_that_cannot_be_applied_is_told(template: RealTemplate) -> Non
     assert process.said == b""
 
 
-def test_text_is_utf8_in_a_c_locale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LC_ALL=C (cron, minimal containers) does not make ASCII of file names and output."""
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C"},
+        {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"LC_ALL": "de_DE.ISO-8859-1", "PYTHONUTF8": "0"},
+        {"PYTHONIOENCODING": "latin-1:strict"},
+    ],
+)
+def test_text_is_utf8_in_every_locale(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    """Cron, minimal containers, odd settings: file names, files and output are UTF-8 in workers."""
     monkeypatch.chdir(APPS)
-    monkeypatch.setenv("LC_ALL", "C")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     with RealTemplate() as template:
-        assert conditions(template)["utf8"] == "utf-8"
+        streams = [["utf-8", "surrogateescape"], ["utf-8", "backslashreplace"]]
+        assert conditions(template)["utf8"] == [1, "utf-8", "utf-8", *streams]
+        process = template.spawn("process_entries:print_euro")
+        assert process.line() == "caf\u00e9 \u20ac"
 
 
 def test_processes_do_not_draw_the_same_random_numbers(template: RealTemplate) -> None:

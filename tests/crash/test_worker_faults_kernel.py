@@ -1,8 +1,8 @@
 """Worker processes and the kernel: forks that fail, numbers used again, the unkillable."""
 
+import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.control.messages import RestartChildren
+from supervisor.control.messages import RestartChildren, StopChildren
 from supervisor.link import pair
 from supervisor.process import launch, messages
 from supervisor.process.launcher import TemplateClient, start_template
 from tests.crash.app_harness import App, alive, eventually
+from tests.crash.running_app import restarted, strace, supervisor_at
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 
@@ -140,40 +141,88 @@ def test_a_worker_killed_at_any_moment_is_replaced_and_nobody_disturbed(tmp_path
         assert app.stop() == 0
 
 
-def test_a_fork_that_fails_is_tried_again_with_backoff(tmp_path: Path) -> None:
-    """EAGAIN for every fork of the template: the slot waits and comes back, others are as ever."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("strace makes forks fail, and is not installed")
-    with App("kernel:tree", tmp_path) as app:
+@contextlib.contextmanager
+def forks_fail(pid: int, error: str, log: Path) -> Iterator[None]:
+    """Make every fork of a process fail."""
+    calls = "clone,clone3,fork,vfork"
+    command = ["strace", "-qq", f"-etrace={calls}", f"-einject={calls}:error={error}", "-o", log]
+    tracer = subprocess.Popen([*command, "-p", str(pid)], stderr=subprocess.PIPE)
+    try:
+        eventually(lambda: tracer.poll() is not None or traced(pid), "traced")
+        assert tracer.poll() is None, tracer.communicate()
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [("EAGAIN", "Resource temporarily unavailable"), ("ENOMEM", "Cannot allocate memory")],
+)
+def test_a_fork_that_fails_is_tried_again_later(tmp_path: Path, error: str, words: str) -> None:
+    """The start waits, longer each time, and is no failure: the intensity here allows but one."""
+    strace("close:delay_enter=0")
+    with App("kernel:strict", tmp_path, "--spares", "0") as app:
+        app.up()
+        bystander = app.ready("strict/bystander.0").pid
+        program = app.ready("strict/program.0")
+        victim = app.ready("strict/victim.0").pid
+        assert victim is not None
+        with forks_fail(parent(bystander), error, tmp_path / "t"):
+            os.kill(victim, signal.SIGKILL)
+            app.wait_until(lambda: len(app.find(event="start postponed")) >= 4)
+            # Meanwhile others live, and what another process forks is restarted at once.
+            app.ask(RestartChildren("strict/program"))
+            assert app.ready("strict/program.0").pid != program.pid
+        worker = app.ready("strict/victim.0")
+        assert worker.restarts == 1
+        postponed = app.find(event="start postponed")
+        assert {r["problem"] for r in postponed} == {f"fork: {words}"}
+        assert {r["child"] for r in postponed} == {"strict/victim.0"}
+        assert postponed[0]["seconds"] <= 0.25 < 1.0 <= postponed[3]["seconds"] <= 2.0
+        assert not app.find(event="child failed to start")
+        assert app.ready("strict/bystander.0").pid == bystander
+        assert app.stop() == 0
+
+
+def test_a_fork_that_fails_for_too_long_is_a_failed_start(tmp_path: Path) -> None:
+    """`start_timeout` ends the waiting, each time it has passed; a stop ends it at once."""
+    strace("close:delay_enter=0")
+    with App("kernel:tree", tmp_path, "--spares", "0") as app:
         app.up()
         bystander = app.ready("kernel/bystander.0").pid
-        inject = "-einject=clone,clone3,fork,vfork:error=EAGAIN"
-        tracer = subprocess.Popen(
-            [strace, "-q", "-q", "-etrace=clone,clone3,fork,vfork", inject, "-o", tmp_path / "t",
-             "-p", str(parent(bystander))],
-            stderr=subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            template = parent(bystander)
-            eventually(lambda: tracer.poll() is not None or traced(template))
-            if tracer.poll() is not None:
-                pytest.skip("this user may not trace processes")
-            failing = {"event": "child failed to start", "offender": "victim.0"}
-            while not app.find(**failing):  # the first ones find spares, forked before
-                worker = app.worker("kernel/victim.0")
-                if worker.state == "ready" and worker.pid is not None:
-                    os.kill(worker.pid, signal.SIGKILL)
-                generation = worker.generation
-                eventually(lambda g=generation: app.worker("kernel/victim.0").generation > g)
-            failed = app.wait_for(**failing)
+        victim = app.ready("kernel/victim.0").pid
+        assert victim is not None
+        with forks_fail(parent(bystander), "EAGAIN", tmp_path / "t"):
+            os.kill(victim, signal.SIGKILL)
+            failed = app.wait_for(event="child failed to start", offender="victim.0")
             assert failed["cause"] == "spawn: fork: Resource temporarily unavailable"
-            assert len(app.find(event="child failed to start")) < 50
-        finally:
-            tracer.terminate()
-            tracer.communicate()
-        app.ready("kernel/victim.0")
+            app.wait_worker("kernel/victim.0", lambda w: w.generation >= 3)
+            app.ask(StopChildren("kernel/victim"))
+        assert app.worker("kernel/victim.0").pid is None
         assert app.ready("kernel/bystander.0").pid == bystander
+        assert app.stop() == 0
+
+
+def test_a_nested_supervisor_waits_for_a_fork_too(tmp_path: Path) -> None:
+    """Its connections are made anew for each try; it comes back whole, once, and leaks nothing."""
+    strace("close:delay_enter=0")
+    with App("kernel:nested", tmp_path, "--spares", "0") as app:
+        app.up()
+        app.ready("nested/inner/x.0")
+        root = app.process.pid
+        runtime = parent(supervisor_at(app, "nested/inner").pid)
+        before = len(os.listdir(f"/proc/{root}/fd"))
+        with forks_fail(runtime, "EAGAIN", tmp_path / "t"):
+            inner = supervisor_at(app, "nested/inner").pid
+            assert inner is not None
+            os.kill(inner, signal.SIGKILL)
+            app.wait_until(lambda: len(app.find(event="start postponed")) >= 3)
+        restarted(app, "nested/inner", 2)
+        assert {r["child"] for r in app.find(event="start postponed")} == {"nested/inner"}
+        assert not app.find(event="child failed to start")
+        eventually(lambda: len(os.listdir(f"/proc/{root}/fd")) <= before, "no descriptor leaked")
         assert app.stop() == 0
 
 

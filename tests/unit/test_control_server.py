@@ -309,7 +309,7 @@ def test_another_user_is_refused(root: Root) -> None:
 
 
 class Listener:
-    """A listener whose accepts fail as told."""
+    """A listener whose accepts fail as told: with these errors, 0 for none."""
 
     def __init__(self, *errors: int) -> None:
         self.errors = list(errors)
@@ -318,8 +318,8 @@ class Listener:
     def accept(self) -> tuple[socket.socket, object]:
         """Fail, or have a client."""
         self.accepts += 1
-        if self.errors:
-            code = self.errors.pop(0)
+        code = self.errors.pop(0) if self.errors else 0
+        if code:
             raise OSError(code, os.strerror(code))
         one, other = socket.socketpair()
         other.close()
@@ -348,19 +348,23 @@ class StillLoop(Loop):
 
 
 def test_without_descriptors_accept_does_not_spin() -> None:
-    """A client is turned away with the spare descriptor, and accepting pauses."""
+    """Clients are served with the reserve but for its last, which turns one away; then a pause."""
     loop = StillLoop()
-    listener = Listener(errno.EMFILE)
+    listener = Listener(*[errno.EMFILE, 0] * server_module.RESERVED)
     server = ControlServer(loop, listener, lambda *_: None)  # type: ignore[arg-type]
     assert listener in loop.watched
     server._on_connection(1)
-    assert listener.accepts == 2  # the one that failed, and the one turned away
+    served = server_module.RESERVED - 1
+    assert listener.accepts == 2 * (served + 1)  # those that failed, those served, one turned away
+    assert len(server._connections) == served
     assert listener not in loop.watched
-    assert server.counters.out_of_descriptors == 1
-    assert server._spare is not None
+    assert server.counters.out_of_descriptors == served + 1
     server._resume()
     assert listener in loop.watched
-    os.close(server._spare)
+    for served_one in list(server._connections):
+        served_one.close()
+    assert server._reserve.held == server_module.RESERVED
+    server._reserve.release()
     loop.close()
 
 

@@ -18,8 +18,24 @@ tree = Supervisor(
     intensity=1000,
     children=[
         Child("bystander", live),
-        Child("victim", live, backoff=(0.05, 0.2), shutdown=0.2),
+        Child("victim", live, backoff=(0.05, 0.2), shutdown=0.2, start_timeout=0.6),
     ],
+)
+
+#: One failure of the victim is all that may happen.
+strict = Supervisor(
+    "strict",
+    intensity=1,
+    period=3600,
+    children=[
+        Child("bystander", live),
+        Child("victim", live),
+        Child("program", command=["sleep", "1000"]),
+    ],
+)
+
+nested = Supervisor(
+    "nested", [Supervisor("inner", [Child("x", live, count=3)])], intensity=1, period=3600
 )
 
 steady = Supervisor(

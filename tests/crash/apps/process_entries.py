@@ -5,6 +5,7 @@ Each says what a test waits for as a line on standard output, and most then wait
 
 import ctypes
 import json
+import locale
 import os
 import random
 import resource
@@ -31,6 +32,11 @@ def forever() -> None:
 def say_pid(_link: object, _argument: bytes, _fds: Fds) -> None:
     """Say the pid, and return."""
     say(os.getpid())
+
+
+def print_euro(_link: object, _argument: bytes, _fds: Fds) -> None:
+    """Print what ASCII and Latin-1 have no letters for."""
+    print("caf\u00e9 \u20ac")
 
 
 def colour(_link: object, _argument: bytes, _fds: Fds) -> None:
@@ -137,7 +143,12 @@ def conditions(_link: object, _argument: bytes, _fds: Fds) -> None:
                 "nofile": resource.getrlimit(resource.RLIMIT_NOFILE),
                 "cpus": sorted(os.sched_getaffinity(0)),
                 "env": {name: os.environ.get(name) for name in ("ADDED", "REMOVED", "HOME")},
-                "utf8": sys.getfilesystemencoding(),
+                "utf8": [
+                    sys.flags.utf8_mode,
+                    sys.getfilesystemencoding(),
+                    locale.getpreferredencoding(False),
+                    *((stream.encoding, stream.errors) for stream in (sys.stdout, sys.stderr)),
+                ],
                 "random": random.random(),
             }
         )

@@ -142,6 +142,16 @@ def flood() -> None:
         sock.send(packet)
 
 
+def flood_and_raise() -> None:
+    """Say too much, and then why it ends."""
+    packet = link.msgspec.msgpack.encode(Beat(1))
+    sock = own_link().socket
+    sock.setblocking(True)
+    for _ in range(3000):
+        sock.send(packet)
+    raise ValueError("after the flood")
+
+
 # --- exceptions that are hard to tell ---------------------------------------------------------
 
 
@@ -246,5 +256,11 @@ tree = Supervisor(
 )
 
 flooding = Supervisor(
-    "flooding", [Child("steady", beat_until_stopped), Child("flood", flood, count=2)]
+    "flooding",
+    intensity=1000,
+    children=[
+        Child("steady", beat_until_stopped),
+        Child("ends", once(flood_and_raise)),
+        Child("flood", flood, count=2),
+    ],
 )

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 
 from supervisor import root
 from supervisor.cli.main import main
@@ -19,8 +20,24 @@ def block(self: root.Root) -> None:
     up(self)
 
 
+class SetClock:
+    """The wall clock of this process, set forward by what a file says, in seconds."""
+
+    def __init__(self, path: str) -> None:
+        self._true, self._path = time.time, path
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        with open(self._path) as offset:
+            return self._true() + float(offset.read() or 0)
+
+
 up = root.Root._tree_up
-root.Root._tree_up = {"fail": fail, "block": block}[os.environ["FAULT"]]  # type: ignore[method-assign]
+fault = os.environ["FAULT"]
+if fault == "clock":
+    time.time = SetClock(os.environ["FAKETIME_TIMESTAMP_FILE"])
+else:
+    root.Root._tree_up = {"fail": fail, "block": block}[fault]  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     sys.argv = sys.argv[3:]  # less python -m
