@@ -1,111 +1,19 @@
 """The health server on a real port, and clients that behave and that do not."""
 
-import asyncio
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from supervisor.control.frames import HEADER_BYTES, MAX_REPLY_BYTES, frame
-from supervisor.control.messages import SnapshotReply, encode
 from supervisor.errors import NotRunning
-from supervisor.link import Channel, FromWorker, Ready, StopRequest, pair
 from supervisor.observe import http, observer
 from supervisor.observe.snapshot import Snapshot
-from tests.health_snapshots import NOW, child, crashed, snapshot, worker
-
-ROOT = Path(__file__).resolve().parents[2]
-GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-class Served:
-    """An observer in a thread of this process, asked by raw sockets."""
-
-    def __init__(self, fetch: Callable[[], Awaitable[Snapshot]]) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self._fetch = fetch
-        self._serving = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        assert self._serving.wait(10)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-
-    async def _serve(self) -> None:
-        self._stop = asyncio.Event()
-        options = observer.Options("127.0.0.1", self.port, "")
-        server = await observer.serve(self._fetch, self.listener, options)
-        self._serving.set()
-        await self._stop.wait()
-        server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    def close(self) -> None:
-        """End it and wait for its end."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-        self.listener.close()
-
-    def connect(self) -> socket.socket:
-        """Connect to it."""
-        return socket.create_connection(("127.0.0.1", self.port), 15)
-
-    def ask(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send bytes, read until it closes."""
-        return exchange(self.connect(), request)
-
-
-def exchange(client: socket.socket, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes, read the answer until the server closes: status, headers, body."""
-    with closing(client):
-        client.sendall(request)
-        answer = read_all(client)
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status, *lines = head.decode("latin-1").split("\r\n")
-    headers = dict(line.lower().split(": ", 1) for line in lines)
-    return int(status.split()[1]), headers, body
-
-
-def read_all(client: socket.socket) -> bytes:
-    """Read to the end; a reset is an end too."""
-    found = b""
-    try:
-        while piece := client.recv(65536):
-            found += piece
-            if b"Content-Length: " in found and complete(found):
-                client.shutdown(socket.SHUT_WR)
-    except (ConnectionError, OSError):
-        pass
-    return found
-
-
-def complete(answer: bytes) -> bool:
-    """Whether the announced body is there."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
-    return len(body) >= length
-
-
-def current(*children: Any, **more: Any) -> Snapshot:
-    """A snapshot of now."""
-    return snapshot(*(children or [child("shop/web")]), time=time.time(), **more)
+from tests.e2e.observed import GET, Served, current, read_all, serve_failing
+from tests.health_snapshots import NOW, child, crashed, worker
 
 
 @pytest.fixture
@@ -284,18 +192,6 @@ def answered(served: Served) -> bool:
         return read_all(client).startswith(b"HTTP/1.1 200 ")
 
 
-def serve_failing(error: BaseException | None, sleep: float = 0.0) -> Served:
-    """An observer whose root does not answer."""
-
-    async def fetch() -> Snapshot:
-        await asyncio.sleep(sleep)
-        if error is not None:
-            raise error
-        return current()
-
-    return Served(fetch)
-
-
 @pytest.mark.parametrize(
     ("error", "sleep"), [(NotRunning("gone"), 0.0), (ConnectionResetError(), 0.0), (None, 60.0)]
 )
@@ -362,97 +258,3 @@ def test_a_critical_child_that_is_down_is_a_503_with_its_reason() -> None:
         assert served.ask(GET % b"/livez")[0] == 200
     finally:
         served.close()
-
-
-PROGRAM = """
-import socket, sys
-from supervisor.link import Context, WorkerLink
-from supervisor.observe.observer import main
-end, listener = map(int, sys.argv[1:3])
-link = WorkerLink(socket.socket(fileno=end), Context("runtime/observer.0", 1))
-main(link, bytes.fromhex(sys.argv[3]), {"listener": listener})
-"""
-
-
-class FakeRoot:
-    """A control socket that answers every request with a snapshot, until it is told to hang."""
-
-    def __init__(self, path: str) -> None:
-        self.answering = True
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
-        self._listener.listen()
-        self._held: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            if not self.answering:
-                self._held.append(client)
-                continue
-            with closing(client):
-                size = int.from_bytes(client.recv(HEADER_BYTES), "big")
-                client.recv(size)
-                client.sendall(frame(encode(SnapshotReply(current())), MAX_REPLY_BYTES))
-
-    def close(self) -> None:
-        """End it."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
-        self._listener.close()
-        for client in self._held:
-            client.close()
-
-
-def start_observer(listener: socket.socket, control: str) -> tuple[Any, Channel[FromWorker]]:
-    """Start a real observer process on a socket that is kept here, as root does."""
-    ours, theirs = pair()
-    argument = msgspec.msgpack.encode({"host": "127.0.0.1", "port": 0, "control": control})
-    process = subprocess.Popen(
-        [
-            sys.executable, "-c", PROGRAM,
-            str(theirs.fileno()), str(listener.fileno()), argument.hex(),
-        ],
-        pass_fds=(theirs.fileno(), listener.fileno()),
-        cwd=ROOT,
-    )  # fmt: skip
-    theirs.close()
-    channel: Channel[FromWorker] = Channel(ours, FromWorker)
-    received = channel.receive()
-    assert received is not None
-    assert isinstance(received[0], Ready)
-    return process, channel
-
-
-def test_the_observer_serves_what_root_says_and_its_port_outlives_it(tmp_path: Path) -> None:
-    """A real process: a hanging root is a 503; killed, its successor answers who waited."""
-    control = os.path.join(tmp_path, "control.sock")
-    root = FakeRoot(control)
-    listener = socket.create_server(("127.0.0.1", 0))
-    address = listener.getsockname()
-    process, channel = start_observer(listener, control)
-    try:
-        status, _, body = exchange(socket.create_connection(address, 10), GET % b"/healthz")
-        assert status == 200
-        assert msgspec.json.decode(body)["supervisor"]["instance"]["name"] == "shop"
-        process.kill()
-        process.wait(10)
-        channel.close()
-        waiting = socket.create_connection(address, 10)
-        process, channel = start_observer(listener, control)
-        root.answering = False
-        status, _, body = exchange(waiting, GET % b"/livez")
-        assert (status, msgspec.json.decode(body)["status"]) == (503, "fail")
-        channel.send(StopRequest(5.0))
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait(10)
-        channel.close()
-        root.close()
-        listener.close()
