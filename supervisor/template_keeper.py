@@ -146,6 +146,9 @@ class TemplateKeeper:
                 return
 
     def _loaded(self, client: TemplateClient, reply: Loaded) -> None:
+        before, self.template.code = self.template.code, reply.code
+        if self._loaded_once and reply.code != before:
+            self._log(WARNING, "code on disk has changed", old=before, new=reply.code)
         self.template.attach(client)
         if not self._loaded_once:
             self._loaded_once = True

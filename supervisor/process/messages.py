@@ -52,10 +52,12 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 
     ``threads`` names what keeps this template from forking (children are then started with
     ``preload=False``), e.g. "thread 'pool-1' started by shop/db.py:12"; empty if it can.
+    ``code``: which version it is, see `supervisor.process.code`.
     """
 
     definition: bytes
     threads: list[str] = []
+    code: str = ""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
