@@ -29,6 +29,10 @@ class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
     serial: int
     launch: bytes = b""
 
+    def brief(self) -> "Spawn":
+        """Return what is needed to say that it could not be done."""
+        return Spawn(self.serial)
+
 
 class Signal(msgspec.Struct, frozen=True, tag="signal"):
     """Send a signal to a process, or to its whole process group."""
