@@ -133,9 +133,7 @@ class Actor:
                 reason = ExitReason(ExitKind.CRASH, f"spawn: {error.strerror}")
                 self.deliver(ev.StartFailed(action.child, action.incarnation, reason))
                 return
-        elif slot.unplanned:
-            slot.restarts += 1
-        slot.starts += 1
+        slot.begin_life(time.monotonic())
         first = self.shell.fresh and slot.starts == 1
         slot.counted = not (action.wanted or first)
         kind = self.kind_of(start)

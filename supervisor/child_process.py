@@ -101,6 +101,7 @@ class ChildProcess:
             generation=slot.starts,
             started_at=time.time(),
             restarts=slot.restarts,
+            failure_score=slot.score_at(time.monotonic()),
             last_exit=slot.last_exit,
         )
 

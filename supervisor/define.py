@@ -272,6 +272,7 @@ def _child(subject: Subject, child: Child, walk: _Walk, auto_shutdown: str) -> C
         heartbeat=_watched(subject, "heartbeat", child.heartbeat, argv is not None),
         stall_timeout=_watched(subject, "stall_timeout", child.stall_timeout, argv is not None),
         backoff=_backoff(subject, child.backoff),
+        give_up_after=_give_up_after(subject, child.give_up_after),
         preload=preload,
     )
 
@@ -301,6 +302,12 @@ def _backoff(subject: Subject, value: object) -> tuple[float, float] | None:
             f"backoff is {shown(value)}: the base is above the cap", "write (base, cap)"
         )
     return base, cap
+
+
+def _give_up_after(subject: Subject, value: object) -> int | None:
+    if value is None:
+        return None
+    return checks.whole(subject, "give_up_after", value, 1, MAX_INTENSITY)
 
 
 def _is_list(value: object) -> bool:

@@ -40,6 +40,7 @@ class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=Tr
     heartbeat: float | None = None
     stall_timeout: float | None = None
     backoff: tuple[float, float] | None = None
+    give_up_after: int | None = None
     preload: bool = True
 
 

@@ -18,7 +18,8 @@ import msgspec
 
 MAX_PACKET = 128 * 1024
 MAX_FDS = 16
-#: Stands for a packet that is larger than that: it is in the memfd that comes last with it.
+#: Begins a packet that stands for a larger one, in the memfd that comes last with it. What follows
+#: is the message in brief, if it has a brief form: all that is known if the descriptors get lost.
 LARGE = b"\xc1"  # the one byte that msgpack never uses
 MAX_LARGE = 64 * 1024 * 1024
 
@@ -111,10 +112,7 @@ def decoder_of(incoming: object) -> Callable[[bytes], Any]:
 
 
 class DescriptorsLost(msgspec.DecodeError):
-    """A message came without its descriptors: we have no free ones (EMFILE), or they are too many.
-
-    ``message``: what it says otherwise.
-    """
+    """``message`` came without its descriptors: we have none free (EMFILE), or too many came."""
 
     def __init__(self, message: Any) -> None:
         super().__init__("descriptors truncated")
@@ -166,7 +164,8 @@ class Channel(Generic[_Incoming]):
         memory = os.memfd_create("message", os.MFD_CLOEXEC)
         try:
             os.write(memory, packet)
-            self._transmit(LARGE, (*fds, memory))
+            brief = getattr(message, "brief", None)
+            self._transmit(LARGE + (_encode(brief()) if brief else b""), (*fds, memory))
         finally:
             os.close(memory)
 
@@ -202,10 +201,11 @@ class Channel(Generic[_Incoming]):
         try:
             if flags & socket.MSG_TRUNC:
                 raise msgspec.DecodeError("packet truncated")
-            if packet == LARGE and fds and self._large:
-                packet = _contents(fds.pop())
+            lost = flags & socket.MSG_CTRUNC
+            if packet.startswith(LARGE) and self._large:
+                packet = packet[1:] if lost or not fds else _contents(fds.pop())
             message = self._decode(packet)
-            if flags & socket.MSG_CTRUNC:
+            if lost:
                 raise DescriptorsLost(message)
             return message, fds
         except msgspec.DecodeError:

@@ -69,6 +69,7 @@ class NestedSupervisor:
         )
         self._commander = Commander(self.actor)
         self.loop.guard(2, self._lagged)
+        self._templates["release"].code = arguments.code
         for name in CONNECTIONS:
             self._attach(name, fds[name])
 
@@ -102,7 +103,8 @@ class NestedSupervisor:
                 self._stop()
             case uplink.Command() as command, _:
                 self._commander.apply(command, self._outbox.send)
-            case uplink.TemplateConnection(name), [fd]:
+            case uplink.TemplateConnection(name, code), [fd]:
+                self._templates["release"].code = code
                 self._attach(name, fd)
             case uplink.StartsGranted(count), _:
                 self.shell.starts.add(count)

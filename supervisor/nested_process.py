@@ -41,6 +41,7 @@ class Arguments(msgspec.Struct, frozen=True):
     preload: bool
     pipes: bool
     fresh: bool = True
+    code: str = ""
 
 
 class Upward(Protocol):
@@ -141,7 +142,8 @@ class NestedProcess(LinkedProcess):
         if self._outbox is None:
             os.close(fd)
         else:
-            self._outbox.send(uplink.TemplateConnection(name), fd)
+            code = self.shell.release.code
+            self._outbox.send(uplink.TemplateConnection(name, code), fd)
 
     def _descriptors(self) -> dict[str, int]:
         return {**self._connections, **self.shell.fds}
@@ -159,6 +161,7 @@ class NestedProcess(LinkedProcess):
             preload=self.shell.preload,
             pipes=self.shell.pipes is not None,
             fresh=not self.slot.counted,
+            code=self.shell.release.code,
         )
         return launches.Kind(
             run=launches.Entry("supervisor.nested:main", msgspec.msgpack.encode(arguments)),

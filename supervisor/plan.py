@@ -78,6 +78,7 @@ def slot_spec(child: ChildDefinition, supervisor_path: str, slot: int) -> ChildS
         pool=child.name,
         start_timeout=child.start_timeout,
         backoff=Backoff(*child.backoff) if child.backoff else None,
+        give_up_after=child.give_up_after,
     )
 
 

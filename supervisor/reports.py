@@ -3,6 +3,7 @@
 import logging
 
 from supervisor.core.events import Report, ReportContext
+from supervisor.core.restart import NEVER_STABLE
 from supervisor.shell import Log
 
 _EVENTS = {
@@ -16,6 +17,8 @@ _EVENTS = {
 def write(log: Log, supervisor_path: str, report: Report) -> None:
     """Write one report."""
     level, event = _EVENTS[report.context]
+    if report.reason == NEVER_STABLE:
+        event = "child was never stable"
     fields: dict[str, object] = {"count": report.count} if report.count > 1 else {}
     log(
         level,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from supervisor.core import flapping
 from supervisor.observe.snapshot import LastExit
 
 #: Called with (slot path, "stdout" or "stderr", a duplicate of the read end, which it takes over).
@@ -27,6 +28,21 @@ class Slot:
     unplanned: bool = False  # whether the last process ended without having been asked to
     counted: bool = False  # whether its last start used a token of the budget
     last_exit: LastExit | None = None
+    score: float = 0.0  # of its failures (`core.flapping`), when the last of them was restarted
+    scored_at: float = 0.0  # monotonic seconds
+
+    def begin_life(self, now: float) -> None:
+        """A process is to be started in it; ``now``: monotonic seconds."""
+        self.starts += 1
+        if self.unplanned:
+            self.restarts += 1
+            self.score = flapping.failed(self.score, now - self.scored_at)
+            self.scored_at = now
+            self.unplanned = False
+
+    def score_at(self, now: float) -> float:
+        """Return the score that is left."""
+        return round(flapping.decayed(self.score, now - self.scored_at), 3)
 
     def close(self) -> None:
         """The slot is no more."""

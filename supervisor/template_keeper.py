@@ -58,6 +58,7 @@ class TemplateKeeper:
         self._app, self._app_args = app, app_args
         self.pid = 0
         self.pids: set[int] = set()  # of all the processes it has had
+        self._reaped = False  # then the number may be another's
         self._starts: deque[float] = deque(maxlen=INTENSITY + 1)
         self._client: TemplateClient | None = None  # while it loads
         self._loaded_once = False
@@ -70,6 +71,7 @@ class TemplateKeeper:
         self._starts.append(time.monotonic())
         self.pid, client = start_template(*(RUNTIME if self._app is None else ()))
         self.pids.add(self.pid)
+        self._reaped = False
         if self._app is None:
             self.template.attach(client)
             return
@@ -92,15 +94,18 @@ class TemplateKeeper:
         if self._suspended is not None:
             self._suspended.cancel()
             self._suspended = None
+        self._reaped = os.WIFEXITED(status) or os.WIFSIGNALED(status)
         if os.WIFSTOPPED(status):
             self._log(WARNING, "template stopped", template=self.template.name, pid=self.pid)
             self._suspended = self._loop.call_later(SUSPENDED_LIMIT, self._kill)
 
     def wait(self, seconds: float) -> None:
         """Wait for the end of the process, once closed; kill it after so long."""
+        if self._reaped:
+            return
         try:
             fd = os.pidfd_open(self.pid)
-        except OSError:  # it has ended and was reaped, or was never started
+        except OSError:  # it was never started, or the kernel has no such call
             return
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -109,6 +114,8 @@ class TemplateKeeper:
         os.close(fd)
 
     def _kill(self) -> None:
+        if self._reaped:
+            return
         try:
             os.kill(self.pid, signal.SIGKILL)  # our child: not another's number until we reap it
         except ProcessLookupError:
@@ -139,6 +146,9 @@ class TemplateKeeper:
                 return
 
     def _loaded(self, client: TemplateClient, reply: Loaded) -> None:
+        before, self.template.code = self.template.code, reply.code
+        if self._loaded_once and reply.code != before:
+            self._log(WARNING, "code on disk has changed", old=before, new=reply.code)
         self.template.attach(client)
         if not self._loaded_once:
             self._loaded_once = True

@@ -91,6 +91,7 @@ class Template:
         self._refill_due = False
         self._expected = b""  # the kind of child that is started next, most likely: the last one
         self.target_spares = 0
+        self.code = ""  # which version of the app it has imported, if it has
         self.on_attach: list[Callable[[], None]] = []
         self.on_lost: Callable[[], None] = lambda: None
 

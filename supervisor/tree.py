@@ -77,6 +77,9 @@ class Child:
             work loops say what they have done, and whether they wait, with `link.beat`.
         backoff: None (default: restart at once, as OTP), or (base, cap) in seconds: exponential
             with full jitter from the second failure in a row.
+        give_up_after: failures in a row, none of them after a run as long as the supervisor's
+            period, after which the supervisor gives up as when its intensity is exceeded (default
+            None: off). For children with `backoff`, which may fail too slowly for the intensity.
         preload: start from the process that has the app imported (default True); False imports
             the app afresh in each worker.
 
@@ -108,6 +111,7 @@ class Child:
         heartbeat: float | None = None,
         stall_timeout: float | None = None,
         backoff: tuple[float, float] | None = None,
+        give_up_after: int | None = None,
         preload: bool = True,
     ) -> None:
         self.name = name
@@ -133,6 +137,7 @@ class Child:
         self.heartbeat = heartbeat
         self.stall_timeout = stall_timeout
         self.backoff = backoff
+        self.give_up_after = give_up_after
         self.preload = preload
         self.where = _where()
 

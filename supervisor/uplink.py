@@ -94,9 +94,13 @@ class Command(msgspec.Struct, frozen=True, tag="command"):
 
 
 class TemplateConnection(msgspec.Struct, frozen=True, tag="template"):
-    """A new connection to the template of that name is attached."""
+    """A new connection to the template of that name is attached.
+
+    ``code``: which version of the app the release's has imported.
+    """
 
     name: str
+    code: str = ""
 
 
 class StartsGranted(msgspec.Struct, frozen=True, tag="starts_granted"):

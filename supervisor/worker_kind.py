@@ -24,6 +24,7 @@ def worker_kind(
     return Kind(
         run=run,
         app=shell.app,
+        code=shell.release.code if template_of(shell, start) is shell.runtime else "",
         settings=settings,
         ready=definition.ready,
         heartbeat=definition.heartbeat,

@@ -20,9 +20,9 @@ def bound(policy: Backoff, failures: int) -> float:
     return min(policy.cap, policy.base * 2.0 ** min(failures, _LARGEST_EXPONENT))
 
 
-def recovered(policy: Backoff, failures: int, uptime: float, period: int) -> bool:
+def recovered(policy: Backoff | None, failures: int, uptime: float, period: int) -> bool:
     """Whether a child that was up for ``uptime`` seconds starts a new streak of failures."""
-    return uptime >= max(period, bound(policy, failures))
+    return uptime >= max(period, bound(policy, failures) if policy else 0.0)
 
 
 def draw(seed: int) -> tuple[int, float]:

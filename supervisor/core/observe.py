@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from supervisor.core import intensity
 from supervisor.core.child import Child, ChildState, Role
 from supervisor.core.results import Counts, Entry
 from supervisor.core.spec import ChildSpec, ChildType, Strategy, SupervisorSpec
@@ -46,11 +45,6 @@ def phase(state: State) -> Phase:
 def children(state: State) -> tuple[ChildView, ...]:
     """Every child, in start order."""
     return tuple(_view(child) for child in state.children.values())
-
-
-def restarts_within_period(state: State, now: float) -> int:
-    """How much of the intensity is used up at ``now`` (seconds)."""
-    return len(intensity.within(state.restarts, now, state.spec.period))
 
 
 def which_children(children: Mapping[str, Child]) -> tuple[Entry, ...]:

@@ -136,10 +136,15 @@ def delay_before_restart(draft: Draft, child: Child) -> float:
     Zero without ``backoff``, and for the first failure of a streak.
     """
     policy = child.spec.backoff
-    if policy is None or child.failures == 0:
+    if policy is None or child.failures == 0 or is_last_failure(child.spec, child.failures + 1):
         return 0.0
     draft.seed, fraction = backoff.draw(draft.seed)
     return fraction * backoff.bound(policy, child.failures)
+
+
+def is_last_failure(spec: ChildSpec, failures: int) -> bool:
+    """Whether that many failures in a row are too many."""
+    return spec.give_up_after is not None and failures >= spec.give_up_after
 
 
 def retry_later(draft: Draft, child: Child, delay: float) -> None:

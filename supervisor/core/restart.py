@@ -16,6 +16,7 @@ from supervisor.core.task import Abandon, StartWave, StopWave
 from supervisor.core.task import Restart as RestartGoal
 
 GIVEN_UP = ExitReason(ExitKind.SHUTDOWN, "reached_max_restart_intensity")
+NEVER_STABLE = ExitReason(ExitKind.SHUTDOWN, "reached_max_failures_in_a_row")
 
 
 def wanted(restart: Restart, reason: ExitReason) -> bool:
@@ -50,12 +51,13 @@ def _forget(draft: Draft, child: Child) -> None:
 def _delayed(draft: Draft, child: Child) -> bool:
     """Keep the streak of failures; whether backoff puts the restart off."""
     policy = child.spec.backoff
-    if policy is None:
+    if child.blameless or (policy is None and child.spec.give_up_after is None):
         return False
     uptime = draft.now - child.up_at
     if backoff.recovered(policy, child.failures, uptime, draft.spec.period):
         child = draft.change(child, failures=0)
-    if child.failures == 0 or child.other is not None:
+    last = process.is_last_failure(child.spec, child.failures + 1)
+    if policy is None or child.failures == 0 or child.other is not None or last:
         draft.change(child, failures=child.failures + 1)
         return False
     delay = process.delay_before_restart(draft, child)
@@ -68,14 +70,17 @@ def _delayed(draft: Draft, child: Child) -> bool:
 def restart(draft: Draft, child: Child) -> None:
     """Restart an EXITED or RESTARTING child and its group, unless the intensity forbids it.
 
-    A blameless exit is not counted (an addition, see ``events.Exited``).
+    A blameless exit is not counted (an addition, see ``events.Exited``). Another addition is a
+    second rule: so many failures in a row are too many however slowly they come, which they do
+    with ``backoff``, so that the intensity never sees them.
     """
     if not child.blameless:
         draft.restarts = intensity.add(draft.restarts, draft.now, draft.spec.period)
         if len(draft.restarts) > draft.spec.intensity:
-            draft.emit(Report(ReportContext.SHUTDOWN, child.id, GIVEN_UP))
-            _put_down(draft, child)
-            engine.end(draft, SHUTDOWN)
+            _give_up(draft, child, GIVEN_UP)
+            return
+        if process.is_last_failure(child.spec, child.failures):
+            _give_up(draft, child, NEVER_STABLE)
             return
     if draft.grouped:
         steps = strategy.restart_steps(draft.children, draft.spec.strategy, child.id)
@@ -85,6 +90,12 @@ def restart(draft: Draft, child: Child) -> None:
         _adopt(draft, child, child.other)
     else:
         engine.run(draft, RestartGoal(), (StartWave((child.id,)),))
+
+
+def _give_up(draft: Draft, child: Child, why: ExitReason) -> None:
+    draft.emit(Report(ReportContext.SHUTDOWN, child.id, why))
+    _put_down(draft, child)
+    engine.end(draft, SHUTDOWN)
 
 
 def _put_down(draft: Draft, child: Child) -> None:

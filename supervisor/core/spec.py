@@ -71,6 +71,7 @@ class ChildSpec:
     pool: str | None = None  # the `count` child this is a slot of; its slots start together
     start_timeout: float | None = None
     backoff: Backoff | None = None
+    give_up_after: int | None = None  # failures in a row, with no stable run between them
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,8 @@ def _why(child: ChildStatus, status: str, now: float) -> Document:
     if not bad:
         return {"output": f"{child.path}: {child.ready} of {child.count} ready"}
     last = f", last exit {bad[0].last_exit.cause}" if bad[0].last_exit else ""
-    return {"output": f"{bad[0].path} is {bad[0].state}{last}"}
+    up = bad[0].state == "ready" and judge.is_flapping_slot(bad[0], now)
+    return {"output": f"{bad[0].path} is {'flapping' if up else bad[0].state}{last}"}
 
 
 def _notes(checks: dict[str, list[Document]]) -> list[str]:
@@ -284,6 +285,7 @@ def _worker(one: WorkerStatus, restart: str, now: float) -> Document:
         "heartbeat_age_seconds": _age(one.heartbeat_at, now),
         "progress": one.progress,
         "restarts": one.restarts,
+        "flapping": judge.is_flapping_slot(one, now),
         "backoff_seconds": max(0.0, round(one.restart_at - now, 3)) if one.restart_at else 0,
         "last_exit": _last_exit(one.last_exit),
     }

@@ -6,6 +6,7 @@ critical when it is permanent: nothing else says that the app cannot do without 
 
 from collections.abc import Mapping
 
+from supervisor.core import flapping
 from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus, WorkerStatus
 
 #: Seconds that a critical child may have nothing ready before that is a failure.
@@ -29,7 +30,13 @@ def worker(one: WorkerStatus, restart: str, now: float) -> str:
     if one.state == "stopped" and restart != "permanent":
         return PASS  # it ended as it may
     in_backoff = (one.restart_at or 0.0) > now
-    return PASS if one.state == "ready" and not in_backoff else WARN
+    well = one.state == "ready" and not in_backoff and not is_flapping_slot(one, now)
+    return PASS if well else WARN
+
+
+def is_flapping_slot(one: WorkerStatus, now: float) -> bool:
+    """Whether a slot has failed so often lately that it is not well, though it may be up."""
+    return flapping.is_flapping(one.failure_score, now - (one.started_at or now))
 
 
 def wanted(child: ChildStatus) -> int:

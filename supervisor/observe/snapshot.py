@@ -32,6 +32,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     progress: int = 0  # messages or steps the work loop has counted
     last_exit: LastExit | None = None
     restart_at: float | None = None  # when a backoff ends
+    failure_score: float = 0.0  # decays: as it was at started_at (`supervisor.core.flapping`)
 
 
 class ChildStatus(msgspec.Struct, frozen=True, tag="child"):

@@ -11,6 +11,7 @@ from types import TracebackType
 from supervisor.define import define
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError
+from supervisor.process.code import identity
 from supervisor.process.messages import LoadFailed
 from supervisor.tree import Child, Supervisor
 
@@ -22,11 +23,12 @@ PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 @dataclass(frozen=True, slots=True)
 class LoadedApp:
-    """An imported app: the author's objects, and what they say as data."""
+    """An imported app: the author's objects, what they say as data, and which code it is."""
 
     name: str
     tree: Supervisor
     definition: SupervisorDefinition
+    code: str
 
 
 def load(app: str) -> LoadedApp | LoadFailed:
@@ -42,7 +44,7 @@ def load(app: str) -> LoadedApp | LoadFailed:
             tree = tree()
         definition = define(tree)
         assert isinstance(tree, Supervisor)
-        return LoadedApp(app, tree, definition)
+        return LoadedApp(app, tree, definition, identity(module_name))
     except DefinitionError as error:
         return LoadFailed(error.problem, error.where, error.help, traceback.format_exc())
     except BaseException as error:  # SystemExit too: argparse in the app ends so

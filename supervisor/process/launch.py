@@ -38,6 +38,7 @@ class Kind(msgspec.Struct, frozen=True, omit_defaults=True):
 
     run: Node | Entry | Command
     app: str = ""  # "module:attribute" of the tree
+    code: str = ""  # the version of it that the tree was made from; "": it is not imported afresh
     settings: Settings = Settings()
     ready: str = "init"
     heartbeat: float | None = None

@@ -8,6 +8,7 @@ from collections import deque
 
 import msgspec
 
+from supervisor.descriptors import NO_DESCRIPTORS
 from supervisor.link import Channel, pair
 from supervisor.process import messages
 
@@ -116,7 +117,9 @@ class TemplateClient:
                 return
             except BlockingIOError:
                 pass
-            except OSError:
+            except OSError as error:
+                if error.errno in NO_DESCRIPTORS:  # a large request needs one more
+                    raise
                 return  # its end is read next
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append((request, tuple(os.dup(fd) for fd in fds)))

@@ -29,6 +29,10 @@ class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
     serial: int
     launch: bytes = b""
 
+    def brief(self) -> "Spawn":
+        """Return what is needed to say that it could not be done."""
+        return Spawn(self.serial)
+
 
 class Signal(msgspec.Struct, frozen=True, tag="signal"):
     """Send a signal to a process, or to its whole process group."""
@@ -52,10 +56,12 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 
     ``threads`` names what keeps this template from forking (children are then started with
     ``preload=False``), e.g. "thread 'pool-1' started by shop/db.py:12"; empty if it can.
+    ``code``: which version it is, see `supervisor.process.code`.
     """
 
     definition: bytes
     threads: list[str] = []
+    code: str = ""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import inspect
+import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -72,6 +73,10 @@ def _load_and_run(path: str, kind: Kind, link: links.WorkerLink) -> int:
     loaded = load(kind.app)
     if isinstance(loaded, LoadFailed):
         raise StartError(f"{loaded.problem} ({loaded.where})\n{loaded.detail}")
+    if kind.code and loaded.code != kind.code:
+        configure(link.context.path, link.context.incarnation, kind.log_level)
+        versions = {"old": kind.code, "new": loaded.code}
+        logging.getLogger("supervisor").warning("code on disk has changed", extra=versions)
     return _prepare_child(child_at(loaded.tree, path), kind)(link)
 
 

@@ -179,7 +179,7 @@ class Template:
         self._app = loaded
         self.freeze()
         definition = msgspec.msgpack.encode(loaded.definition)
-        return messages.Loaded(definition, self._starters.names())
+        return messages.Loaded(definition, self._starters.names(), loaded.code)
 
     def _spawn(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
         if problem := threads.problem(self._starters):

@@ -260,20 +260,26 @@ def test_a_fork_that_fails_for_now_is_said_to_be_transient(
             strace.stderr.close()
 
 
+@pytest.mark.parametrize("size", [0, 1 << 20], ids=["small", "large"])
+@pytest.mark.parametrize("free", [0, 1, 3])
 def test_a_full_descriptor_table_fails_a_start_and_nothing_else(
-    template: RealTemplate,
+    template: RealTemplate, size: int, free: int
 ) -> None:
     """EMFILE in the template: SpawnFailed, transient; its other processes and itself live on."""
     neighbour = template.spawn("process_entries:wait")
     neighbour.line()
     before = resource.prlimit(template.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(template.pid, resource.RLIMIT_NOFILE, (4, before[1]))
-    refused = template.ask_for("process_entries:say_pid")
+    wait_until_asleep(template.pid)
+    used = set(map(int, os.listdir(f"/proc/{template.pid}/fd")))
+    unused = [number for number in range(100) if number not in used]
+    resource.prlimit(template.pid, resource.RLIMIT_NOFILE, (unused[free], before[1]))
+    refused = template.ask_for("process_entries:say_pid", b"x" * size)
     failed = template.reply(messages.SpawnFailed, serial=refused.serial)
     assert failed.transient
     assert "descriptors" in failed.problem
-    template.client.open(99)
-    template.reply(messages.Closed, token=99)
+    if free < 2:
+        template.client.open(99)
+        template.reply(messages.Closed, token=99)
     resource.prlimit(template.pid, resource.RLIMIT_NOFILE, before)
     later = template.spawn("process_entries:say_pid")
     assert template.exited(later).status == 0

@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,13 @@ from pathlib import Path
 import pytest
 
 from supervisor.control.messages import RestartChildren, StopChildren
-from supervisor.link import pair
+from supervisor.link import Channel, pair
+from supervisor.loop import Loop
 from supervisor.process import launch, messages
+from supervisor.process.connection import Connection, Process
 from supervisor.process.launcher import TemplateClient, start_template
+from supervisor.process.reaper import Reaper
+from supervisor.process.template import Template
 from tests.crash.app_harness import App, alive, eventually
 from tests.crash.running_app import restarted, strace, supervisor_at
 
@@ -115,6 +120,45 @@ def test_nonsense_from_a_supervisor_ends_its_processes_only(asker: Asker) -> Non
     assert other.recv(1) == b""
     client.close()
     assert alive(asker.spawn(1, "sleep", "1000"))
+
+
+@pytest.mark.parametrize("namespace", [("--pid",), ("--user", "--map-root-user", "--pid")])
+def test_a_number_that_is_used_again_is_not_mistaken(namespace: tuple[str, ...]) -> None:
+    """In a pid namespace strangers get the numbers of dead workers and templates: none is hit."""
+    command = ["unshare", *namespace, "--fork", "--mount-proc"]
+    if subprocess.run([*command, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip(f"needs unshare {' '.join(namespace)}")
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "tests.crash.pid_reuse"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.stdout.endswith(b"nobody was hit\n"), done.stderr.decode()
+    assert done.returncode == 0
+
+
+def test_a_pid_that_is_not_ours_any_more_is_not_signalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same without a namespace: a reaper signals no number of a process it has reaped."""
+    hit: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *args: hit.append(args))
+    monkeypatch.setattr(os, "killpg", lambda *args: hit.append(args))
+    loop = Loop()
+    template = object.__new__(Template)
+    template.reaper = Reaper(loop, lambda *_: None, lambda *_: None)
+    ours, theirs = pair()
+    connection = Connection(Channel(ours, messages.Request), None, 0)
+    connection.processes[7] = Process(7, 4242, 1, connection)
+    template._serve(connection, messages.Signal(7, signal.SIGTERM), [])
+    assert hit == [(4242, signal.SIGTERM)]
+    template._ended(connection.processes[7], messages.Exited(7, 0))
+    template._serve(connection, messages.Signal(7, signal.SIGKILL, True), [])
+    assert hit == [(4242, signal.SIGTERM)]
+    theirs.close()
+    connection.close()
+    loop.close()
 
 
 # --- a whole app ------------------------------------------------------------------------------

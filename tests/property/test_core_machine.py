@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from supervisor.core import observe
+from supervisor.core import intensity, observe
 from supervisor.core.child import ChildState
 from supervisor.core.events import (
     Action,
@@ -75,6 +75,7 @@ def child_specs(name: str) -> st.SearchStrategy[ChildSpec]:
         pool=st.just("p" if name.startswith("p.") else None),
         start_timeout=st.sampled_from([None, 3.0]),
         backoff=st.sampled_from([None, None, Backoff(base=0.5, cap=4.0)]),
+        give_up_after=st.sampled_from([None, None, 1, 3]),
     )
 
 
@@ -402,8 +403,17 @@ class Shell(RuleBasedStateMachine):
     def intensity_is_kept(self) -> None:
         """A supervisor that goes on has restarted no more than it may."""
         if hasattr(self, "state") and self.state.phase is Phase.RUNNING:
-            used = observe.restarts_within_period(self.state, self.now)
-            assert used <= self.allowed
+            used = intensity.within(self.state.restarts, self.now, self.state.spec.period)
+            assert len(used) <= self.allowed
+
+    @invariant()
+    def nobody_fails_for_ever(self) -> None:
+        """A supervisor that goes on has no child with as many failures in a row as it may have."""
+        if hasattr(self, "state") and self.state.phase is Phase.RUNNING:
+            for view in observe.children(self.state):
+                limit = view.spec.give_up_after
+                if limit is not None and view.state is ChildState.RUNNING:
+                    assert view.failures < limit
 
     @invariant()
     def nothing_waits_at_rest(self) -> None:

@@ -22,6 +22,7 @@ def document(of: Snapshot, now: float = NOW, **more: Any) -> dict[str, Any]:
 
 DOWN = worker("shop/web.0", "restarting", last_exit=crashed(11))
 JUST_DOWN = worker("shop/web.0", "restarting", last_exit=crashed(9))
+FLAPPING = worker("shop/web.0", failure_score=7.0, started_at=NOW - 3, last_exit=crashed(3))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,8 @@ JUST_DOWN = worker("shop/web.0", "restarting", last_exit=crashed(9))
         (snapshot(child("shop/web", worker("shop/web.0", "stopped"), restart="temporary")), "pass"),
         (snapshot(child("shop/web", worker("shop/web.0", restart_at=NOW + 3))), "warn"),
         (snapshot(child("shop/web", worker("shop/web.0", "unkillable", started_at=NOW))), "warn"),
+        (snapshot(child("shop/web", FLAPPING)), "warn"),
+        (snapshot(child("shop/web", worker("shop/web.0", failure_score=7.0))), "pass"),  # long ago
         (snapshot(supervisor("shop/pay", child("shop/pay/x"), restarts_in_period=2)), "warn"),
         (snapshot(supervisor("shop/pay", child("shop/pay/x"), restarts_in_period=1)), "pass"),
         (snapshot(supervisor("shop/pay", child("shop/pay/x"), state="restarting")), "warn"),
@@ -55,6 +58,13 @@ def test_the_status_of_the_whole_is_that_of_its_worst_part(state: Snapshot, stat
     assert ("output" in made) == (status != "pass")
     if state.phase == "running" and status != "pass":
         assert made["output"] in made["notes"]
+
+
+def test_a_child_that_is_up_but_flapping_is_named() -> None:
+    """Ready now, and too often not: the note says so, and why it ended last."""
+    made = document(snapshot(child("shop/web", FLAPPING)))
+    assert made["output"] == "shop/web.0 is flapping, last exit signal:SIGSEGV"
+    assert made["supervisor"]["tree"]["children"][0]["workers"][0]["flapping"] is True
 
 
 def test_a_child_that_dies_as_fast_as_it_is_started_fails_all_the_same() -> None:

@@ -121,6 +121,27 @@ def test_beats_are_four_a_heartbeat_at_most(ends: Ends, monkeypatch: pytest.Monk
     assert said(channel) == [links.Beat(progress) for progress in (0, 2, 4, 6, 8)]
 
 
+def test_the_end_of_idleness_is_said_at_once(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that begins is told of before it can hang; the end of work with the next beat due."""
+    ours = links.WorkerLink(ends[0], links.Context("test/worker.0", 1, stall_timeout=8.0))
+    channel = supervisor(ends[1])
+    said_by_then = []
+    for now, progress, idle in [
+        (0, 0, True), (1, 0, False), (1.5, 1, True), (1.6, 1, False), (4, 2, True), (4.1, 2, False),
+    ]:  # fmt: skip
+        monkeypatch.setattr(links.time, "monotonic", lambda now=now: 100.0 + now)
+        ours.beat(progress, idle=idle)
+        said_by_then.append(said(channel))
+    assert said_by_then == [
+        [links.Beat(0, True)],
+        [links.Beat(0)],
+        [],
+        [],
+        [links.Beat(2, True)],
+        [links.Beat(2)],
+    ]
+
+
 @pytest.mark.parametrize("close", [False, True])
 def test_a_request_to_stop_or_the_end_of_the_link_is_seen(ends: Ends, close: bool) -> None:
     """`stopping` is False, then True for good; `wait` returns at once."""
