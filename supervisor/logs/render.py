@@ -21,7 +21,7 @@ MAX_PATH_WIDTH = 32
 MAX_VALUE = 2000
 
 #: C0 without newline, DEL, C1, what turns the direction of text, and unpaired surrogates.
-_UNSAFE = re.compile(
+UNSAFE = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _PLAIN_VALUE = re.compile(r"[\w./:@%+-]+\Z")
@@ -59,7 +59,7 @@ def time_of(line: Line, now: float) -> float:
 
 def escape(text: str) -> str:
     """Show every control character (but not newline) as the escape sequence that stands for it."""
-    return _UNSAFE.sub(_escaped, text)
+    return UNSAFE.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -67,7 +67,8 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def _json_escaped(match: re.Match[str]) -> str:
+def json_escaped(match: re.Match[str]) -> str:
+    """Write an unsafe character as JSON does."""
     return f"\\u{ord(match[0]):04x}"
 
 
@@ -100,7 +101,7 @@ class JsonRenderer:
                     document["source_" if key == "source" else key] = value
         body = _encode(document)
         if not body.isascii() or b"\x7f" in body:
-            body = _UNSAFE.sub(_json_escaped, body.decode()).encode()
+            body = UNSAFE.sub(json_escaped, body.decode()).encode()
         return body + b"\n"
 
     def _stamp(self, when: float) -> str:
