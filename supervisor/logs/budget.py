@@ -15,6 +15,7 @@ MIN_SEGMENT, MAX_SEGMENT = 64 * KiB, 16 * MiB
 #: A file's share of the budget is this many segments.
 SEGMENTS = 8
 MAX_BALLAST = 4 * MiB
+LAST = MiB
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ class Archive(msgspec.Struct, frozen=True):
 
 
 class Holdings(msgspec.Struct):
-    """The files of one child: the bytes of the one being written, and the archives, oldest first."""
+    """One child's files: the bytes of the one being written, and its archives, oldest first."""
 
     active: int = 0
     archives: list[Archive] = msgspec.field(default_factory=list)
@@ -63,8 +64,11 @@ def keep_free(limits: Limits, fs_size: int) -> int:
 
 
 def allowance(most: int, floor: int, used: int, free: int) -> int:
-    """Return the bytes that all files may take now: the smaller of the two limits wins."""
-    return min(most, used + max(0, free - floor))
+    """Return the bytes that all files may take now: the smaller of the two limits wins.
+
+    A last megabyte is always allowed: the disk itself says when it is full.
+    """
+    return min(most, max(used + max(0, free - floor), LAST))
 
 
 def segment_size(limits: Limits, most: int, children: int) -> int:

@@ -4,7 +4,7 @@ import logging
 import traceback
 from typing import Any
 
-from supervisor.logs.record import stderr
+from supervisor.logs.record import stderr, timestamp
 
 #: Characters of a traceback that are kept: its end says what happened.
 MAX_TRACEBACK = 32_000
@@ -26,7 +26,7 @@ class RecordHandler(logging.Handler):
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what is worth keeping of a `logging` record."""
     fields: dict[str, Any] = {
-        "time": record.created,
+        "time": timestamp(record.created),
         "level": level_name(record.levelno),
         "event": record.getMessage(),
         "logger": record.name,

@@ -15,7 +15,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from supervisor.logs.handler import RecordHandler, traceback_text
-from supervisor.logs.record import stderr
+from supervisor.logs.record import stderr, timestamp
 
 #: Methods of a logger that are not called like the level they mean.
 _METHODS = {"exception": "error", "warn": "warning", "fatal": "critical", "msg": "info"}
@@ -39,7 +39,7 @@ def _finish(logger: "_Logger", method: str, fields: MutableMapping[str, Any]) ->
     """Put time, level and event first: they survive when a record has to be cut."""
     level = _METHODS.get(method, method)
     event = fields.pop("event", "")
-    record = {"time": time.time(), "level": level, "event": event}
+    record = {"time": timestamp(time.time()), "level": level, "event": event}
     if logger.name is not None:
         record["logger"] = logger.name
     record.update(fields)
@@ -79,6 +79,7 @@ def configure(path: str, incarnation: int, level: str) -> None:
     global _path
     _path = path
     stderr.incarnation = incarnation
+    stderr.look()
     number = logging.getLevelName(level.upper())
     if isinstance(number, int) and number != _level:
         set_level(number)
