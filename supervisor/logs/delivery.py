@@ -1,7 +1,7 @@
 """One block of lines at a time, from its pipe into the child's file and onto the terminal.
 
 The order of the steps is what makes a kill between any two of them harmless; see
-`supervisor.logs.ledger`. Raw files need none of it: there the kernel moves the bytes.
+`supervisor.logs.ledger`. Raw files are in `supervisor.logs.raw`.
 """
 
 import time
@@ -35,6 +35,19 @@ class Delivery:
     ) -> None:
         self._output, self._sink = output, sink
         self._ledger, self._peeker = ledger, peeker
+        self.taken = 0  # bytes, so far
+
+    def home(self, path: str, _stream: str) -> str:
+        """Return the directory of the file that a stream's lines are kept in."""
+        return child_of(path)
+
+    def move(self, _pipe: LogPipe) -> bool | None:
+        """Move what is in a pipe without a look at it; None: that is not how it is done."""
+        return None
+
+    def as_it_is(self, _pipe: LogPipe, _data: bytes) -> tuple[Block, int] | None:
+        """Return an unfinished line as a block that may be delivered; None: it has to wait."""
+        return None
 
     @property
     def accepting(self) -> bool:
@@ -50,10 +63,7 @@ class Delivery:
             count: how many of its bytes are still in the pipe.
 
         """
-        pipe.took(count)
-        if self._sink is not None and self._sink.raw:
-            self._deliver_raw(pipe, block, count)
-            return
+        self._took(pipe, count)
         now = time.time()
         text = block.as_json(now) if self._wants_json else b""
         file = self._prepare(pipe, block, text)
@@ -111,37 +121,18 @@ class Delivery:
         """Be done with the block, whether it was taken or not."""
         self._ledger.clear()
 
-    def _deliver_raw(self, pipe: LogPipe, block: Block, count: int) -> None:
-        assert self._sink is not None
-        path = pipe.source.path
-        child = child_of(path)
-        self._mark_lost(pipe)
-        file = self._sink.prepare(child, len(block.data) + 1)
-        data = block.data
-        whole = data.endswith(b"\n")
-        if file is None or len(data) > count:  # part of it was taken out of the pipe before
-            pipe.take(count)
-            data = data if whole else data + b"\n"
-            if file is None:
-                self._sink.keep(child, path, data, block.count)
-            else:
-                self._sink.write(file, data, path, block.count)
-        else:
-            moved = self._sink.splice(file, pipe.fd, count) or 0
-            rest = data[moved:] if whole else data[moved:] + b"\n"
-            if rest:
-                pipe.take(count - moved)
-                self._sink.write(file, rest, path, block.count)
-        self._print(block, b"", time.time())
+    def _took(self, pipe: LogPipe, count: int) -> None:
+        pipe.took(count)
+        self.taken += count
 
     def drop(self, pipe: LogPipe, count: int, lines: int) -> None:
         """Throw lines away, and count them."""
-        path = pipe.source.path
-        self._ledger.lost[path] = self._ledger.lost.get(path, 0) + lines
+        key = self._key(pipe.source.path, pipe.source.stream)
+        self._ledger.lost[key] = self._ledger.lost.get(key, 0) + lines
         self._ledger.note_lost()
         pipe.dropped += lines
         pipe.take(count)
-        pipe.took(count)
+        self._took(pipe, count)
 
     def mark_dropped(self, pipe: LogPipe) -> None:
         """Say what was dropped, where it would have been."""
@@ -151,35 +142,45 @@ class Delivery:
         pipe.dropped = 0
 
     def _mark_lost(self, pipe: LogPipe) -> None:
-        path = pipe.source.path
-        if self._sink is not None and path in self._ledger.lost:
-            self._sink.mark_lost(child_of(path), path, "rate" if pipe.dropped else "disk")
+        path, stream = pipe.source.path, pipe.source.stream
+        key = self._key(path, stream)
+        if self._sink is not None and key in self._ledger.lost:
+            self._sink.mark_lost(self.home(path, stream), key, "rate" if pipe.dropped else "disk")
             if not self._ledger.staged:
                 self._ledger.note_lost()
+
+    def _key(self, path: str, _stream: str) -> str:
+        """Return the name under which lost lines are counted."""
+        return path
+
+    def _home_of(self, key: str) -> str:
+        return child_of(key)
 
     # --- after a kill -------------------------------------------------------------------------
 
-    def recover(self) -> Note:
+    def recover(self) -> None:
         """Finish what a predecessor was doing when it was killed."""
         note, data, written = self._ledger.recover(self._peeker)
         if data:
-            block = _block_again(note, data)
-            now = time.time()
-            text = block.as_json(now) if self._wants_json else b""
-            if self._sink is not None and not written:
-                child = child_of(note.path)
-                self._sink.undo(child, note.inode, note.offset)
-                file = self._sink.prepare(child, len(text))
-                self._ledger.note(_still_there(note, file))
-                self._keep(file, note.path, block, text)
-            self._print(block, text, now)
+            self._finish(note, data, written)
             self.settle()
         if self._sink is not None:
-            for path in list(self._ledger.lost):
-                self._sink.mark_lost(child_of(path), path, "pump killed")
+            for key in list(self._ledger.lost):
+                self._sink.mark_lost(self._home_of(key), key, "pump killed")
             if not self._ledger.staged:
                 self._ledger.note_lost()
-        return note
+
+    def _finish(self, note: Note, data: bytes, written: bool) -> None:
+        block = _block_again(note, data)
+        now = time.time()
+        text = block.as_json(now) if self._wants_json else b""
+        if self._sink is not None and not written:
+            child = child_of(note.path)
+            self._sink.undo(child, note.inode, note.offset)
+            file = self._sink.prepare(child, len(text))
+            self._ledger.note(_still_there(note, file))
+            self._keep(file, note.path, block, text)
+        self._print(block, text, now)
 
 
 def _still_there(note: Note, file: LogFile | None) -> Note:

@@ -50,7 +50,7 @@ class Ledger:
 
     def __init__(self, fds: dict[str, int] | None = None) -> None:
         fds = fds or descriptors()
-        self._in, self._out, self._memory = fds["staging_in"], fds["staging_out"], fds["notes"]
+        self._in, self.out, self._memory = fds["staging_in"], fds["staging_out"], fds["notes"]
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self.lost: dict[str, int] = {}
         self.staged = 0
@@ -63,7 +63,7 @@ class Ledger:
             size = int.from_bytes(memory[1:5], "little")
             note = _decode(memory[5 : 5 + size])
         self.lost = dict(note.lost)
-        block = peeker.peek(self._out)
+        block = peeker.peek(self.out)
         self.staged = len(block)
         return note, block, memory[:1] == b"\1"
 
@@ -95,12 +95,20 @@ class Ledger:
         """Remember that the block is in its file."""
         os.pwrite(self._memory, b"\1", 0)
 
+    def take(self) -> bytes:
+        """Take the block back."""
+        data = b""
+        while len(data) < self.staged:
+            data += os.read(self.out, self.staged - len(data))
+        self.staged = 0
+        return data
+
     def clear(self) -> None:
         """Be done with the block."""
         while self.staged > 0:
             try:
                 self.staged -= os.splice(
-                    self._out, self._null, self.staged, flags=os.SPLICE_F_NONBLOCK
+                    self.out, self._null, self.staged, flags=os.SPLICE_F_NONBLOCK
                 )
             except BlockingIOError:
                 self.staged = 0

@@ -9,7 +9,7 @@ import fcntl
 import os
 
 #: Bytes looked at in one go.
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
 #: Wanted capacity of the pipe that the copies pass through: more slots than any other pipe has.
 SCRATCH = 1 << 20
 _SPLICE_F_NONBLOCK = 2

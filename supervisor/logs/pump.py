@@ -25,6 +25,7 @@ from supervisor.logs.lines import MAX_LINE
 from supervisor.logs.messages import Floor, Forget, Process, PumpOptions, Source, ToPump
 from supervisor.logs.output import Output
 from supervisor.logs.peek import CHUNK, Peeker
+from supervisor.logs.raw import RawDelivery
 from supervisor.logs.record import record_writer
 from supervisor.logs.sink import FileSink
 from supervisor.logs.source import LAST_BYTES, LogPipe
@@ -36,6 +37,11 @@ PARTIAL_AFTER = 2.0
 MAX_MESSAGES = 256
 #: Processes remembered of a path whose pipes are not known yet, or any more.
 REMEMBERED = 4
+
+
+#: In a flood, a pass that found less than this many bytes is followed by a nap of so many seconds:
+#: a few large pieces cost less than many small ones, the writer's wake-ups included.
+SMALL, NAP = 48 * 1024, 0.0002
 
 
 class Turn(Enum):
@@ -60,14 +66,15 @@ class Pump:
             say = record_writer(2, "pump")
             self._sink = FileSink(options.files, self._epoll, ledger.lost, say)
         self._peeker = Peeker()
-        self._delivery = Delivery(self._output, self._sink, ledger, self._peeker)
+        kind = RawDelivery if self._sink is not None and self._sink.raw else Delivery
+        self._delivery = kind(self._output, self._sink, ledger, self._peeker)
         self._pipes: dict[int, LogPipe] = {}  # by descriptor
         self._ready: dict[int, None] = {}  # descriptors, in the order of their turns
         self._later: dict[int, float] = {}  # descriptors that wait, and until when
         self._by_path: defaultdict[str, dict[int, LogPipe]] = defaultdict(dict)
         self._writers: defaultdict[str, deque[Process]] = defaultdict(_few_processes)
         self._deadlines: deque[tuple[float, LogPipe]] = deque()  # all equally far away: sorted
-        self._stopping = False
+        self._stopping = self._is_flooded = False
         self._link = link
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._epoll.register(link.wakeup_fd, select.EPOLLIN)
@@ -207,6 +214,7 @@ class Pump:
         return self._sink is None and (self._output is None or self._output.gone)
 
     def _serve(self, now: float) -> None:
+        before = self._delivery.taken
         for fd in list(self._ready):
             if not self._delivery.accepting:
                 return
@@ -223,6 +231,10 @@ class Pump:
                     self._wait_for_the_end_of_a_line(pipe, now)
         if not self._ready and self._output is not None:
             self._output.caught_up()
+        taken = self._delivery.taken - before
+        if 0 < taken < SMALL and self._is_flooded:
+            time.sleep(NAP)
+        self._is_flooded = taken > 0
 
     def _take(self, pipe: LogPipe, now: float) -> Turn:
         """Take the lines that are there, or some of them."""
@@ -230,6 +242,8 @@ class Pump:
             return Turn.NOTHING
         if self._nobody:
             return Turn.MORE if pipe.discard(CHUNK) else Turn.NOTHING
+        if pipe.gate is None and (moved := self._delivery.move(pipe)) is not None:
+            return Turn.MORE if moved else Turn.NOTHING
         data = pipe.look(self._peeker)
         lines, size = math.inf, math.inf
         if pipe.gate is not None and pipe.left is None:
@@ -246,6 +260,8 @@ class Pump:
         if not data:
             return Turn.NOTHING
         cut = pipe.cut(data, lines, size)
+        if cut is None:
+            cut = self._delivery.as_it_is(pipe, data)
         if cut is None:
             return Turn.MORE if pipe.hold(data) else Turn.NOTHING
         block, count = cut

@@ -9,7 +9,7 @@ from supervisor.logs.blocks import first_lines, whole_lines, wrap_raw, wrap_reco
 from supervisor.logs.bucket import Gate
 from supervisor.logs.lines import MAX_LINE, Line, Splitter
 from supervisor.logs.messages import Process, Source
-from supervisor.logs.peek import CHUNK, Peeker, widen
+from supervisor.logs.peek import Peeker, widen
 from supervisor.logs.record import MAX_RECORD, timestamp
 from supervisor.logs.render import JsonRenderer, Origin
 
@@ -18,6 +18,7 @@ from supervisor.logs.render import JsonRenderer, Origin
 HOLD = 4096
 #: Capacity that a pipe is given when that happens, or when it is found full.
 WIDE = 256 * 1024
+HALF_FULL = 32 * 1024
 #: Processes of a slot that are remembered: lines of the one before may still be in the pipe.
 REMEMBERED = 4
 #: Bytes taken at most from the pipe of a slot that is gone: something may still write to it.
@@ -92,11 +93,13 @@ class LogPipe:
             Origin(self.source.path, self.source.stream, process.pid, process.incarnation)
         )
 
+    def block(self, data: bytes) -> Block:
+        """Make a block of bytes as they are."""
+        return Block(data, max(1, data.count(b"\n")), self._origins, None)
+
     def look(self, peeker: Peeker) -> bytes:
         """Return what is there, from the first byte on that was not taken."""
         seen = peeker.peek(self.fd)
-        if len(seen) >= WIDE // 4 and not self._is_wide and len(seen) < CHUNK:
-            self._widen()
         return self.carried + seen if self.carried else seen
 
     def cut(
@@ -148,7 +151,9 @@ class LogPipe:
             count -= len(os.read(self.fd, count))
 
     def took(self, count: int) -> None:
-        """Count what was taken from a slot that is gone."""
+        """Count what was taken; a pipe that was half full is given more room."""
+        if count >= HALF_FULL and not self._is_wide:
+            self._widen()
         if self.left is not None:
             self.left -= count
 
