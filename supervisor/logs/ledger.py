@@ -62,7 +62,7 @@ class Ledger:
         if len(memory) > 5:
             size = int.from_bytes(memory[1:5], "little")
             note = _decode(memory[5 : 5 + size])
-        self.lost = dict(note.lost)
+        self.lost.update(note.lost)  # the same dict: others count in it, too
         block = peeker.peek(self.out)
         self.staged = len(block)
         return note, block, memory[:1] == b"\1"

@@ -41,7 +41,7 @@ REMEMBERED = 4
 
 #: In a flood, a pass that found less than this many bytes is followed by a nap of so many seconds:
 #: a few large pieces cost less than many small ones, the writer's wake-ups included.
-SMALL, NAP = 48 * 1024, 0.0002
+SMALL, NAP = 48 * 1024, 0.0001
 
 
 class Turn(Enum):
