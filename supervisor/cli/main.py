@@ -17,6 +17,7 @@ COMMANDS = {
     "check": ("supervisor.cli.check", "Check an app without starting it."),
     "status": ("supervisor.cli.status", "Show every child; the exit code is the app's health."),
     "tree": ("supervisor.cli.status", "Draw the supervision tree."),
+    "logs": ("supervisor.cli.logs", "Show kept log lines, and follow them."),
     "restart": ("supervisor.cli.children", "Restart children."),
     "stop": ("supervisor.cli.children", "Stop children, or the whole app."),
     "start": ("supervisor.cli.children", "Start children that were stopped."),
