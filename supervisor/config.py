@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from supervisor.logs.messages import FileOptions
-
 from supervisor.core.budget import BURST, RATE
+from supervisor.logs.messages import FileOptions
 
 #: Where health is served unless the user says otherwise (9100 would be node_exporter's).
 DEFAULT_HEALTH = ("127.0.0.1", 4370)

@@ -41,6 +41,9 @@ SUPERVISOR_PIPE = 1 << 20
 #: The levels of a record, and what they are worth to a filter.
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
+#: Fields of every record that this process writes now: what it is working on.
+context: dict[str, Any] = {}
+
 _encode_json = msgspec.json.Encoder(enc_hook=repr).encode
 
 
