@@ -59,7 +59,7 @@ class LogStore:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(LOCK, flags, 0o600, dir_fd=self._root)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, no fork has it
         except OSError as error:
             os.close(fd)
             problem = f"{self.options.directory} is used by another app"
