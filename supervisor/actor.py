@@ -23,6 +23,7 @@ from supervisor.plan import ChildStart, Service
 from supervisor.service_process import ServiceProcess
 from supervisor.shell import Shell
 from supervisor.slots import Slot, open_slot
+from supervisor.worker_process import WorkerProcess
 
 #: Seconds until a report is written.
 REPORT_DELAY = 0.002
@@ -76,6 +77,8 @@ class Actor:
     def _handle(self, event: ev.Event) -> None:
         if isinstance(event, ev.Exited | ev.StartFailed | ev.StartIgnored):
             self.processes.pop((event.child, event.incarnation), None)
+        elif isinstance(event, ev.Started) and self.shell.levels.changed:
+            self._tell_level(self.processes.get((event.child, event.incarnation)))
         known = self.state.children
         self.state, actions = step(self.state, event, time.monotonic())
         for action in actions:
@@ -84,6 +87,13 @@ class Actor:
         if added or len(self.state.children) < len(known):  # one step may remove and add
             self._forget_removed()
         self._on_step()
+
+    def _tell_level(self, process: ChildProcess | None) -> None:
+        """Tell a worker that was started of a level that had been changed before."""
+        if isinstance(process, WorkerProcess):
+            level = self.shell.levels.of(process.start.path)
+            if level is not None:
+                process.set_level(level)
 
     def _perform(self, action: ev.Action) -> None:
         match action:
@@ -148,7 +158,7 @@ class Actor:
             return NestedProcess
         if isinstance(start.definition, Service):
             return ServiceProcess
-        return ChildProcess
+        return WorkerProcess
 
     def _placed(self, action: ev.Start) -> ChildStart:
         """Give a slot that was added by scaling its own number: it has another slot's spec."""

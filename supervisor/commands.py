@@ -1,4 +1,4 @@
-"""Control commands, carried out by OTP's calls: restart, stop, start, scale.
+"""Control commands, carried out by OTP's calls (restart, stop, start, scale), and log levels.
 
 A path names a slot ("shop/web.1"), a Child with all its slots ("shop/web"), or a nested supervisor.
 What lies below a nested supervisor is passed on to it. Commands are not failures: none of them
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from supervisor.actor import Actor
 from supervisor.core import events as ev
 from supervisor.core.results import Error, Ok
+from supervisor.levels import covers
 from supervisor.nested_process import NestedProcess
 from supervisor.uplink import Answer, Command
+from supervisor.worker_process import WorkerProcess
 
 Answered = Callable[[Answer], None]
 
@@ -27,6 +29,9 @@ class Commander:
 
     def apply(self, command: Command, answered: Answered) -> None:
         """Carry out a command; ``answered`` is called exactly once, with the same token."""
+        if command.verb == "log_level":
+            self._set_level(command, answered)
+            return
         below = command.path.removeprefix(self._actor.path + "/")
         first, _, rest = below.partition("/")
         if rest:
@@ -36,6 +41,20 @@ class Commander:
             self._actor.call(ev.Scale(first, command.count), outcome.of(first))
         else:
             self._each(command, self._keys(first), answered)
+
+    def _set_level(self, command: Command, answered: Answered) -> None:
+        """Tell all workers at a path, and all supervisors at or above it; it holds from now on."""
+        shell = self._actor.shell
+        shell.levels.change(command.path, command.level)
+        for process in self._actor.processes.values():
+            path = process.start.path
+            if isinstance(process, NestedProcess):
+                if covers(command.path, path) or covers(path, command.path):
+                    process.command(command, lambda _answer: None)
+            elif isinstance(process, WorkerProcess) and covers(command.path, path):
+                process.set_level(shell.levels.of(path) or shell.log_level)
+        level = command.level or f"{shell.log_level.lower()} again"
+        answered(Answer(command.token, True, f"{command.path} logs at {level}"))
 
     def _keys(self, name: str) -> list[str]:
         children = self._actor.state.children

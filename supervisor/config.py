@@ -1,8 +1,9 @@
 """What the user asked for on the command line of `supervisor run`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from supervisor.core.budget import BURST, RATE
+from supervisor.logs.messages import FileOptions
 
 #: Where health is served unless the user says otherwise (9100 would be node_exporter's).
 DEFAULT_HEALTH = ("127.0.0.1", 4370)
@@ -14,7 +15,9 @@ class RunOptions:
 
     ``app`` is "module:attribute"; ``app_args`` becomes ``sys.argv[1:]`` of the process that imports
     it, so that a module can read them with argparse or click when it builds its tree.
-    ``log_format`` None: "pretty" on a terminal, "json" otherwise. ``health`` None: not served.
+    ``log_format`` None: "pretty" on a terminal, "json" otherwise. ``logs``: how lines are kept in
+    files, in the default place where its directory is ""; None: not kept. ``health`` None: not
+    served.
     ``spares``: processes that each supervisor keeps forked ahead of a restart (0: fork on demand).
     ``restart_burst`` and ``restart_rate`` (per second) bound the restarts of the whole tree, as
     `supervisor.core.budget` says; the burst is at least two for each slot.
@@ -32,3 +35,4 @@ class RunOptions:
     restart_burst: int = BURST
     restart_rate: float = RATE
     app_args: tuple[str, ...] = ()
+    logs: FileOptions | None = field(default_factory=lambda: FileOptions(""))

@@ -42,6 +42,16 @@ class AppLoadError(SupervisorError):
         super().__init__(f"{problem}{place}{hint}")
 
 
+class UnusableLogs(SupervisorError):  # noqa: N818 - said as the user would
+    """Log files cannot be kept, or read, where the user wants them."""
+
+    exit_code = 78
+
+    def __init__(self, problem: str, *, help: str = "") -> None:  # noqa: A002
+        self.problem, self.help = problem, help
+        super().__init__(f"{problem}\nhelp: {help}" if help else problem)
+
+
 class StartError(SupervisorError):
     """A child could not be started."""
 

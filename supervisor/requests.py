@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable
 
+from supervisor.commands import Answered
 from supervisor.control import messages as control
 from supervisor.control.paths import resolve
 from supervisor.control.peer import Peer
+from supervisor.loop import TimerHandle
 from supervisor.root import Phase, Root
 from supervisor.shell import INFO
 from supervisor.uplink import Answer, Command
@@ -27,6 +29,7 @@ class Requests:
     def __init__(self, root: Root) -> None:
         self._root = root
         self._tokens = 0
+        self._levels: dict[str, TimerHandle] = {}  # by path: when a changed log level ends
 
     def handle(
         self, request: control.Request, peer: Peer, answer: Callable[[control.Reply], None]
@@ -53,6 +56,8 @@ class Requests:
                 self._command(peer, "start", path, 0, answer)
             case control.Scale(path=path, count=count):
                 self._command(peer, "scale", path, count, answer)
+            case control.SetLogLevel():
+                self._set_level(peer, request, answer)
 
     def _command(
         self, peer: Peer, verb: str, path: str, count: int, answer: Callable[[control.Reply], None]
@@ -69,6 +74,30 @@ class Requests:
             self._tokens += 1
             command = Command(self._tokens, verb, path, count)
             root.commander.apply(command, lambda outcome: answer(_reply(path, outcome)))
+
+    def _set_level(
+        self, peer: Peer, request: control.SetLogLevel, answer: Callable[[control.Reply], None]
+    ) -> None:
+        root = self._root
+        if root.tree is None or root.commander is None:
+            answer(_later(f"{root.identity.name} is {root.phase.shown}"))
+            return
+        path = resolve(request.path, root.shell.board.paths(), root.tree.path)
+        self._audit(peer, f"log_level {request.level or 'default'}", path)
+        if timer := self._levels.pop(path, None):
+            timer.cancel()
+        self._change_level(path, request.level, lambda outcome: answer(_reply(path, outcome)))
+        if request.level is not None and request.seconds is not None:
+            self._levels[path] = root.loop.call_later(
+                request.seconds, lambda: self._change_level(path, None, lambda _answer: None)
+            )
+
+    def _change_level(self, path: str, level: str | None, answered: Answered) -> None:
+        root = self._root
+        assert root.commander is not None
+        self._tokens += 1
+        root.services.sources.show(path, level)
+        root.commander.apply(Command(self._tokens, "log_level", path, level=level), answered)
 
     def _whole(self, verb: str, path: str, answer: Callable[[control.Reply], None]) -> None:
         if verb == "stop":

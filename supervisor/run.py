@@ -10,10 +10,15 @@ import resource
 import signal
 from dataclasses import replace
 
+import msgspec
+
 from supervisor.config import RunOptions
+from supervisor.console import say
 from supervisor.control import runtime_dir
 from supervisor.control.server import ControlServer
-from supervisor.errors import AppLoadError
+from supervisor.errors import AppLoadError, UnusableLogs
+from supervisor.logs import place
+from supervisor.logs.messages import FileOptions
 from supervisor.priority import go_first
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
@@ -31,6 +36,7 @@ def run_root(options: RunOptions) -> int:
     Raises:
         AlreadyRunning, UnsafeDirectory: before anything was started.
         AppLoadError: the app cannot be used; nothing of it was started.
+        UnusableLogs: logs cannot be kept where the user wants them.
 
     """
     name = options.name or default_name(options.app)
@@ -42,7 +48,9 @@ def run_root(options: RunOptions) -> int:
         unblock_signals()
         # For workers that look at their own tree: chaos, dashboards.
         os.environ["SUPERVISOR_CONTROL"] = runtime_dir.socket_path(claim.directory)
-        root = Root(Identity(name, claim.directory, replace(options, name=name)))
+        logs = kept_logs(options.logs, name)
+        place.point(claim.directory, None if logs is None else logs.directory)
+        root = Root(Identity(name, claim.directory, replace(options, name=name, logs=logs)))
         server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
         try:
             exit_code = root.run()
@@ -53,6 +61,31 @@ def run_root(options: RunOptions) -> int:
     if root.problem is not None and root.problem.exit_code != 0:
         raise load_error(root.problem)
     return exit_code
+
+
+def kept_logs(logs: FileOptions | None, name: str) -> FileOptions | None:
+    """Find and prepare the directory of the log files.
+
+    A default place that cannot be used costs the files, not the app.
+
+    Raises:
+        UnusableLogs: the place that the user gave cannot be used.
+
+    """
+    if logs is None:
+        return None
+    try:
+        directory = os.path.abspath(logs.directory or place.default_directory(name))
+        place.prepare(directory)
+    except OSError as error:
+        if logs.directory:
+            raise UnusableLogs(
+                f"logs cannot be kept in {logs.directory}: {error.strerror or error}",
+                help="choose another directory with --logs DIR, or --no-logs",
+            ) from error
+        say(f"logs are not kept in files: {error}")
+        return None
+    return msgspec.structs.replace(logs, directory=directory)
 
 
 def load_error(failed: LoadFailed) -> AppLoadError:

@@ -23,6 +23,8 @@ from supervisor.core.events import Boot, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition
 from supervisor.errors import DefinitionError
+from supervisor.logs import ledger
+from supervisor.logs.messages import PumpOptions
 from supervisor.logs.sources import LogSources
 from supervisor.plan import Service, services_spec
 from supervisor.reports import write
@@ -41,6 +43,7 @@ class Services:
         self._actor: Actor | None = None
         self._queues: socket.socket | None = None
         self._health: socket.socket | None = None
+        self._ledger = ledger.descriptors()  # what outlives a pump
 
     @property
     def health_address(self) -> str | None:
@@ -64,7 +67,7 @@ class Services:
             DefinitionError: the health address cannot be used; nothing was started.
 
         """
-        plan = [pump_service(options, self.sources.resend)]
+        plan = [pump_service(options, self._ledger, self.sources.resend)]
         if options.health is not None:
             self._health = health_listener(options.health)
             control = os.path.join(shell.runtime_dir, SOCKET)
@@ -134,22 +137,25 @@ def health_listener(address: tuple[str, int]) -> socket.socket:
     return listener
 
 
-def pump_service(options: RunOptions, announce: Callable[[], None]) -> Service:
+def pump_service(
+    options: RunOptions, kept: dict[str, int], announce: Callable[[], None]
+) -> Service:
     """Describe the log pump; it prints on root's standard output.
 
-    ``announce`` tells a new pump of all the pipes there are.
+    ``kept``: the descriptors that outlive it; ``announce`` tells a new pump of all the pipes.
     """
     pretty = options.log_format == "pretty" or (
         options.log_format is None and os.isatty(sys.stdout.fileno())
     )
-    argument = {
-        "format": "pretty" if pretty else "json",
-        "colour": pretty and os.isatty(sys.stdout.fileno()) and not os.environ.get("NO_COLOR"),
-        "level": options.log_level,
-    }
-    terminal = {"terminal": sys.stdout.fileno()}
+    argument = PumpOptions(
+        format=options.log_format or ("pretty" if pretty else "json"),
+        colour=pretty and os.isatty(sys.stdout.fileno()) and not os.environ.get("NO_COLOR"),
+        level=options.log_level,
+        files=options.logs,
+    )
+    fds = {"terminal": sys.stdout.fileno(), **kept}
     encoded = msgspec.msgpack.encode(argument)
-    return Service("pump", "supervisor.logs.pump:main", encoded, terminal, announce)
+    return Service("pump", "supervisor.logs.pump:main", encoded, fds, announce)
 
 
 def broker_service(queues: list[QueueDefinition], listener: socket.socket) -> Service:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from supervisor.levels import Levels
 from supervisor.loop import Loop
 from supervisor.slots import PipeSink
 from supervisor.starting import Starts
@@ -42,6 +43,7 @@ class Shell:
     preload: bool = True  # False: the release template cannot fork (it has threads)
     fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too
     more_starts: Callable[[int], None] | None = None  # None: this is root, and has the bucket
+    levels: Levels = field(default_factory=Levels)  # log levels changed at run time
     starts: Starts = field(init=False)
 
     def __post_init__(self) -> None:

@@ -85,12 +85,13 @@ FromSupervisor = (
 
 
 class Command(msgspec.Struct, frozen=True, tag="command"):
-    """A control command for something below. ``verb``: restart, stop, start, scale."""
+    """A control command for something below. ``verb``: restart, stop, start, scale, log_level."""
 
     token: int
     verb: str
     path: str
     count: int = 0
+    level: str | None = None
 
 
 class TemplateConnection(msgspec.Struct, frozen=True, tag="template"):

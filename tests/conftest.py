@@ -4,10 +4,13 @@ The test process is a child subreaper, so that what escapes from a tree becomes 
 seen. A test that leaves a process fails, and the process is killed so that it fails alone.
 """
 
+import atexit
 import ctypes
 import os
 import select
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +21,9 @@ GRACE = 5.0
 
 
 def pytest_configure() -> None:
-    """Adopt orphans instead of losing sight of them."""
+    """Adopt orphans instead of losing sight of them; keep the logs of apps out of our home."""
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="letitcrash-test-")
+    atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -23,8 +23,9 @@ import socket, sys
 from supervisor.link import Context, WorkerLink
 from supervisor.logs.pump import main
 end, terminal = map(int, sys.argv[1:3])
+kept = dict(zip(("staging_in", "staging_out", "notes"), map(int, sys.argv[5:])))
 link = WorkerLink(socket.socket(fileno=end), Context("runtime/pump", int(sys.argv[4])))
-main(link, bytes.fromhex(sys.argv[3]), {"terminal": terminal})
+main(link, bytes.fromhex(sys.argv[3]), {"terminal": terminal, **kept})
 """
 
 
@@ -36,15 +37,25 @@ def log_pipe() -> tuple[int, int]:
 
 
 class PumpProcess:
-    """Starts a pump that prints to a descriptor; kills it at the end if it is still there."""
+    """Starts a pump that prints to a descriptor; kills it at the end if it is still there.
 
-    def __init__(self, terminal: int, incarnation: int = 1, **options: Any) -> None:
+    ``ledger``: what outlives a pump, if it may have a successor (`ledger.descriptors`).
+    """
+
+    def __init__(
+        self,
+        terminal: int,
+        incarnation: int = 1,
+        ledger: dict[str, int] | None = None,
+        **options: Any,
+    ) -> None:
         ours, theirs = pair()
         argument = msgspec.msgpack.encode(options).hex()
-        arguments = [str(theirs.fileno()), str(terminal), argument, str(incarnation)]
+        kept = list((ledger or {}).values())
+        arguments = [theirs.fileno(), terminal, argument, incarnation, *kept]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            pass_fds=(theirs.fileno(), terminal),
+            [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+            pass_fds=(theirs.fileno(), terminal, *kept),
             cwd=ROOT,
         )
         theirs.close()

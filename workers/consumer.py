@@ -4,6 +4,7 @@ import time
 import typing
 from typing import Any
 
+from supervisor.logs.record import context
 from workers.queues.errors import Interrupted
 from workers.queues.reader import Delivery, QueueReader
 from workers.worker import Worker, queue_address, queue_name
@@ -73,7 +74,9 @@ class Consumer(Worker):
 
     def _handle(self, delivery: Delivery) -> None:
         self.attempt, self.message_id = delivery.attempt, delivery.id
+        context["message_id"] = delivery.id
         self.handle(delivery.message)
+        del context["message_id"]
         self._reader.done(delivery)
 
 

@@ -17,6 +17,8 @@ COMMANDS = {
     "check": ("supervisor.cli.check", "Check an app without starting it."),
     "status": ("supervisor.cli.status", "Show every child; the exit code is the app's health."),
     "tree": ("supervisor.cli.status", "Draw the supervision tree."),
+    "logs": ("supervisor.cli.logs", "Show kept log lines, and follow them."),
+    "log-level": ("supervisor.cli.log_level", "Change what children log, for a while."),
     "restart": ("supervisor.cli.children", "Restart children."),
     "stop": ("supervisor.cli.children", "Stop children, or the whole app."),
     "start": ("supervisor.cli.children", "Start children that were stopped."),
@@ -38,7 +40,8 @@ class LazyGroup(click.Group):
             return None
         import importlib
 
-        command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

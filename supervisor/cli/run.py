@@ -2,11 +2,13 @@
 
 import os
 import re
+from typing import Any
 
 import click
 
 from supervisor.cli.app import debug_option
 from supervisor.cli.app import options as add_options
+from supervisor.cli.log_options import LOG_OPTIONS, file_options
 from supervisor.config import DEFAULT_HEALTH, RunOptions
 from supervisor.core.budget import BURST, RATE
 
@@ -56,8 +58,9 @@ PASS_ON = {"ignore_unknown_options": True}
     ),
     click.option("--no-health", is_flag=True, help="Serve no health."),
     click.option(
-        "--log-format", type=click.Choice(["json", "pretty"]), envvar="SUPERVISOR_LOG_FORMAT",
-        help="[default: pretty on a terminal, json otherwise]",
+        "--log-format", type=click.Choice(["json", "pretty", "none"]),
+        envvar="SUPERVISOR_LOG_FORMAT",
+        help="What is printed [default: pretty on a terminal, json otherwise].",
     ),
     click.option(
         "--log-level", default="INFO", show_default=True, envvar="SUPERVISOR_LOG_LEVEL",
@@ -75,6 +78,7 @@ PASS_ON = {"ignore_unknown_options": True}
         "--restart-rate", type=click.FloatRange(min=0, min_open=True), default=RATE,
         show_default=True, help="Restarts of the whole tree per second, after the burst.",
     ),
+    *LOG_OPTIONS,
     debug_option,
 )  # fmt: skip
 def run(
@@ -89,6 +93,7 @@ def run(
     restart_burst: int,
     restart_rate: float,
     debug: bool,
+    **log_options: Any,
 ) -> int:
     """Run APP (MODULE:TREE) in the foreground until it is stopped or gives up.
 
@@ -107,6 +112,7 @@ def run(
         restart_rate=restart_rate,
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
+        logs=file_options(log_options),
     )
     if options.health is not None:
         from supervisor.ports import require_free

@@ -5,7 +5,7 @@ a program or import anything: a tree changes only within what its definition dec
 with a field that the server does not know is refused, never half obeyed.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,6 +14,7 @@ from supervisor.observe.snapshot import Snapshot
 
 MAX_PATH = 4096
 MAX_SLOTS = 10_000
+MAX_SECONDS = 366 * 86_400
 
 #: A path in the tree: "shop/payments" (supervisor), "shop/web" (child), "shop/web.0" (slot).
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH)]
@@ -55,7 +56,15 @@ class Scale(msgspec.Struct, frozen=True, tag="scale", forbid_unknown_fields=True
     count: Annotated[int, msgspec.Meta(ge=0, le=MAX_SLOTS)]
 
 
-Request = Ping | GetSnapshot | RestartChildren | StopChildren | StartChildren | Scale
+class SetLogLevel(msgspec.Struct, frozen=True, tag="log_level", forbid_unknown_fields=True):
+    """Log records of a level and above at a path, for so many seconds; None: as others again."""
+
+    path: Path
+    level: Literal["debug", "info", "warning", "error", "critical"] | None
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)] | None = None
+
+
+Request = Ping | GetSnapshot | RestartChildren | StopChildren | StartChildren | Scale | SetLogLevel
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):

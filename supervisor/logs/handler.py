@@ -1,10 +1,11 @@
 """`logging` in a worker: what is logged with it becomes records."""
 
 import logging
+import sys
 import traceback
 from typing import Any
 
-from supervisor.logs.record import stderr
+from supervisor.logs.record import context, stderr, timestamp
 
 #: Characters of a traceback that are kept: its end says what happened.
 MAX_TRACEBACK = 32_000
@@ -26,7 +27,7 @@ class RecordHandler(logging.Handler):
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what is worth keeping of a `logging` record."""
     fields: dict[str, Any] = {
-        "time": record.created,
+        "time": timestamp(record.created),
         "level": level_name(record.levelno),
         "event": record.getMessage(),
         "logger": record.name,
@@ -34,6 +35,10 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     if record.processName not in (None, "MainProcess"):  # a child of the worker
         fields["process"] = record.processName
     fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    if context:
+        fields |= context
+    if "structlog" in sys.modules:
+        fields |= sys.modules["structlog"].contextvars.get_contextvars()
     if record.exc_info and record.exc_info[1] is not None:
         fields["traceback"] = traceback_text(record.exc_info[1])
     elif record.exc_text:

@@ -41,12 +41,18 @@ class Splitter:
 
     Args:
         records: whether records are allowed in this stream, or everything is raw.
+        continuation: the first byte goes on where a piece of a line stopped.
 
     """
 
-    def __init__(self, records: bool) -> None:
+    def __init__(self, records: bool, continuation: bool = False) -> None:
         self._records = records
-        self._continuation = False  # the next byte goes on where a piece stopped
+        self._continuation = continuation  # the next byte goes on where a piece stopped
+
+    @property
+    def continues(self) -> bool:
+        """Whether what comes next goes on where a piece of a line stopped."""
+        return self._continuation
 
     def split(self, data: bytes, *, final: bool = False) -> tuple[list[Line], int]:
         """Split what is there.

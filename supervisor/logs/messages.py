@@ -3,6 +3,8 @@
 import msgspec
 
 from supervisor.link import StopRequest
+from supervisor.logs.bucket import Rate
+from supervisor.logs.budget import Limits
 
 
 class Source(msgspec.Struct, frozen=True, tag="source"):
@@ -30,12 +32,34 @@ class Forget(msgspec.Struct, frozen=True, tag="forget"):
     id: int
 
 
-ToPump = Source | Process | Forget | StopRequest
+class Floor(msgspec.Struct, frozen=True, tag="floor"):
+    """Show records of this level and above of a path and all below it; None: as usual again."""
+
+    path: str
+    level: str | None
+
+
+ToPump = Source | Process | Forget | Floor | StopRequest
+
+
+class FileOptions(msgspec.Struct, frozen=True):
+    """Where and how lines are kept. ``format``: "json" (wrapped lines) or "raw" (their bytes)."""
+
+    directory: str
+    format: str = "json"
+    limits: Limits = Limits()
+    rate: Rate = Rate()
+    compress: bool = True
 
 
 class PumpOptions(msgspec.Struct, frozen=True):
-    """How the pump prints. ``format``: "pretty" or "json"; ``level``: the least that is shown."""
+    """How the pump prints, and what it keeps.
+
+    ``format``: "pretty", "json", or "none"; ``level``: the least that is shown; ``files`` None:
+    nothing is kept.
+    """
 
     format: str = "json"
     colour: bool = False
     level: str = "INFO"
+    files: FileOptions | None = None

@@ -9,11 +9,13 @@ import os
 import select
 import time
 from collections import Counter
+from typing import Any
 
 from supervisor.logs.lines import Line
 from supervisor.logs.messages import PumpOptions
 from supervisor.logs.record import LEVELS, record_writer
 from supervisor.logs.render import JsonRenderer, Origin, PrettyRenderer, level_of
+from supervisor.logs.source import Block
 from supervisor.logs.terminal import Terminal, TerminalGone
 
 #: Seconds that workers may have to wait for a slow terminal.
@@ -38,7 +40,9 @@ class Output:
         self._epoll = epoll
         self._watched = False
         self._floor = LEVELS.get(options.level.lower(), 0)
+        self._floors: dict[str, int] = {}  # other ones, by path
         pretty = options.format == "pretty"
+        self.is_json = not pretty
         self._renderer = PrettyRenderer(options.colour) if pretty else JsonRenderer()
         self._waiting = b""
         self._late_since: float | None = None  # since when it has not kept up
@@ -64,20 +68,49 @@ class Output:
             return max(0.0, self._late_since + PATIENCE - now)
         return None if self._terminal.can_poll else RETRY
 
-    def print(self, lines: list[tuple[Line, Origin]]) -> None:
-        """Print lines, or count them as dropped. Only when `clear`, or dropping."""
-        if self.dropping:
-            self._dropped.update(origin.path for _, origin in lines)
+    def set_floor(self, path: str, level: str | None) -> None:
+        """Show records of this level and above of a path and all below it; None: as of others."""
+        if level is None:
+            self._floors.pop(path, None)
+        else:
+            self._floors[path] = LEVELS.get(level.lower(), 0)
+
+    def print(self, block: Block, text: bytes, now: float) -> None:
+        """Print a block, or count it as dropped. Only when `clear`, or dropping.
+
+        Args:
+            block: the lines.
+            text: they as JSON lines.
+            now: when they were read.
+
+        """
+        if self.gone:
             return
-        now = time.time()
-        render = self._renderer.render
-        self._waiting += b"".join(
-            [render(line, origin, now) for line, origin in lines if self._wanted(line)]
-        )
+        if self.dropping:
+            self._dropped[block.origin.path] += block.count
+            return
+        floor = self._floor_of(block.origin.path)
+        if self.is_json and text and not _has_below(block.data, floor):
+            self._waiting += text
+        else:
+            self._render(block.lines(), floor, now)
         self.flush()
 
-    def _wanted(self, line: Line) -> bool:
-        return line.fields is None or LEVELS[level_of(line)] >= self._floor
+    def _render(self, lines: list[tuple[Line, Origin]], floor: int, now: float) -> None:
+        render = self._renderer.render
+        wanted = [
+            render(line, origin, now)
+            for line, origin in lines
+            if line.fields is None or LEVELS[level_of(line)] >= floor
+        ]
+        self._waiting += b"".join(wanted)
+
+    def _floor_of(self, path: str) -> int:
+        if self._floors:
+            for above, floor in self._floors.items():
+                if path == above or path.startswith((above + "/", above + ".")):
+                    return floor
+        return self._floor
 
     def flush(self) -> None:
         """Write what waits, as far as it is taken."""
@@ -110,18 +143,23 @@ class Output:
     def note(self, event: str) -> None:
         """Print a line of our own, whatever was before it on the terminal."""
         self._waiting += b"\n"
-        self.print([(Line(fields={"level": "warning", "event": event}), _ourselves())])
+        self._print_own([{"level": "warning", "event": event}])
+
+    def mark(self, path: str, count: int) -> None:
+        """Say that lines of a path were dropped before they came here."""
+        self._print_own([_dropped_lines(path, count)])
 
     def _mark(self) -> None:
         """Say what was dropped, where it would have been."""
         self.dropping = False
         self._late_since = time.monotonic()
         dropped, self._dropped = self._dropped, Counter()
-        fields = [
-            {"level": "warning", "event": f"{count} lines dropped", "child": path, "lines": count}
-            for path, count in dropped.items()
-        ]
-        self.print([(Line(fields=record), _ourselves()) for record in fields])
+        self._print_own([_dropped_lines(path, count) for path, count in dropped.items()])
+
+    def _print_own(self, records: list[dict[str, Any]]) -> None:
+        us = Origin("runtime/pump", "stderr", os.getpid())
+        self._render([(Line(fields=record), us) for record in records], self._floor, time.time())
+        self.flush()
 
     def _give_up(self, error: TerminalGone) -> None:
         self._waiting = b""
@@ -143,5 +181,12 @@ class Output:
             self._terminal.can_poll = False
 
 
-def _ourselves() -> Origin:
-    return Origin("runtime/pump", "stderr", os.getpid())
+def _dropped_lines(path: str, count: int) -> dict[str, Any]:
+    return {"level": "warning", "event": f"{count} lines dropped", "child": path, "lines": count}
+
+
+def _has_below(data: bytes, floor: int) -> bool:
+    """Whether records of a lower level may be among lines."""
+    return any(
+        b'"level":"%s"' % name.encode() in data for name, value in LEVELS.items() if value < floor
+    )

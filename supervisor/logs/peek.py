@@ -22,14 +22,11 @@ class Peeker:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            fcntl.fcntl(self._write, fcntl.F_SETPIPE_SZ, SCRATCH)
-        except OSError:  # over the user's limit: a full pipe is then seen in several looks
-            pass
+        widen(self._write)
 
-    def peek(self, fd: int) -> bytes:
+    def peek(self, fd: int, limit: int = CHUNK) -> bytes:
         """Return what is at the front of a pipe; b"" if there is nothing."""
-        count = _libc.tee(fd, self._write, CHUNK, _SPLICE_F_NONBLOCK)
+        count = _libc.tee(fd, self._write, limit, _SPLICE_F_NONBLOCK)
         if count > 0:
             return os.read(self._read, count)
         if count < 0 and (code := ctypes.get_errno()) not in (11, 4):  # EAGAIN, EINTR
@@ -40,3 +37,12 @@ class Peeker:
         """Give the pipe back."""
         os.close(self._read)
         os.close(self._write)
+
+
+def widen(fd: int, size: int = SCRATCH) -> bool:
+    """Ask for a larger pipe; False: it is over the user's limit, and the usual size has to do."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+    except OSError:
+        return False
+    return True

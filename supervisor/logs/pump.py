@@ -1,24 +1,33 @@
-"""The log pump: reads every process's pipe and prints the lines.
+"""The log pump: reads every process's pipe, keeps the lines in files and prints them.
 
-    pipes of slots ──peek──► lines ──render──► terminal ──printed──► take out of the pipe
+    pipes of slots ──peek──► blocks of lines ──► child's file, terminal ──► taken out of the pipe
 
 Root holds the pipes: a pump that dies loses nothing, and its successor goes on where it stopped.
 One epoll, in which pipes are edge-triggered, because what was seen may stay in them; `_ready` are
 those that may have more. Each pass looks once into each of them, at most `peek.CHUNK` bytes, so
-that no flood delays the others. With nothing to read it sleeps for ever.
+that no flood delays the others. With nothing to read it sleeps until some file is too old.
 """
 
+import math
 import os
 import select
 import time
 from collections import defaultdict, deque
+from enum import Enum
 
 import msgspec
 
 from supervisor.link import Channel, StopRequest, WorkerLink
-from supervisor.logs.messages import Forget, Process, PumpOptions, Source, ToPump
+from supervisor.logs.bucket import Flow, Gate
+from supervisor.logs.delivery import Delivery
+from supervisor.logs.ledger import Ledger
+from supervisor.logs.lines import MAX_LINE
+from supervisor.logs.messages import Floor, Forget, Process, PumpOptions, Source, ToPump
 from supervisor.logs.output import Output
 from supervisor.logs.peek import CHUNK, Peeker
+from supervisor.logs.raw import RawDelivery
+from supervisor.logs.record import record_writer
+from supervisor.logs.sink import FileSink
 from supervisor.logs.source import LAST_BYTES, LogPipe
 from supervisor.logs.terminal import Terminal
 
@@ -30,72 +39,111 @@ MAX_MESSAGES = 256
 REMEMBERED = 4
 
 
+#: In a flood, a pass that found less than this many bytes is followed by a nap of so many seconds:
+#: a few large pieces cost less than many small ones, the writer's wake-ups included.
+SMALL, NAP = 48 * 1024, 0.0001
+
+
+class Turn(Enum):
+    """What came of a pipe's turn."""
+
+    MORE = "more"  # there may be more
+    NOTHING = "nothing"  # no whole line is there
+    LATER = "later"  # it has to wait
+
+
 class Pump:
     """One pump at work."""
 
-    def __init__(self, link: WorkerLink, options: PumpOptions, terminal: Terminal) -> None:
+    def __init__(
+        self, link: WorkerLink, options: PumpOptions, terminal: Terminal, ledger: Ledger
+    ) -> None:
         self._channel: Channel[ToPump] = Channel(link.socket, ToPump)
         self._epoll = select.epoll()
-        self._output = Output(terminal, options, self._epoll)
+        self._output = None if options.format == "none" else Output(terminal, options, self._epoll)
+        self._sink: FileSink | None = None
+        if options.files is not None:
+            say = record_writer(2, "pump")
+            self._sink = FileSink(options.files, self._epoll, ledger.lost, say)
         self._peeker = Peeker()
+        kind = RawDelivery if self._sink is not None and self._sink.raw else Delivery
+        self._delivery = kind(self._output, self._sink, ledger, self._peeker)
         self._pipes: dict[int, LogPipe] = {}  # by descriptor
         self._ready: dict[int, None] = {}  # descriptors, in the order of their turns
+        self._later: dict[int, float] = {}  # descriptors that wait, and until when
         self._by_path: defaultdict[str, dict[int, LogPipe]] = defaultdict(dict)
         self._writers: defaultdict[str, deque[Process]] = defaultdict(_few_processes)
         self._deadlines: deque[tuple[float, LogPipe]] = deque()  # all equally far away: sorted
-        self._unconsumed: LogPipe | None = None  # whose lines wait for the terminal
-        self._stopping = False
+        self._stopping = self._is_flooded = False
         self._link = link
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._epoll.register(link.wakeup_fd, select.EPOLLIN)
 
-    def say_it_is_new(self) -> None:
-        """Mark the place where the pump before died, perhaps in the middle of a line."""
-        self._output.note("the log pump was restarted: lines before this may come again")
+    def succeed(self, is_new: bool) -> None:
+        """Go on where the pump before died, perhaps in the middle of a line."""
+        if is_new and self._output is not None:
+            self._output.note("the log pump was restarted: lines before this may come again")
+        self._delivery.recover()
 
     def run(self) -> None:
-        """Print until root says stop (or is gone), and then what is left."""
+        """Work until root says stop (or is gone), and then take what is left."""
         while self._pipes or not self._stopping:
             self._collect(self._epoll.poll(self._timeout()))
             now = time.monotonic()
-            self._output.check(now)
-            self._settle()
+            self._tend(now)
             self._serve(now)
             self._end_partial_lines(now)
-        while not self._output.clear and not self._output.dropping:
-            self._collect(self._epoll.poll(self._output.timeout(time.monotonic())))
-            self._output.check(time.monotonic())
+        output = self._output
+        while output is not None and not output.clear and not output.dropping:
+            self._collect(self._epoll.poll(output.timeout(time.monotonic())))
+            output.check(time.monotonic())
+        self._delivery.give_up()
+        if self._sink is not None:
+            self._sink.close()
 
     # --- waiting ------------------------------------------------------------------------------
 
     def _timeout(self) -> float | None:
         now = time.monotonic()
-        late = self._output.timeout(now)
-        if not self._accepting:
+        late = self._output.timeout(now) if self._output is not None else None
+        if not self._delivery.accepting:
             return late
         if self._ready:
             return 0.0
         while self._deadlines and self._deadlines[0][1].deadline != self._deadlines[0][0]:
             self._deadlines.popleft()
-        partial = max(0.0, self._deadlines[0][0] - now) if self._deadlines else None
-        return min((wait for wait in (late, partial) if wait is not None), default=None)
-
-    @property
-    def _accepting(self) -> bool:
-        return self._output.clear or self._output.dropping
+        waits = [late, self._sink.timeout(now) if self._sink is not None else None]
+        if self._deadlines:
+            waits.append(max(0.0, self._deadlines[0][0] - now))
+        if self._later:
+            waits.append(max(0.0, min(self._later.values()) - now))
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _collect(self, events: list[tuple[int, int]]) -> None:
         for fd, _ in events:
             if fd in self._pipes:
-                self._ready[fd] = None
+                if fd not in self._later:
+                    self._ready[fd] = None
             elif fd == self._link.fileno():
                 self._read_link()
             elif fd == self._link.wakeup_fd:
                 os.eventfd_read(fd)
                 self._stop()
-            elif fd == self._output.fd:
+            elif self._output is not None and fd == self._output.fd:
                 self._output.flush()
-                self._settle()
+                self._delivery.settle()
+            elif self._sink is not None:
+                self._sink.take_event(fd, time.monotonic())
+
+    def _tend(self, now: float) -> None:
+        if self._output is not None:
+            self._output.check(now)
+            self._delivery.settle()
+        if self._sink is not None:
+            self._sink.tend(now)
+        for fd in [fd for fd, due in self._later.items() if due <= now]:
+            del self._later[fd]
+            self._ready[fd] = None
 
     # --- root's word --------------------------------------------------------------------------
 
@@ -116,7 +164,7 @@ class Pump:
     def _handle(self, message: ToPump, fds: list[int]) -> None:
         match message:
             case Source():
-                self._add(LogPipe(message, fds[0]))
+                self._add(LogPipe(message, fds[0], self._gate()))
             case Process():
                 self._writers[message.path].append(message)
                 for pipe in self._by_path.get(message.path, {}).values():
@@ -126,6 +174,9 @@ class Pump:
                 for pipe in self._pipes.values():
                     if pipe.source.id == message.id:
                         self._end(pipe)
+            case Floor():
+                if self._output is not None:
+                    self._output.set_floor(message.path, message.level)
             case StopRequest():
                 self._stop()
 
@@ -150,62 +201,107 @@ class Pump:
             pipe.left = LAST_BYTES
             self._ready[pipe.fd] = None
 
+    def _gate(self) -> Gate | None:
+        if self._sink is None or not self._sink.options.rate.limited:
+            return None
+        return Gate(self._sink.options.rate, time.monotonic())
+
     # --- pipes --------------------------------------------------------------------------------
 
+    @property
+    def _nobody(self) -> bool:
+        """Whether lines go nowhere."""
+        return self._sink is None and (self._output is None or self._output.gone)
+
     def _serve(self, now: float) -> None:
+        before = self._delivery.taken
         for fd in list(self._ready):
-            if not self._accepting:
+            if not self._delivery.accepting:
                 return
             pipe = self._pipes[fd]
             del self._ready[fd]  # its next turn is after all the others
-            if self._progress(pipe):
-                pipe.deadline = None
-                self._ready[fd] = None
-            elif pipe.left is not None:
-                self._end_line(pipe)
-                self._close(pipe)
-            elif not self._output.gone:
-                self._wait_for_the_end_of_a_line(pipe, now)
-        if not self._ready:
+            match self._take(pipe, now):
+                case Turn.MORE:
+                    pipe.deadline = None
+                    self._ready[fd] = None
+                case Turn.NOTHING if pipe.left is not None:
+                    self._end_line(pipe)
+                    self._close(pipe)
+                case Turn.NOTHING if not self._nobody:
+                    self._wait_for_the_end_of_a_line(pipe, now)
+        if not self._ready and self._output is not None:
             self._output.caught_up()
+        taken = self._delivery.taken - before
+        if 0 < taken < SMALL and self._is_flooded:
+            time.sleep(NAP)
+        self._is_flooded = taken > 0
 
-    def _progress(self, pipe: LogPipe) -> bool:
-        """Print the lines that are there; False if there are none, or enough was taken."""
+    def _take(self, pipe: LogPipe, now: float) -> Turn:
+        """Take the lines that are there, or some of them."""
         if pipe.left is not None and pipe.left <= 0:
-            return False
-        if self._output.gone:
-            return pipe.discard(CHUNK)
-        return self._print(pipe)
+            return Turn.NOTHING
+        if self._nobody:
+            return Turn.MORE if pipe.discard(CHUNK) else Turn.NOTHING
+        if pipe.gate is None and (moved := self._delivery.move(pipe)) is not None:
+            return Turn.MORE if moved else Turn.NOTHING
+        data = pipe.look(self._peeker)
+        lines, size = math.inf, math.inf
+        if pipe.gate is not None and pipe.left is None:
+            if not data and not pipe.dropped:
+                return Turn.NOTHING
+            lines, size = self._admitted(pipe.gate, now)
+            if pipe.gate.flow is Flow.DROPPING and data:
+                return self._drop(pipe, data)
+            if pipe.gate.flow is not Flow.PASSING:
+                self._later[pipe.fd] = pipe.gate.wake_at(self._factor)
+                return Turn.LATER
+        if pipe.dropped:
+            self._delivery.mark_dropped(pipe)
+        if not data:
+            return Turn.NOTHING
+        cut = pipe.cut(data, lines, size)
+        if cut is None:
+            cut = self._delivery.as_it_is(pipe, data)
+        if cut is None:
+            return Turn.MORE if pipe.hold(data) else Turn.NOTHING
+        block, count = cut
+        if pipe.gate is not None:
+            pipe.gate.take(block.count, len(block.data))
+        self._delivery.deliver(pipe, block, count)
+        return Turn.MORE
 
-    def _print(self, pipe: LogPipe, *, final: bool = False) -> bool:
-        lines = pipe.look(self._peeker, final=final)
-        if lines:
-            self._unconsumed = pipe
-            self._output.print(lines)
-            self._settle()
-        return bool(lines)
+    @property
+    def _factor(self) -> float:
+        return self._sink.factor if self._sink is not None else 1.0
 
-    def _settle(self) -> None:
-        """Take printed lines out of their pipe: only now, so that a kill cannot lose them."""
-        if self._accepting and self._unconsumed is not None:
-            self._unconsumed.consume()
-            self._unconsumed = None
+    def _admitted(self, gate: Gate, now: float) -> tuple[float, float]:
+        lines, size = gate.look(now, self._factor)
+        if gate.flow is Flow.PASSING and (lines < 1 or size < 1):
+            gate.exhausted(now)
+        return lines, size
+
+    def _drop(self, pipe: LogPipe, data: bytes) -> Turn:
+        """Throw the lines away that are too many."""
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) <= MAX_LINE:
+            return Turn.NOTHING
+        end = end or len(data)
+        lines = max(data.count(b"\n", 0, end), -(-end // MAX_LINE))
+        self._delivery.drop(pipe, end - len(pipe.carried), lines)
+        pipe.restart()
+        return Turn.MORE
 
     def _close(self, pipe: LogPipe) -> None:
-        self._settle_anyway(pipe)
+        self._delivery.mark_dropped(pipe)
         path = pipe.source.path
         self._epoll.unregister(pipe.fd)  # closing alone would not: root has it open too
         os.close(pipe.fd)
         del self._pipes[pipe.fd], self._by_path[path][pipe.fd]
         self._ready.pop(pipe.fd, None)
+        self._later.pop(pipe.fd, None)
         if not self._by_path[path]:
             del self._by_path[path]
             self._writers.pop(path, None)
-
-    def _settle_anyway(self, pipe: LogPipe) -> None:
-        if self._unconsumed is pipe:
-            pipe.consume()
-            self._unconsumed = None
 
     # --- lines without an end -----------------------------------------------------------------
 
@@ -220,13 +316,16 @@ class Pump:
             self._deadlines.append((pipe.deadline, pipe))
 
     def _end_line(self, pipe: LogPipe) -> None:
-        """Print the beginning of a line whose end is not going to come, or not soon."""
+        """Take the beginning of a line whose end is not going to come, or not soon."""
         pipe.deadline = None
-        if not self._output.gone:
-            self._print(pipe, final=True)
+        if self._nobody or (data := pipe.look(self._peeker)) == b"":
+            return
+        cut = pipe.cut(data, math.inf, math.inf, final=True)
+        if cut is not None:
+            self._delivery.deliver(pipe, *cut)
 
     def _end_partial_lines(self, now: float) -> None:
-        while self._deadlines and self._deadlines[0][0] <= now and self._accepting:
+        while self._deadlines and self._deadlines[0][0] <= now and self._delivery.accepting:
             deadline, pipe = self._deadlines.popleft()
             if pipe.deadline == deadline and pipe.fd in self._pipes:
                 self._end_line(pipe)
@@ -241,8 +340,8 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     """Run a pump until it is told to stop."""
     options = msgspec.msgpack.decode(argument, type=PumpOptions)
     link.stop_on_signal()
-    pump = Pump(link, options, Terminal(fds["terminal"]))
-    if link.context.incarnation > 1:
-        pump.say_it_is_new()
+    ledger = Ledger(fds if "notes" in fds else None)
+    pump = Pump(link, options, Terminal(fds["terminal"]), ledger)
+    pump.succeed(link.context.incarnation > 1)
     link.ready()
     pump.run()

@@ -6,8 +6,9 @@ is known by the pipe it came through, not by what it says.
 
 Two kinds of writers share this:
 
-- `stderr`, of a worker: a full pipe makes it wait, that is the back pressure. In a process that a
-  worker forked, it hands its records to the worker (see `supervisor.logs.multiprocess`).
+- `stderr`, of a worker: a full pipe makes it wait for `PATIENCE` seconds, that is the back
+  pressure; then records are dropped, and counted in the next one that is taken. In a process that
+  a worker forked, it hands its records to the worker (see `supervisor.logs.multiprocess`).
 - `record_writer`, of a supervisor: must never wait, so what does not fit is dropped, and counted in
   the next record that does.
 """
@@ -32,7 +33,7 @@ CUTS = (32_000, 8_000, 1_000)
 #: Fields that are kept of such a record: with the last cut it always fits.
 CUT_FIELDS = 8
 CUT_KEY = 100
-#: Seconds a worker waits on a descriptor that somebody made non-blocking, before it drops.
+#: Seconds that a worker waits for a full pipe before it drops.
 PATIENCE = 1.0
 #: Bytes of pipe asked for by a supervisor: a thousand children may end in one pass of its loop.
 SUPERVISOR_PIPE = 1 << 20
@@ -40,7 +41,24 @@ SUPERVISOR_PIPE = 1 << 20
 #: The levels of a record, and what they are worth to a filter.
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
+#: Fields of every record that this process writes now: what it is working on.
+context: dict[str, Any] = {}
+
 _encode_json = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+def timestamp(when: float) -> str:
+    """Write Unix seconds as RFC 3339 in UTC with microseconds, as in all log lines."""
+    global _second
+    whole = int(when)
+    second, text = _second
+    if second != whole:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+        _second = whole, text  # one assignment: threads may meet here
+    return "%s.%06dZ" % (text, (when - whole) * 1e6)  # noqa: UP031 - half the time of a format
+
+
+_second = (-1, "")
 
 
 def encode(record: dict[str, Any]) -> bytes:
@@ -98,19 +116,25 @@ class RecordStream:
         self.incarnation = 0
         self.dropped = 0
         self.forward: Callable[[bytes], bool] | None = None
+        self._impatient = False  # the last one was not taken in time: wait for none until one is
+        self._is_pipe = _is_pipe(fd)
         self._lock = threading.RLock()  # a signal handler may log while its thread logs
 
     def after_fork(self) -> None:
         """Forget a lock that a thread of the parent held at the fork."""
         self._lock = threading.RLock()
 
+    def look(self) -> None:
+        """Find out anew what the descriptor is: it was replaced."""
+        self._is_pipe = _is_pipe(self.fd)
+
     def write(self, record: dict[str, Any]) -> None:
-        """Write one record. Waits for a full pipe; never raises."""
-        record["incarnation"] = self.incarnation
+        """Write one record. Waits for a full pipe, but not for long; never raises."""
         if self.forward is not None:
             record.setdefault("pid", os.getpid())
         if self.dropped:
             record["dropped_before"], self.dropped = self.dropped, 0
+        record["incarnation"] = self.incarnation  # last: the pump looks for it there
         self.write_line(encode(record))
 
     def write_line(self, line: bytes) -> None:
@@ -119,27 +143,50 @@ class RecordStream:
             return
         with self._lock:
             try:
-                written = os.write(self.fd, line)
-                if written < len(line):
+                written = self._write_now(line)
+                if written == len(line):
+                    self._impatient = False
+                else:
                     self._write_rest(line[written:])
             except BlockingIOError:
                 self._write_rest(line)
             except OSError:  # closed by the author: the worker goes on
                 self.dropped += 1
 
+    def _write_now(self, data: bytes) -> int:
+        """Write what is taken at once. A pipe that others expect to block is not made otherwise."""
+        if not self._is_pipe:
+            return os.write(self.fd, data)
+        try:
+            return os.pwritev(self.fd, [data], -1, os.RWF_NOWAIT)
+        except BlockingIOError:
+            raise
+        except OSError:  # a kernel that cannot, or it is no pipe any more
+            self._is_pipe = False
+            return os.write(self.fd, data)
+
     def _write_rest(self, rest: bytes) -> None:
-        """Go on where the pipe took only a part: a signal came, or the fd does not block."""
+        """Go on where the pipe took only a part, while patience lasts."""
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + (0.0 if self._impatient else PATIENCE)
         while rest:
             try:
-                rest = rest[os.write(self.fd, rest) :]
+                rest = rest[self._write_now(rest) :]
             except BlockingIOError:
                 left = deadline - time.monotonic()
                 if left <= 0 or not poll.poll(left * 1000):
                     self.dropped += 1
+                    self._impatient = True
                     return
+        self._impatient = False
+
+
+def _is_pipe(fd: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
 
 
 #: The stream of this process.
@@ -153,7 +200,7 @@ def record_writer(fd: int, logger: str) -> Callable[..., None]:
 
     def write(level: int, event: str, /, **fields: Any) -> None:
         record = {
-            "time": time.time(),
+            "time": timestamp(time.time()),
             "level": logging.getLevelName(level).lower(),
             "logger": logger,
             "event": event,

@@ -1,11 +1,12 @@
 """How a line looks: JSON for programs, or aligned and coloured for people. Nothing in it can move a
 terminal's cursor, turn text around, or pass for another line.
 
-JSON: ``time`` (RFC 3339, UTC), ``level``, ``event``, ``source`` (who, by the pipe it came through),
+JSON: ``time`` (RFC 3339, UTC, microseconds), ``level``, ``event``, ``source`` (who, by its pipe),
 then the record's own fields. Raw lines have ``"raw": true``, and where it holds
 ``"continuation": true`` (of the line before) and ``"partial": true``.
 """
 
+import calendar
 import re
 import time
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import msgspec
 
 from supervisor.logs.lines import Line
-from supervisor.logs.record import LEVELS
+from supervisor.logs.record import LEVELS, timestamp
 
 #: Columns of the path at most; longer ones are not aligned.
 MAX_PATH_WIDTH = 32
@@ -21,9 +22,10 @@ MAX_PATH_WIDTH = 32
 MAX_VALUE = 2000
 
 #: C0 without newline, DEL, C1, what turns the direction of text, and unpaired surrogates.
-_UNSAFE = re.compile(
+UNSAFE = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+_STAMP = re.compile(r"[12]\d{3}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d\.\d{6}Z", re.ASCII)
 _PLAIN_VALUE = re.compile(r"[\w./:@%+-]+\Z")
 _COLOURS = {
     "debug": "90", "info": "32", "warning": "33", "error": "31", "critical": "1;31", "raw": "90",
@@ -51,15 +53,18 @@ def level_of(line: Line) -> str:
     return level if isinstance(level, str) and level in LEVELS else "info"
 
 
-def time_of(line: Line, now: float) -> float:
+def time_of(line: Line, now: float) -> str:
     """Return when a line was written: what its record says, or when it was read."""
     claimed = line.fields.get("time") if line.fields else None
-    return claimed if isinstance(claimed, float) and 0 < claimed < 1e11 else now
+    if isinstance(claimed, str) and _STAMP.fullmatch(claimed):
+        return claimed
+    believable = isinstance(claimed, float) and 0 < claimed < 1e11
+    return timestamp(claimed if believable else now)  # type: ignore[arg-type]
 
 
 def escape(text: str) -> str:
     """Show every control character (but not newline) as the escape sequence that stands for it."""
-    return _UNSAFE.sub(_escaped, text)
+    return UNSAFE.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -67,22 +72,19 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def _json_escaped(match: re.Match[str]) -> str:
+def json_escaped(match: re.Match[str]) -> str:
+    """Write an unsafe character as JSON does."""
     return f"\\u{ord(match[0]):04x}"
 
 
 class JsonRenderer:
     """One JSON object a line."""
 
-    def __init__(self) -> None:
-        self._second, self._prefix = -1, ""
-
     def render(self, line: Line, origin: Origin, now: float) -> bytes:
         """Render one line, newline included."""
-        when = time_of(line, now)
         level = level_of(line)
         document: dict[str, Any] = {
-            "time": self._stamp(when),
+            "time": time_of(line, now),
             "level": "info" if level == "raw" else level,
             "event": line.text,
             "source": origin,
@@ -100,15 +102,8 @@ class JsonRenderer:
                     document["source_" if key == "source" else key] = value
         body = _encode(document)
         if not body.isascii() or b"\x7f" in body:
-            body = _UNSAFE.sub(_json_escaped, body.decode()).encode()
+            body = UNSAFE.sub(json_escaped, body.decode()).encode()
         return body + b"\n"
-
-    def _stamp(self, when: float) -> str:
-        second = int(when)
-        if second != self._second:
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._second = second
-        return f"{self._prefix}.{int((when - second) * 1000):03d}Z"
 
 
 class PrettyRenderer:
@@ -117,7 +112,7 @@ class PrettyRenderer:
     def __init__(self, colour: bool) -> None:
         self._colour = colour
         self._width = 0
-        self._second, self._prefix = -1, ""
+        self._minute, self._local = "", ""
 
     def render(self, line: Line, origin: Origin, now: float) -> bytes:
         """Render one line, newline included; a traceback becomes indented lines below it."""
@@ -153,12 +148,16 @@ class PrettyRenderer:
     def _paint(self, text: str, level: str) -> str:
         return f"\x1b[{_COLOURS[level]}m{text}\x1b[0m" if self._colour else text
 
-    def _stamp(self, when: float) -> str:
-        second = int(when)
-        if second != self._second:
-            self._prefix = time.strftime("%H:%M:%S", time.localtime(second))
-            self._second = second
-        return f"{self._prefix}.{int((when - second) * 1000):03d}"
+    def _stamp(self, stamp: str) -> str:
+        minute = stamp[:16]
+        if minute != self._minute:
+            self._minute = minute
+            try:
+                utc = calendar.timegm(time.strptime(minute, "%Y-%m-%dT%H:%M"))
+            except ValueError:  # the thirtieth of February
+                utc = 0
+            self._local = time.strftime("%H:%M", time.localtime(utc))
+        return f"{self._local}:{stamp[17:23]}"
 
 
 def _one_line(value: object) -> str:

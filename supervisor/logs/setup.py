@@ -9,14 +9,18 @@ raw lines.
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import MutableMapping
 from typing import Any
 
 from supervisor.logs.handler import RecordHandler, traceback_text
-from supervisor.logs.record import stderr
+from supervisor.logs.record import LEVELS, context, stderr, timestamp
 
+#: Sent by a supervisor to make a worker log records of a level and above.
+LEVEL_SIGNALS = {name: signal.SIGRTMAX - 2 - place for place, name in enumerate(LEVELS)}
+_LEVEL_OF = {signum: LEVELS[name] for name, signum in LEVEL_SIGNALS.items()}
 #: Methods of a logger that are not called like the level they mean.
 _METHODS = {"exception": "error", "warn": "warning", "fatal": "critical", "msg": "info"}
 
@@ -39,10 +43,12 @@ def _finish(logger: "_Logger", method: str, fields: MutableMapping[str, Any]) ->
     """Put time, level and event first: they survive when a record has to be cut."""
     level = _METHODS.get(method, method)
     event = fields.pop("event", "")
-    record = {"time": time.time(), "level": level, "event": event}
+    record = {"time": timestamp(time.time()), "level": level, "event": event}
     if logger.name is not None:
         record["logger"] = logger.name
     record.update(fields)
+    if context:
+        record.update(context)
     return (record,), {}  # the arguments for `_Logger`
 
 
@@ -67,6 +73,8 @@ def prepare() -> None:
     root.addHandler(RecordHandler())
     logging.captureWarnings(True)
     set_level(logging.INFO)
+    for signum in _LEVEL_OF:  # a fork has it, too, and an exec undoes it
+        signal.signal(signum, _told)
 
 
 def share_on_fork() -> None:
@@ -79,9 +87,15 @@ def configure(path: str, incarnation: int, level: str) -> None:
     global _path
     _path = path
     stderr.incarnation = incarnation
+    stderr.look()
     number = logging.getLevelName(level.upper())
     if isinstance(number, int) and number != _level:
         set_level(number)
+
+
+def _told(signum: int, _frame: object) -> None:
+    """Change the level: a supervisor says so."""
+    set_level(_LEVEL_OF[signum])
 
 
 def set_level(level: int) -> None:
@@ -89,24 +103,42 @@ def set_level(level: int) -> None:
     global _level
     _level = level
     logging.getLogger().setLevel(level)
-    if "structlog" in sys.modules:
+    if _bound_logger is not None:
+        _let_through(_bound_logger, level)
+    elif "structlog" in sys.modules:
         configure_structlog()
 
 
 def configure_structlog() -> None:
     """Send what is logged with structlog into the records of this worker, if it is one."""
+    global _bound_logger
     import structlog
 
-    if _level is not None:
-        structlog.configure(
-            processors=[structlog.contextvars.merge_contextvars, _with_traceback, _finish],
-            wrapper_class=structlog.make_filtering_bound_logger(_level),
-            logger_factory=_Logger,
-            cache_logger_on_first_use=True,
-        )
+    if _level is None:
+        return
+    if _bound_logger is None:
+        _bound_logger = type("WorkerLogger", (structlog.make_filtering_bound_logger(0),), {})
+    _let_through(_bound_logger, _level)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, _with_traceback, _finish],
+        wrapper_class=_bound_logger,
+        logger_factory=_Logger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _let_through(bound_logger: type, level: int) -> None:
+    """Give a class of loggers the methods of a level: those that exist have them at once."""
+    import structlog
+
+    methods = vars(structlog.make_filtering_bound_logger(level))
+    for name, method in methods.items():
+        if not name.startswith("__"):
+            setattr(bound_logger, name, method)
 
 
 _level: int | None = None  # None: not a worker
+_bound_logger: type | None = None  # the class of structlog's loggers
 _path = ""
 
 

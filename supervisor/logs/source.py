@@ -1,35 +1,90 @@
-"""One log pipe as the pump sees it: what was taken out of it, and who writes to it."""
+"""One log pipe as the pump sees it: what is in it, what was taken from it, who writes to it."""
 
+import fcntl
 import os
 from collections import deque
+from collections.abc import Sequence
 
-from supervisor.logs.lines import Line, Splitter
+from supervisor.logs.blocks import first_lines, whole_lines, wrap_raw, wrap_records
+from supervisor.logs.bucket import Gate
+from supervisor.logs.lines import MAX_LINE, Line, Splitter
 from supervisor.logs.messages import Process, Source
-from supervisor.logs.peek import Peeker
-from supervisor.logs.render import Origin
+from supervisor.logs.peek import Peeker, widen
+from supervisor.logs.record import MAX_RECORD, timestamp
+from supervisor.logs.render import JsonRenderer, Origin
 
 #: Bytes of an unfinished line that stay in the pipe. With more in it, it might be full, and its
 #: writer wait for room to finish the line.
 HOLD = 4096
+#: Capacity that a pipe is given when that happens, or when it is found full.
+WIDE = 256 * 1024
+HALF_FULL = 32 * 1024
 #: Processes of a slot that are remembered: lines of the one before may still be in the pipe.
 REMEMBERED = 4
 #: Bytes taken at most from the pipe of a slot that is gone: something may still write to it.
 LAST_BYTES = 1 << 20
 
+_render = JsonRenderer().render
+
+
+class Block:
+    """Lines that are taken together: ``data`` are their very bytes, ``count`` how many lines.
+
+    ``listed``: the lines, if they had to be split one by one. ``continuation``: the first of them
+    goes on where the line before stopped.
+    """
+
+    def __init__(
+        self,
+        data: bytes,
+        count: int,
+        origins: deque[Origin],
+        listed: list[tuple[Line, Origin]] | None,
+    ) -> None:
+        self.data, self.count, self._origins = data, count, origins
+        self.continuation = bool(listed) and listed[0][0].continuation  # type: ignore[index]
+        self._listed = listed
+
+    @property
+    def origin(self) -> Origin:
+        """Who writes to the pipe now."""
+        return self._origins[-1]
+
+    def lines(self) -> list[tuple[Line, Origin]]:
+        """Return the lines one by one."""
+        if self._listed is None:
+            split, _ = Splitter(self.origin.stream == "stderr").split(self.data)
+            self._listed = attributed(split, self._origins)
+        return self._listed
+
+    def as_json(self, now: float) -> bytes:
+        """Render the block as JSON lines, read at that time (Unix seconds)."""
+        if self._listed is None:
+            wrapped = None
+            if self.origin.stream == "stderr" and self.data.startswith(b"\x1e"):
+                wrapped = wrap_records(self.data, self.origin)
+            elif self.origin.stream == "stdout" or b"\x1e" not in self.data:
+                wrapped = wrap_raw(self.data, self.origin, timestamp(now))
+            if wrapped is not None:
+                return wrapped
+        return b"".join([_render(line, origin, now) for line, origin in self.lines()])
+
 
 class LogPipe:
     """The read end of one slot's stdout or stderr. Takes over the descriptor."""
 
-    def __init__(self, source: Source, fd: int) -> None:
+    def __init__(self, source: Source, fd: int, gate: Gate | None = None) -> None:
         self.source, self.fd = source, fd
+        self.gate = gate  # None: no limit
         self.deadline: float | None = None  # when what is there counts as a partial line
         self.interrupted = False  # a new process writes: an unfinished line is not going on
         self.left: int | None = None  # bytes still taken, once the slot is gone
-        self._splitter = Splitter(records=source.stream == "stderr")
-        self._carry = b""  # taken out of the pipe before its line was whole
-        self._consumable = 0
-        self._unknown = Origin(source.path, source.stream)
-        self._origins: deque[Origin] = deque([self._unknown], REMEMBERED)
+        self.splitter = Splitter(records=source.stream == "stderr")
+        self.carried = b""  # taken out of the pipe before its line was whole
+        self.dropped = 0  # lines, since the last mark
+        self._is_wide = False
+        unknown = Origin(source.path, source.stream)
+        self._origins: deque[Origin] = deque([unknown], REMEMBERED)
 
     def written_by(self, process: Process) -> None:
         """Note who writes from now on."""
@@ -38,47 +93,102 @@ class LogPipe:
             Origin(self.source.path, self.source.stream, process.pid, process.incarnation)
         )
 
-    def look(self, peeker: Peeker, *, final: bool = False) -> list[tuple[Line, Origin]]:
-        """Return the whole lines that are there; `consume` them when they are printed."""
+    def block(self, data: bytes) -> Block:
+        """Make a block of bytes as they are."""
+        return Block(data, max(1, data.count(b"\n")), self._origins, None)
+
+    def look(self, peeker: Peeker) -> bytes:
+        """Return what is there, from the first byte on that was not taken."""
         seen = peeker.peek(self.fd)
-        lines, used = self._splitter.split(self._carry + seen, final=final)
-        if not used and len(seen) >= HOLD:  # it ends up here MAX_RECORD / HOLD times at most
-            self._carry += os.read(self.fd, len(seen))
-            return self.look(peeker, final=final)
-        if used:
-            kept = len(self._carry)
-            self._carry = self._carry[used:]
-            self._consumable = max(0, used - kept)
-        return [(line, self._origin(line)) for line in lines]
+        return self.carried + seen if self.carried else seen
+
+    def cut(
+        self, data: bytes, lines: float, size: float, *, final: bool = False
+    ) -> tuple[Block, int] | None:
+        """Cut the next lines off.
+
+        Args:
+            data: what `look` returned.
+            lines: how many there may be at most; 1 or more.
+            size: and about how many bytes; a line or more.
+            final: nothing more will come soon: the rest is a partial line.
+
+        Returns:
+            the block, and how many of its bytes are still in the pipe; None: no line is whole.
+
+        """
+        size = max(size, MAX_LINE + 1)
+        end = 0 if self.splitter.continues or self.carried else whole_lines(data)
+        if end:
+            end, count = first_lines(data, end, lines, size)
+            if end:
+                return Block(data[:end], count, self._origins, None), end
+        end, count = first_lines(data, len(data), lines, size)
+        limited = data[:end] if count else data[: 2 * MAX_RECORD]
+        split, used = self.splitter.split(limited, final=final and len(limited) == len(data))
+        if not used:
+            return None
+        block = Block(data[:used], len(split), self._origins, attributed(split, self._origins))
+        kept, self.carried = len(self.carried), self.carried[used:]
+        return block, max(0, used - kept)
+
+    def hold(self, data: bytes) -> bool:
+        """Leave an unfinished line in the pipe, unless that is so small that it might be full.
+
+        Then the bytes are kept here: True, and a pump that is killed now loses them.
+        """
+        seen = len(data) - len(self.carried)
+        if seen < HOLD or (not self._is_wide and self._widen()):
+            return False
+        if seen < fcntl.fcntl(self.fd, fcntl.F_GETPIPE_SZ) // 2:
+            return False
+        self.carried += os.read(self.fd, seen)
+        return True
+
+    def take(self, count: int) -> None:
+        """Take bytes that were looked at out of the pipe, and throw them away."""
+        while count > 0:  # they are there: nobody else reads
+            count -= len(os.read(self.fd, count))
+
+    def took(self, count: int) -> None:
+        """Count what was taken; a pipe that was half full is given more room."""
+        if count >= HALF_FULL and not self._is_wide:
+            self._widen()
+        if self.left is not None:
+            self.left -= count
+
+    def restart(self) -> None:
+        """Forget the line that was begun: what follows begins a new one."""
+        self.carried = b""
+        self.splitter = Splitter(self.source.stream == "stderr")
 
     def has_part(self, peeker: Peeker) -> bool:
         """Whether the beginning of a line is there."""
-        return bool(self._carry or peeker.peek(self.fd))
-
-    def consume(self) -> int:
-        """Take the lines that `look` returned out of the pipe."""
-        count, self._consumable = self._consumable, 0
-        left = count
-        while left:  # they are there: nobody else reads
-            left -= len(os.read(self.fd, left))
-        if self.left is not None:
-            self.left -= count
-        return count
+        return bool(self.carried or peeker.peek(self.fd, 1))
 
     def discard(self, limit: int) -> bool:
         """Throw away what is there; False if there was nothing."""
-        self._carry = b""
+        self.carried = b""
         try:
             return bool(os.read(self.fd, limit))
         except BlockingIOError:
             return False
 
-    def _origin(self, line: Line) -> Origin:
-        """Who wrote a line: the process there is now, or, of those before it, the one it names."""
-        claimed = line.fields.get("incarnation") if line.fields else None
-        if claimed is None:
-            return self._origins[-1]
-        for origin in self._origins:
-            if origin.incarnation == claimed:
-                return origin
-        return self._unknown
+    def _widen(self) -> bool:
+        self._is_wide = True
+        return widen(self.fd, WIDE)
+
+
+def attributed(lines: Sequence[Line], origins: deque[Origin]) -> list[tuple[Line, Origin]]:
+    """Say who wrote each line: the process there is now, or, of those before, the one it names."""
+    return [(line, _origin_of(line, origins)) for line in lines]
+
+
+def _origin_of(line: Line, origins: deque[Origin]) -> Origin:
+    claimed = line.fields.get("incarnation") if line.fields else None
+    if claimed is None:
+        return origins[-1]
+    for origin in origins:
+        if origin.incarnation == claimed:
+            return origin
+    return Origin(origins[-1].path, origins[-1].stream)

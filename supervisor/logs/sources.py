@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from supervisor.logs.messages import Forget, Process, Source
+from supervisor.logs.messages import Floor, Forget, Process, Source
 
 #: Sends one message, with or without a descriptor, to the pump, if there is one.
 Send = Callable[[msgspec.Struct, int | None], None]
@@ -28,6 +28,7 @@ class LogSources:
         self._send = send
         self._pipes: dict[str, dict[str, _Pipe]] = {}
         self._writers: dict[str, Process] = {}
+        self._floors: dict[str, Floor] = {}
         self._next = 0
 
     def add(self, path: str, stream: str, fd: int) -> None:
@@ -52,8 +53,17 @@ class LogSources:
             for pipe in self._pipes.pop(name, {}).values():
                 self._drop(pipe)
 
+    def show(self, path: str, level: str | None) -> None:
+        """Have records of this level and above of a path printed; None: as those of others."""
+        self._floors.pop(path, None)
+        if level is not None:
+            self._floors[path] = Floor(path, level)
+        self._send(Floor(path, level), None)
+
     def resend(self) -> None:
         """Tell a new pump everything."""
+        for floor in self._floors.values():
+            self._send(floor, None)
         for writer in self._writers.values():
             self._send(writer, None)
         for pipes in self._pipes.values():

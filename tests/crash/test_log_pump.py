@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from supervisor.logs.ledger import descriptors
 from supervisor.logs.lines import MAX_LINE
 from supervisor.logs.record import encode
 from tests.pump_process import PumpProcess, Reader, log_pipe, widen
@@ -81,6 +82,8 @@ def test_a_killed_pump_loses_nothing(fds: list[int]) -> None:
     fds += screen_fds
     read, write = log_pipe()
     fds += [read, write]
+    ledger = descriptors()
+    fds += ledger.values()
     printed = bytearray()
     done = threading.Event()
 
@@ -101,7 +104,7 @@ def test_a_killed_pump_loses_nothing(fds: list[int]) -> None:
         thread.start()
     for incarnation in range(1, 12):
         before = len(printed)
-        with PumpProcess(screen_fds[1], incarnation, format="json") as pump:
+        with PumpProcess(screen_fds[1], incarnation, ledger, format="json") as pump:
             pump.source(1, "shop/a.0", "stdout", read)
             while incarnation < 11 and len(printed) < before + 200_000 and not done.is_set():
                 quiet(pump, 0.001)

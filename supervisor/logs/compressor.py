@@ -1,0 +1,125 @@
+"""The process that compresses one closed log file at a time, behind the pump's back.
+
+A fork of the pump, with low priority, a deadline, and nothing open but the two files. What it
+leaves unfinished (it was killed, or hung) is deleted, and tried again after a cooldown; until then
+the file counts as it is.
+"""
+
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass
+
+from supervisor.logs import codec as codecs
+from supervisor.logs.directory import create_file, open_file, remove
+from supervisor.logs.rotation import compressed_name
+from supervisor.process.family import die_with
+
+NICE = 10
+#: Seconds that one file may take.
+DEADLINE = 60.0
+#: Seconds after a failure before the next attempt at anything.
+COOLDOWN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file being compressed: of which child, in which directory (a descriptor of the job's)."""
+
+    child: str
+    directory: int
+    name: str
+    codec: str
+    pid: int
+    pidfd: int
+    deadline: float
+
+    @property
+    def unfinished(self) -> str:
+        """The file being written."""
+        return compressed_name(self.name, self.codec) + ".tmp"
+
+
+class Compressor:
+    """Runs one job at a time. Tells by a descriptor in an epoll when it has ended."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self._epoll = epoll
+        self._codec = codecs.best()
+        self._idle_until = 0.0
+        self.job: Job | None = None
+
+    def may_start(self, now: float) -> bool:
+        """Whether a job may begin now."""
+        return self.job is None and now >= self._idle_until
+
+    def start(self, child: str, directory: int, name: str, now: float) -> None:
+        """Begin with a file; takes over the descriptor of its directory."""
+        unfinished = compressed_name(name, self._codec) + ".tmp"
+        remove(directory, unfinished)
+        source = open_file(directory, name)
+        try:
+            target = create_file(directory, unfinished)
+            try:
+                pid = _fork(source, target, self._codec)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+        pidfd = os.pidfd_open(pid)
+        self._epoll.register(pidfd, select.EPOLLIN)
+        self.job = Job(child, directory, name, self._codec, pid, pidfd, now + DEADLINE)
+
+    def timeout(self, now: float) -> float | None:
+        """Return the seconds until this has to be looked at."""
+        if self.job is not None:
+            return max(0.0, self.job.deadline - now)
+        return self._idle_until - now if self._idle_until > now else None
+
+    def expire(self, now: float) -> None:
+        """Kill a job that takes too long; its end is noticed as any other."""
+        if self.job is not None and now >= self.job.deadline:
+            signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
+
+    def ended(self, now: float) -> tuple[Job, bool]:
+        """Take the job that has ended, and whether it succeeded; its directory is the caller's."""
+        job, self.job = self.job, None
+        assert job is not None
+        self._epoll.unregister(job.pidfd)
+        os.close(job.pidfd)
+        _, status = os.waitpid(job.pid, 0)
+        if status:
+            self._idle_until = now + COOLDOWN
+        return job, status == 0
+
+    def abandon(self) -> None:
+        """Kill the job, if there is one: nobody is going to wait for it."""
+        if self.job is not None:
+            signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
+            job, _ = self.ended(time.monotonic())
+            remove(job.directory, job.unfinished)
+            os.close(job.directory)
+
+
+def _fork(source: int, target: int, codec: str) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        die_with(parent)
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_DFL)
+        os.nice(NICE)
+        first, second = os.dup(source), os.dup(target)
+        os.dup2(first, 3)
+        os.dup2(second, 4)
+        os.closerange(5, os.sysconf("SC_OPEN_MAX"))
+        codecs.compress(3, 4, codec)
+        code = 0
+    except OSError:  # the disk is full: the pump sees it too, and says so
+        pass
+    finally:
+        os._exit(code)

@@ -1,0 +1,348 @@
+"""All log files of an app, under one budget: what is written, rotated, compressed and deleted.
+
+A write makes room first, so that the budget holds before it and after it. What the decisions rest
+on is in `supervisor.logs.budget` and `supervisor.logs.rotation`; here they are carried out.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import time
+
+from supervisor.logs import budget
+from supervisor.logs.bucket import space_factor
+from supervisor.logs.budget import Archive, Holdings
+from supervisor.logs.compressor import Compressor
+from supervisor.logs.directory import children_of, open_below, open_root, own_files, perform, remove
+from supervisor.logs.logfile import LogFile
+from supervisor.logs.messages import FileOptions
+from supervisor.logs.rotation import State, current_name, finish, parse
+
+#: Seconds between looks at the free space of the file system.
+LOOK_AT_SPACE = 1.0
+LOCK, BALLAST = ".lock", ".ballast"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class NoRoomError(OSError):
+    """The budget does not allow it, and there is nothing left to delete."""
+
+
+class LogStore:
+    """The files. Opens and locks the directory.
+
+    Raises:
+        OSError: the directory cannot be used, or another pump has it.
+
+    """
+
+    def __init__(self, options: FileOptions, epoll: select.epoll) -> None:
+        self.options = options
+        self.raw = options.format == "raw"
+        self.name = current_name(self.raw)
+        self._root = open_root(options.directory)
+        self._lock = self._acquire()
+        self.files: dict[str, LogFile] = {}
+        self.held: dict[str, Holdings] = {}
+        self._due: float = 0.0  # monotonic: when ages are looked at again
+        self.compressor = Compressor(epoll) if options.compress else None
+        self._ballast = 0
+        self._space_at, self._free = -1.0, 0
+        self.used = 0
+        self.most = self.floor = 0
+        self.scan()
+        self._hold_ballast()
+
+    def _acquire(self) -> int:
+        """Take the lock that keeps a second app out; held by this process alone."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(LOCK, flags, 0o600, dir_fd=self._root)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock, no fork has it
+        except OSError as error:
+            os.close(fd)
+            problem = f"{self.options.directory} is used by another app"
+            raise OSError(error.errno, problem) from error
+        return fd
+
+    # --- what there is ------------------------------------------------------------------------
+
+    def scan(self) -> None:
+        """Look at everything in the directory anew."""
+        space = os.fstatvfs(self._root)
+        size = space.f_frsize * space.f_blocks
+        self.most = budget.max_use(self.options.limits, size)
+        self.floor = budget.keep_free(self.options.limits, size)
+        self.held = {child: self._holdings(child) for child in children_of(self._root)}
+        for child, file in self.files.items():
+            self.held.setdefault(child, Holdings()).active = file.size
+        self.used = self._ballast + sum(held.size for held in self.held.values())
+        self._due = 0.0
+
+    def _holdings(self, child: str) -> Holdings:
+        held = Holdings()
+        fd = open_below(self._root, child, create=False)
+        try:
+            for text, info in own_files(fd).items():
+                name = parse(text)
+                assert name is not None
+                if name.state is State.CURRENT:
+                    held.active += info.st_size
+                elif name.state is not State.UNFINISHED:
+                    held.archives.append(Archive(text, name.stamp, info.st_size))
+        finally:
+            os.close(fd)
+        held.archives.sort(key=lambda archive: archive.stamp)
+        return held
+
+    def factor(self, now: float) -> float:
+        """Return how many times more lines may pass than the rate says, for there is room."""
+        return space_factor(max(0, self._free_space(now) - self.floor))
+
+    def _free_space(self, now: float) -> int:
+        if now >= self._space_at + LOOK_AT_SPACE:
+            self._space_at = now
+            space = os.fstatvfs(self._root)
+            self._free = space.f_frsize * space.f_bavail
+        return self._free
+
+    @property
+    def segment(self) -> int:
+        """Bytes of a file before it is rotated."""
+        return budget.segment_size(self.options.limits, self.most, len(self.held))
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def open(self, child: str, size: int) -> LogFile:
+        """Return a child's file, with room for so many bytes more.
+
+        Raises:
+            OSError: there is no room, or the file cannot be used now.
+
+        """
+        file = self.files.get(child)
+        if file is not None:
+            before = file.size
+            if file.look() is None:
+                self._forget(child)
+                file = None
+            elif file.size != before:
+                self._grow(child, file.size - before)
+        if file is None:
+            file = self._open(child)
+        self.make_room(size)
+        if file.size and file.size + size > self.segment:
+            self.rotate(child)
+        return file
+
+    def _open(self, child: str) -> LogFile:
+        try:
+            file = LogFile(self._root, child, self.name)
+        except FileNotFoundError:  # the log directory itself was removed
+            self._reopen_root()
+            file = LogFile(self._root, child, self.name)
+        self.files[child] = file
+        held = self._holdings(child)
+        if child in self.held:
+            self.used -= self.held[child].size
+        self.held[child] = held
+        self.used += held.size
+        self._due = 0.0
+        return file
+
+    def _forget(self, child: str) -> None:
+        """Close a file that is not ours any more."""
+        self.files.pop(child).close()
+
+    def _reopen_root(self) -> None:
+        for child in list(self.files):
+            self._forget(child)
+        os.close(self._root)
+        os.close(self._lock)
+        self._root = open_root(self.options.directory)
+        self._lock = self._acquire()
+        self._ballast = 0
+        self.scan()
+
+    def wrote(self, child: str, count: int) -> None:
+        """Count what was written to a child's file."""
+        self._grow(child, count)
+        self._free -= count
+
+    def _grow(self, child: str, count: int) -> None:
+        self.held[child].active += count
+        self.used += count
+
+    def undo(self, child: str, inode: int, offset: int) -> None:
+        """Cut a child's file back to an offset, if it is that file still."""
+        file = self.files.get(child) or self._open(child)
+        if file.inode == inode:
+            file.torn = 0
+            if file.size > offset:
+                self._grow(child, offset - file.size)
+                file.truncate(offset)
+
+    def rotate(self, child: str) -> None:
+        """Close a child's file and begin a new one."""
+        file, held = self.files[child], self.held[child]
+        last = held.archives[-1].stamp if held.archives else 0
+        name, stamp, size = file.rotate(time.time(), last)
+        held.archives.append(Archive(name, stamp, size))
+        held.active = 0
+        self._due = 0.0
+
+    # --- room ---------------------------------------------------------------------------------
+
+    def make_room(self, size: int, *, emergency: bool = False) -> None:
+        """Delete the oldest archives until so many bytes more are allowed.
+
+        Raises:
+            NoRoomError: there is nothing left to delete.
+
+        """
+        free = self._free_space(time.monotonic())
+        allowed = budget.allowance(self.most, self.floor, self.used, free)
+        while self.used + size > allowed or emergency:
+            victim = budget.next_eviction(self.held, self.most) or budget.next_eviction(
+                self.held, self.most, spare_the_last=False
+            )
+            if victim is not None:
+                self.delete(*victim)
+                emergency = False
+                allowed = min(self.most, allowed)
+            elif not self._close_largest():
+                raise NoRoomError(errno.ENOSPC, "the log files are at their limit")
+
+    def _close_largest(self) -> bool:
+        """Make an archive of the largest file being written."""
+        for child in sorted(self.held, key=lambda name: -self.held[name].active):
+            if not self.held[child].active:
+                return False
+            if child not in self.files:
+                self._open(child)
+            self.rotate(child)
+            return True
+        return False
+
+    def delete(self, child: str, archive: Archive) -> None:
+        """Delete an archive."""
+        held = self.held[child]
+        held.archives.remove(archive)
+        self.used -= archive.size
+        self._free += archive.size
+        try:
+            fd = open_below(self._root, child, create=False)
+        except OSError:  # somebody was faster
+            return
+        try:
+            remove(fd, archive.name)
+        finally:
+            os.close(fd)
+
+    def release_ballast(self) -> bool:
+        """Give back the room held for a full disk; False: it was given already."""
+        if not self._ballast:
+            return False
+        remove(self._root, BALLAST)
+        self.used -= self._ballast
+        self._ballast = 0
+        return True
+
+    def _hold_ballast(self) -> None:
+        wanted = budget.ballast(self.most)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(BALLAST, flags, 0o600, dir_fd=self._root)
+        except OSError:
+            return
+        try:
+            os.posix_fallocate(fd, 0, wanted)
+            os.ftruncate(fd, wanted)
+            self._ballast = wanted
+            self.used += wanted
+        except OSError:  # full already
+            remove(self._root, BALLAST)
+        finally:
+            os.close(fd)
+
+    # --- what goes on behind ------------------------------------------------------------------
+
+    def timeout(self, now: float) -> float | None:
+        """Return the seconds until `tend` has something to do."""
+        waits = [max(0.0, self._due - now)]
+        if self.compressor is not None and (wait := self.compressor.timeout(now)) is not None:
+            waits.append(wait)
+        return min(waits)
+
+    def tend(self, now: float) -> None:
+        """Rotate what is old, delete what is too old, compress what is closed."""
+        if self.compressor is not None:
+            self.compressor.expire(now)
+        if now < self._due:
+            return
+        clock, limits = time.time(), self.options.limits
+        for child, held in list(self.held.items()):
+            for archive in budget.expired(held.archives, limits.retention, clock):
+                self.delete(child, archive)
+        for child, file in list(self.files.items()):
+            if file.size and file.born + limits.segment_age <= clock:
+                self.rotate(child)
+        self._compress_next(now)
+        self._due = now + self._next_age(clock)
+
+    def _next_age(self, clock: float) -> float:
+        limits = self.options.limits
+        ends = [file.born + limits.segment_age for file in self.files.values() if file.size]
+        ends += [
+            held.archives[0].stamp / 1e6 + limits.retention
+            for held in self.held.values()
+            if held.archives
+        ]
+        return max(1.0, min((end - clock for end in ends), default=3600.0))
+
+    def _compress_next(self, now: float) -> None:
+        if self.compressor is None or not self.compressor.may_start(now):
+            return
+        waiting = [
+            (archive.stamp, child, archive.name)
+            for child, held in self.held.items()
+            for archive in held.archives
+            if archive.name.endswith(".u")
+        ]
+        if waiting:
+            _, child, name = min(waiting)
+            fd = open_below(self._root, child, create=False)
+            try:
+                self.compressor.start(child, fd, name, now)
+            except OSError:
+                os.close(fd)
+                self.scan()
+
+    def compressed(self, now: float) -> None:
+        """Put the compressed file in the place of the other: the compressor has ended."""
+        assert self.compressor is not None
+        job, succeeded = self.compressor.ended(now)
+        held = self.held.get(job.child, Holdings())
+        index = next((n for n, a in enumerate(held.archives) if a.name == job.name), None)
+        if not succeeded or index is None:  # it failed, or was deleted meanwhile
+            remove(job.directory, job.unfinished)
+        else:
+            for step in finish(job.name, job.codec):
+                perform(job.directory, step)
+            name = job.unfinished.removesuffix(".tmp")
+            size = os.stat(name, dir_fd=job.directory).st_size
+            old = held.archives[index]
+            held.archives[index] = Archive(name, old.stamp, size)
+            self.used += size - old.size
+        os.close(job.directory)
+        self._due = now if succeeded else self._due
+
+    def close(self) -> None:
+        """Close everything; what was compressed half is thrown away."""
+        if self.compressor is not None:
+            self.compressor.abandon()
+        for child in list(self.files):
+            self._forget(child)
+        os.close(self._root)
+        os.close(self._lock)
