@@ -114,6 +114,7 @@ class ChildProcess:
 
     def begin(self) -> None:
         """Ask for the process: a spare if there is one, else a fork."""
+        self._readiness.prepare()
         self._template = template_of(self.shell, self.start)
         declared = self._descriptors()
         kind = self._kind(list(declared))

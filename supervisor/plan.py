@@ -65,6 +65,17 @@ def supervisor_spec(definition: SupervisorDefinition, path: str) -> SupervisorSp
     )
 
 
+def declared_paths(definition: SupervisorDefinition, path: str) -> list[str]:
+    """The paths of all that is declared below a supervisor, whether it has any slots now or not."""
+    found: list[str] = []
+    for child in definition.children:
+        below = f"{path}/{child.name}"
+        found.append(below)
+        if isinstance(child, SupervisorDefinition):
+            found += declared_paths(child, below)
+    return found
+
+
 def slot_spec(child: ChildDefinition, supervisor_path: str, slot: int) -> ChildSpec:
     """The core's spec of one slot."""
     key = f"{child.name}.{slot}"

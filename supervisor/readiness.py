@@ -29,6 +29,9 @@ class Readiness:
     def __init__(self) -> None:
         self.environment: dict[str, str | None] = {}
 
+    def prepare(self) -> None:
+        """A process is to be started; raises OSError when that cannot be got ready for."""
+
     def begin(self) -> None:
         """The process exists: start looking."""
 
@@ -57,7 +60,11 @@ class TcpReadiness(Readiness):
     def begin(self) -> None:
         """Try to connect."""
         self._timer = None
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        except OSError:  # no descriptors are left
+            self._timer = self._loop.call_later(PROBE_INTERVAL, self.begin)
+            return
         self._socket.setblocking(False)
         outcome = self._socket.connect_ex(("127.0.0.1", self._port))
         if outcome == errno.EINPROGRESS:
@@ -105,24 +112,30 @@ class NotifyReadiness(Readiness):
         super().__init__()
         self._loop, self._ready = loop, ready
         self._path = os.path.join(directory, f"notify-{os.urandom(8).hex()}")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind(self._path)
+        self._socket: socket.socket | None = None
         self.environment = {"NOTIFY_SOCKET": self._path}
-        loop.watch(self._socket, lambda _mask: self._read())
+
+    def prepare(self) -> None:
+        """Make the socket, if it was not made for an earlier try."""
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+            self._socket.bind(self._path)
+            self._loop.watch(self._socket, lambda _mask: self._read())
 
     def close(self) -> None:
         """Remove the socket."""
-        if self._path:
+        if self._socket is not None:
             self._loop.unwatch(self._socket)
             self._socket.close()
+            self._socket = None
             try:
                 os.unlink(self._path)
             except FileNotFoundError:
                 pass
-            self._path = ""
 
     def _read(self) -> None:
+        assert self._socket is not None
         try:
             datagram = self._socket.recv(MAX_DATAGRAM)
         except BlockingIOError:

@@ -8,6 +8,7 @@ from supervisor.control import messages as control
 from supervisor.control.paths import resolve
 from supervisor.control.peer import Peer
 from supervisor.loop import TimerHandle
+from supervisor.plan import declared_paths
 from supervisor.root import Phase, Root
 from supervisor.shell import INFO
 from supervisor.uplink import Answer, Command
@@ -66,7 +67,10 @@ class Requests:
         if root.tree is None or root.commander is None or root.phase is Phase.STOPPING:
             answer(_later(f"{root.identity.name} is {root.phase.shown}"))
             return
-        path = resolve(path, root.shell.board.paths(), root.tree.path)
+        assert root.definition is not None
+        declared = declared_paths(root.definition, root.tree.path)
+        known = dict.fromkeys([*root.shell.board.paths(), *declared])
+        path = resolve(path, list(known), root.tree.path)
         if path == root.tree.path:
             self._whole(verb, path, answer)
         else:

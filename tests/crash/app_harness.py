@@ -201,6 +201,7 @@ class App:
         self.process.wait(PATIENCE)
         for reader in self._readers:
             reader.join(PATIENCE)
+            assert not reader.is_alive(), "somebody who was left behind holds its output"
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()

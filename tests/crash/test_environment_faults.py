@@ -102,6 +102,19 @@ def test_a_root_out_of_descriptors_goes_on(tmp_path: Path) -> None:
         assert app.stop() == 0
 
 
+def test_all_ways_of_being_ready_survive_a_lack_of_descriptors(tmp_path: Path) -> None:
+    """A notify socket is made with the reserve; a port is tried until there is a descriptor."""
+    with run_tree("flat:ways", tmp_path, "--spares", "0") as app:
+        before = {w.path: w.pid for w in workers(app.up().snapshot().tree)}
+        with no_more_descriptors(app.process.pid):
+            for pid in before.values():
+                assert pid is not None
+                os.kill(pid, signal.SIGKILL)
+            for path in before:
+                app.wait_worker(path, lambda w: w.generation == 2 and w.state == "ready")
+        assert app.stop() == 0
+
+
 def test_clients_that_root_has_no_descriptors_for_are_told_so(tmp_path: Path) -> None:
     """When silent clients hold the reserve, others hear it at once; later all is as before."""
     with run_tree("flat:three", tmp_path) as app:
@@ -257,6 +270,8 @@ def test_a_health_port_that_is_taken_names_its_owner(tmp_path: Path) -> None:
 
 def unshare(*options: str) -> tuple[str, ...]:
     """Return a wrapper that runs in namespaces of its own; skips where that is not allowed."""
+    if "--fork" in options:
+        options = (*options, "--kill-child")  # or a test that fails would leave it behind
     wrapper = ("unshare", *options, "--")
     if subprocess.run([*wrapper, "true"], check=False, capture_output=True).returncode != 0:
         pytest.skip(f"needs unshare {' '.join(options)}")
@@ -339,7 +354,10 @@ def inner_pids(app: App) -> list[tuple[int, str]]:
     there = {str(worker.pid) for worker in workers(app.snapshot().tree)}
     found = []
     for pid in family(app):
-        status = Path(f"/proc/{pid}/status").read_text()
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
         inner = next(x for x in status.splitlines() if x.startswith("NSpid")).split()[-1]
         if inner in there:
             found.append((pid, inner))
@@ -366,6 +384,39 @@ def test_without_pidfds_it_runs(tmp_path: Path) -> None:
         app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
         app.ask(StopChildren())
         assert app.wait() == 0
+
+
+def test_with_a_hidden_proc_it_runs(tmp_path: Path) -> None:
+    """hidepid=2, and no right to look past it: killed workers leave nothing behind."""
+    inside = unshare("--mount", "--pid", "--fork")
+    hidden = (
+        "mount -t proc -o hidepid=2 proc /proc"
+        ' && exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace "$@"'
+    )
+    wrapper = (*inside, "sh", "-c", hidden, "sh")
+    with run_tree("flat:others", tmp_path, wrapper=wrapper) as app:
+        app.up()
+        for number, slot in enumerate(("ours", "theirs"), start=1):
+            eventually(lambda: len(sleepers(app)) == 2)
+            theirs = {pid for pid, _ in inner_pids(app)}
+            before = sleepers(app)
+            victim = next(
+                pid for pid, inner in inner_pids(app)
+                if int(inner) == app.worker(f"others/{slot}.0").pid
+            )  # fmt: skip
+            os.kill(victim, signal.SIGKILL)
+            app.wait_worker(f"others/{slot}.0", lambda w: w.generation == 2 and w.state == "ready")
+            eventually(lambda was=before: len(sleepers(app)) == 2 and sleepers(app) != was)
+            assert len(sleepers(app) & before) == 1
+            assert len({pid for pid, _ in inner_pids(app)} & theirs) == 1, number
+        root = root_in(app)
+        os.kill(root, signal.SIGTERM)
+        assert app.wait() == 0
+
+
+def sleepers(app: App) -> set[int]:
+    """Return what the workers of an app have left to sleep."""
+    return {pid for pid, command in family(app).items() if command.startswith("sleep\0")}
 
 
 def test_without_proc_it_runs(tmp_path: Path) -> None:
