@@ -56,7 +56,7 @@ class RawDelivery(Delivery):
         home = self.home(path, stream)
         file = self._sink.prepare(home, most if exactly else 1)
         note = Note(path, stream)
-        if note != self._noted:
+        if note != self._noted or self._ledger.lost:
             self._ledger.note(note)
             self._noted = note
         staged = self._ledger.stage(pipe.fd, most)
@@ -67,6 +67,8 @@ class RawDelivery(Delivery):
         if self._ledger.staged:
             data = self._ledger.take()
             self._sink.keep(home, home, data, data.count(b"\n"))
+            self._ledger.note_lost()
+            self._noted = None
         return staged
 
     def drop(self, pipe: LogPipe, count: int, lines: int) -> None:

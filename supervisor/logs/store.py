@@ -197,6 +197,10 @@ class LogStore:
     def make_room(self, size: int, *, emergency: bool = False) -> None:
         """Delete the oldest archives until so many bytes more are allowed.
 
+        Args:
+            size: how many.
+            emergency: delete one in any case, but never what is being written.
+
         Raises:
             NoRoomError: there is nothing left to delete.
 
@@ -211,7 +215,7 @@ class LogStore:
                 self.delete(*victim)
                 emergency = False
                 allowed = min(self.most, allowed)
-            elif not self._close_largest():
+            elif emergency or not self._close_largest():
                 raise NoRoomError(errno.ENOSPC, "the log files are at their limit")
 
     def _close_largest(self) -> bool:
