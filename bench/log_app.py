@@ -1,8 +1,8 @@
 """The apps whose logs are measured.
 
 `capture`: a command that writes lines (WRITER, its arguments). `records`: WORKERS workers that each
-log RECORDS records through structlog; `endless`: the same without an end, each counting in a page
-of the file COUNTS what it has logged.
+log RECORDS records through structlog; `killed`: the same, each counting in the file COUNTS what it
+has logged.
 """
 
 import mmap
@@ -15,6 +15,8 @@ from bench.log_writers import note
 from supervisor import Child, Supervisor
 from workers.log import log
 
+#: Records of a worker that is going to be killed.
+MOST = 20_000
 WORKERS = int(os.environ.get("WORKERS", "1"))
 
 
@@ -29,15 +31,17 @@ def records() -> None:
 
 
 def endless() -> None:
-    """Log for ever; what was logged is counted outside of this process."""
+    """Log much, then be idle; what was logged is counted outside of this process."""
     with open(os.environ["COUNTS"], "r+b") as file:
         page = mmap.mmap(file.fileno(), 0)
     number, pid = 0, os.getpid()
     place = pid % (len(page) // 16) * 16
-    while True:
+    while number < MOST:
         number += 1
         log.info("charged", number=number)
         struct.pack_into("<qq", page, place, pid, number)
+    while True:
+        signal.pause()
 
 
 capture = Supervisor(
