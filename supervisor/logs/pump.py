@@ -303,6 +303,8 @@ class Pump:
         if not self._by_path[path]:
             del self._by_path[path]
             self._writers.pop(path, None)
+            if not self._stopping:
+                self._delivery.retire(pipe, self._by_path)
 
     # --- lines without an end -----------------------------------------------------------------
 

@@ -236,6 +236,13 @@ class FileSink:
         self._attempt("", lambda: store.compressed(now))
         return True
 
+    def retire(self, child: str) -> None:
+        """Close the file of a child of which nothing is left."""
+        if self.store is not None:
+            store = self.store
+            self._attempt(child, lambda: store.retire(child))
+            self._failing.pop(child, None)
+
     def close(self) -> None:
         """Write what can be written, close everything."""
         self._failing.clear()
