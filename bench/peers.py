@@ -50,7 +50,7 @@ max_retry = -1
 
 def contestants() -> dict[str, Callable[[Reports], contextlib.AbstractContextManager[object]]]:
     """Install the peers, and return how each is run."""
-    binaries = _install()
+    binaries = install()
     return {
         "gunicorn": lambda reports: _gunicorn(reports, binaries),
         "circus": lambda reports: _configured(reports, binaries, "circusd", CIRCUS, []),
@@ -60,7 +60,8 @@ def contestants() -> dict[str, Callable[[Reports], contextlib.AbstractContextMan
     }
 
 
-def _install() -> Path:
+def install() -> Path:
+    """Install the peers in an environment of their own; returns where their programs are."""
     home = Path(tempfile.gettempdir()) / f"bench-peers-{os.getuid()}"
     if not (home / "bin" / "gunicorn").exists():
         subprocess.run([sys.executable, "-m", "venv", home], check=True)

@@ -194,7 +194,7 @@ class _Following:
         self._root, self._paths = root, paths
         self._followers = {shelf.path: Follower(shelf) for shelf in shelves}
         self._look_at = time.monotonic() + LOOK_FOR_NEW
-        self._since = timestamp(time.time() - 1.0)
+        self._since = _moment("1s", time.time())
         self._shown: set[bytes] = set()
 
     def note_shown(self, line: Entry) -> None:

@@ -6,6 +6,7 @@ The order of the steps is what makes a kill between any two of them harmless; se
 
 import time
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -148,6 +149,15 @@ class Delivery:
             self._sink.mark_lost(self.home(path, stream), key, "rate" if pipe.dropped else "disk")
             if not self._ledger.staged:
                 self._ledger.note_lost()
+
+    def retire(self, pipe: LogPipe, others: Iterable[str]) -> None:
+        """Close the file of a pipe that is gone, unless one of the ``others`` shares it."""
+        home = self.home(pipe.source.path, pipe.source.stream)
+        if self._sink is not None and not self._is_shared(home, others):
+            self._sink.retire(home)
+
+    def _is_shared(self, home: str, others: Iterable[str]) -> bool:
+        return any(child_of(path) == home for path in others)
 
     def _key(self, path: str, _stream: str) -> str:
         """Return the name under which lost lines are counted."""

@@ -54,6 +54,7 @@ class Ledger:
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self.lost: dict[str, int] = {}
         self.staged = 0
+        self._noted = Note()
 
     def recover(self, peeker: Peeker) -> tuple[Note, bytes, bool]:
         """Return what a predecessor was doing: its note, the block (or b""), whether written."""
@@ -69,11 +70,16 @@ class Ledger:
 
     def note(self, note: Note) -> None:
         """Remember what is going to be staged."""
+        self._noted = note
+        self._remember(b"\0")
+
+    def _remember(self, written: bytes) -> None:
+        note = self._noted
         if self.lost:
             note = msgspec.structs.replace(note, lost=self.lost)
         body = _encode(note)
         if len(body) <= MAX_NOTE - 5:
-            os.pwrite(self._memory, b"\0" + len(body).to_bytes(4, "little") + body, 0)
+            os.pwrite(self._memory, written + len(body).to_bytes(4, "little") + body, 0)
 
     def note_lost(self) -> None:
         """Remember `lost`, while nothing is staged."""
@@ -92,8 +98,11 @@ class Ledger:
         return self.staged
 
     def written(self) -> None:
-        """Remember that the block is in its file."""
-        os.pwrite(self._memory, b"\1", 0)
+        """Remember that the block is in its file, or counted among the lost."""
+        if self.lost:
+            self._remember(b"\1")
+        else:
+            os.pwrite(self._memory, b"\1", 0)
 
     def take(self) -> bytes:
         """Take the block back."""

@@ -39,9 +39,9 @@ MAX_MESSAGES = 256
 REMEMBERED = 4
 
 
-#: In a flood, a pass that found less than this many bytes is followed by a nap of so many seconds:
-#: a few large pieces cost less than many small ones, the writer's wake-ups included.
-SMALL, NAP = 48 * 1024, 0.0001
+#: A pass that found less than so many bytes, so soon (s) after another, is followed by a nap (s):
+#: few large pieces cost less than many small ones, also for their writer, who wakes nobody.
+SMALL, SOON, NAP = 128 * 1024, 0.001, 0.0002
 
 
 class Turn(Enum):
@@ -74,7 +74,8 @@ class Pump:
         self._by_path: defaultdict[str, dict[int, LogPipe]] = defaultdict(dict)
         self._writers: defaultdict[str, deque[Process]] = defaultdict(_few_processes)
         self._deadlines: deque[tuple[float, LogPipe]] = deque()  # all equally far away: sorted
-        self._stopping = self._is_flooded = False
+        self._stopping = False
+        self._took_at = 0.0
         self._link = link
         self._epoll.register(link.fileno(), select.EPOLLIN)
         self._epoll.register(link.wakeup_fd, select.EPOLLIN)
@@ -231,10 +232,10 @@ class Pump:
                     self._wait_for_the_end_of_a_line(pipe, now)
         if not self._ready and self._output is not None:
             self._output.caught_up()
-        taken = self._delivery.taken - before
-        if 0 < taken < SMALL and self._is_flooded:
-            time.sleep(NAP)
-        self._is_flooded = taken > 0
+        if taken := self._delivery.taken - before:
+            if taken < SMALL and now < self._took_at + SOON:
+                time.sleep(NAP)
+            self._took_at = now
 
     def _take(self, pipe: LogPipe, now: float) -> Turn:
         """Take the lines that are there, or some of them."""
@@ -302,6 +303,8 @@ class Pump:
         if not self._by_path[path]:
             del self._by_path[path]
             self._writers.pop(path, None)
+            if not self._stopping:
+                self._delivery.retire(pipe, self._by_path)
 
     # --- lines without an end -----------------------------------------------------------------
 

@@ -8,6 +8,7 @@ limited or printed, too, are they looked at.
 """
 
 import time
+from collections.abc import Iterable
 
 from supervisor.logs.delivery import Delivery, child_of
 from supervisor.logs.ledger import Note
@@ -27,6 +28,9 @@ class RawDelivery(Delivery):
 
     def _key(self, path: str, stream: str) -> str:
         return self.home(path, stream)
+
+    def _is_shared(self, home: str, others: Iterable[str]) -> bool:
+        return False
 
     def _home_of(self, key: str) -> str:
         return key
@@ -56,7 +60,7 @@ class RawDelivery(Delivery):
         home = self.home(path, stream)
         file = self._sink.prepare(home, most if exactly else 1)
         note = Note(path, stream)
-        if note != self._noted:
+        if note != self._noted or self._ledger.lost:
             self._ledger.note(note)
             self._noted = note
         staged = self._ledger.stage(pipe.fd, most)
@@ -67,6 +71,8 @@ class RawDelivery(Delivery):
         if self._ledger.staged:
             data = self._ledger.take()
             self._sink.keep(home, home, data, data.count(b"\n"))
+            self._ledger.note_lost()
+            self._noted = None
         return staged
 
     def drop(self, pipe: LogPipe, count: int, lines: int) -> None:

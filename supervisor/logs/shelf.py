@@ -4,6 +4,7 @@ The pump may rotate, compress and delete while it is read: a file that is gone i
 its next name. Bytes are read up to the last newline; what follows may be undone by the pump.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ READ = 1 << 20
 UNDONE = 1 << 20
 #: Bytes compared to see whether two files begin the same.
 HEAD = 4096
+#: Attempts at a look between two rotations.
+ATTEMPTS = 100
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -51,19 +54,30 @@ class Shelf:
                 return text
         return None
 
-    def open(self, name: Name) -> IO[bytes] | None:
+    @contextlib.contextmanager
+    def open(self, name: Name) -> Iterator[IO[bytes] | None]:
         """Open a closed file for reading; None: it was deleted."""
-        for _ in range(3):
+        fd = self._open(name)
+        if fd is None:
+            yield None
+            return
+        with os.fdopen(fd[0], "rb") as file:
+            if fd[1] is None:
+                yield file
+            else:
+                with codec.reader(fd[1])(file) as content:
+                    yield content
+
+    def _open(self, name: Name) -> tuple[int, str | None] | None:
+        """Open a file by its name, or by that which it has got meanwhile; says its codec."""
+        for _ in range(ATTEMPTS):
             try:
-                fd = os.open(os.path.join(self.directory, name.text), _FLAGS)
+                return os.open(os.path.join(self.directory, name.text), _FLAGS), name.codec
             except FileNotFoundError:  # it has been compressed meanwhile
                 now = [other for other in self.names() if other.stamp == name.stamp]
                 if not now:
                     return None
                 name = now[0]
-                continue
-            file = os.fdopen(fd, "rb")
-            return file if name.codec is None else codec.reader(name.codec)(file)
         return None
 
     def open_current(self) -> int | None:
@@ -76,9 +90,8 @@ class Shelf:
 
     def entries(self, name: Name) -> Iterator[Entry]:
         """Read the lines of a closed file."""
-        file = self.open(name)
-        if file is not None:
-            with file:
+        with self.open(name) as file:
+            if file is not None:
                 yield from self.lines(file, name.stamp / 1e6, raw=name.raw)
 
     def lines(self, file: IO[bytes], when: float, *, raw: bool = False) -> Iterator[Entry]:
@@ -109,7 +122,7 @@ class Shelf:
 
     def snapshot(self) -> tuple[list[Name], int | None]:
         """Return the closed files and the current one, open, as they were at one moment."""
-        for _ in range(5):
+        for _ in range(ATTEMPTS):
             fd = self.open_current()
             names = self.names()
             if fd is None or self.is_current(fd):
@@ -189,13 +202,14 @@ class Follower:
         found = self._more()
         if self._is_current():
             return found
+        names, fd = self._shelf.snapshot()
         found += self._more()  # what was written between the two looks
-        for name in [name for name in self._shelf.names() if name.stamp > self._last]:
+        for name in [name for name in names if name.stamp > self._last]:
             self._last = name.stamp
             if not self._was_read(name):
                 found += list(self._shelf.entries(name))
         self.close()
-        self._fd = self._open()
+        self._fd = -1 if fd is None else fd
         self._offset = 0
         return found + self._more()
 
@@ -208,12 +222,9 @@ class Follower:
         """Whether a closed file is the one that was being followed."""
         if self._fd < 0 or not self._offset:
             return False
-        file = self._shelf.open(name)
-        if file is None:
-            return True
-        with file:
-            head = os.pread(self._fd, min(HEAD, self._offset), 0)
-            return file.read(len(head)) == head
+        head = os.pread(self._fd, min(HEAD, self._offset), 0)
+        with self._shelf.open(name) as file:
+            return file is None or file.read(len(head)) == head
 
     def _more(self) -> list[Entry]:
         if self._fd < 0:

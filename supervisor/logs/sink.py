@@ -10,7 +10,7 @@ A full disk first gets its archives deleted and the ballast released.
 import os
 import select
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -143,22 +143,34 @@ class FileSink:
 
     def _write_kept(self, child: str) -> None:
         """Write what was kept for a child, after a mark for what was not."""
+        mine = [kept for kept in self._kept if kept.child == child]
+        waiting = Counter[str]()
+        for kept in mine:
+            waiting[kept.path] += kept.lines
+        done = 0
+        try:
+            for kept in mine:
+                self._write_one(kept, waiting[kept.path])
+                waiting[kept.path] -= kept.lines
+                done += 1
+        finally:
+            written = set(map(id, mine[:done]))
+            self._kept = deque(kept for kept in self._kept if id(kept) not in written)
+            self._kept_bytes = sum(len(kept.data) for kept in self._kept)
+
+    def _write_one(self, kept: _Kept, waiting: int) -> None:
         assert self.store is not None
-        counts: dict[str, int] = {}
-        for kept in self._kept:
-            if kept.child == child:
-                counts[kept.path] = counts.get(kept.path, 0) + kept.lines
-        for kept in [kept for kept in self._kept if kept.child == child]:
-            file = self.store.open(child, len(kept.data) + 4096)
-            if kept.path in counts:
-                lost = self._lost.pop(kept.path, 0) - counts.pop(kept.path)
-                if lost > 0:
-                    fields = {"child": kept.path, "lines": lost, "reason": "disk"}
-                    self._mark(file, child, f"{lost} lines dropped", fields)
-            file.write(kept.data)
-            self.store.wrote(child, len(kept.data))
-            self._kept.remove(kept)
-            self._kept_bytes -= len(kept.data)
+        file = self.store.open(kept.child, len(kept.data) + 4096)
+        gone = self._lost.get(kept.path, 0) - waiting
+        if gone > 0:
+            fields = {"child": kept.path, "lines": gone, "reason": "disk"}
+            self._mark(file, kept.child, f"{gone} lines dropped", fields)
+            self._lost[kept.path] -= gone
+        file.write(kept.data)
+        self.store.wrote(kept.child, len(kept.data))
+        self._lost[kept.path] -= kept.lines
+        if not self._lost[kept.path]:
+            del self._lost[kept.path]
 
     # --- what can fail ------------------------------------------------------------------------
 
@@ -223,6 +235,13 @@ class FileSink:
         store = self.store
         self._attempt("", lambda: store.compressed(now))
         return True
+
+    def retire(self, child: str) -> None:
+        """Close the file of a child of which nothing is left."""
+        if self.store is not None:
+            store = self.store
+            self._attempt(child, lambda: store.retire(child))
+            self._failing.pop(child, None)
 
     def close(self) -> None:
         """Write what can be written, close everything."""

@@ -21,6 +21,8 @@ from supervisor.logs.rotation import State, current_name, finish, parse
 
 #: Seconds between looks at the free space of the file system.
 LOOK_AT_SPACE = 1.0
+#: Seconds between looks for files of children that are no more.
+SWEEP = 3600.0
 LOCK, BALLAST = ".lock", ".ballast"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -48,6 +50,7 @@ class LogStore:
         self._due: float = 0.0  # monotonic: when ages are looked at again
         self.compressor = Compressor(epoll) if options.compress else None
         self._ballast = 0
+        self._sweep_at = time.monotonic() + SWEEP / 60
         self._space_at, self._free = -1.0, 0
         self.used = 0
         self.most = self.floor = 0
@@ -197,6 +200,10 @@ class LogStore:
     def make_room(self, size: int, *, emergency: bool = False) -> None:
         """Delete the oldest archives until so many bytes more are allowed.
 
+        Args:
+            size: how many.
+            emergency: delete one in any case, but never what is being written.
+
         Raises:
             NoRoomError: there is nothing left to delete.
 
@@ -211,7 +218,7 @@ class LogStore:
                 self.delete(*victim)
                 emergency = False
                 allowed = min(self.most, allowed)
-            elif not self._close_largest():
+            elif emergency or not self._close_largest():
                 raise NoRoomError(errno.ENOSPC, "the log files are at their limit")
 
     def _close_largest(self) -> bool:
@@ -288,8 +295,41 @@ class LogStore:
         for child, file in list(self.files.items()):
             if file.size and file.born + limits.segment_age <= clock:
                 self.rotate(child)
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP
+            self._sweep(clock)
         self._compress_next(now)
         self._due = now + self._next_age(clock)
+
+    def _sweep(self, clock: float) -> None:
+        """Close the files of children that are no more, and remove what is left of the oldest."""
+        for child in [child for child in self.held if child not in self.files]:
+            if self.held[child].active:
+                if self._open(child).born + self.options.limits.segment_age <= clock:
+                    self.rotate(child)
+                self._forget(child)
+            elif not self.held[child].archives:
+                self._remove(child)
+
+    def _remove(self, child: str) -> None:
+        """Remove a directory that has nothing in it."""
+        try:
+            fd = open_below(self._root, child, create=False)
+            try:
+                remove(fd, self.name)
+            finally:
+                os.close(fd)
+            os.rmdir(child, dir_fd=self._root)
+        except OSError:  # children below it have files, or it is gone
+            pass
+        del self.held[child]
+
+    def retire(self, child: str) -> None:
+        """Close the file of a child that is no more: it ages as those that were rotated."""
+        if child in self.files:
+            if self.files[child].size:
+                self.rotate(child)
+            self._forget(child)
 
     def _next_age(self, clock: float) -> float:
         limits = self.options.limits
@@ -299,7 +339,7 @@ class LogStore:
             for held in self.held.values()
             if held.archives
         ]
-        return max(1.0, min((end - clock for end in ends), default=3600.0))
+        return max(1.0, min([end - clock for end in ends] + [SWEEP]))
 
     def _compress_next(self, now: float) -> None:
         if self.compressor is None or not self.compressor.may_start(now):

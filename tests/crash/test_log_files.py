@@ -289,3 +289,52 @@ def test_rotated_files_are_compressed_and_whole(
         assert pump.stop() == 0
     assert numbers(events(child)) == list(range(10_000))
     assert all(path.stat().st_size < 100 * KiB for path in segments(child)[:-1])
+
+
+def test_files_of_a_slot_that_is_gone_are_closed(
+    fds: list[int], nowhere: int, tmp_path: Path
+) -> None:
+    """They are rotated, so that they age; those of a child of which a slot is left are not."""
+    child = tmp_path / "logs" / "shop" / "a"
+    with PumpProcess(nowhere, format="none", files=options(tmp_path / "logs")) as pump:
+        _, first = slot(fds, pump, 1, "shop/a.0", "stdout")
+        _, second = slot(fds, pump, 2, "shop/a.1", "stdout")
+        write_all(first, b"one\n")
+        write_all(second, b"two\n")
+        pump.forget(1)
+        until(lambda: child.exists() and len(content(child).splitlines()) == 2)
+        assert not list(child.glob("@*"))
+        pump.forget(2)
+        until(lambda: len(list(child.glob("@*"))) == 1)
+        assert sorted(events(child)) == ["one", "two"]
+        assert pump.stop() == 0
+
+
+def test_memory_and_descriptors_of_a_pump_stay_flat(
+    fds: list[int], nowhere: int, tmp_path: Path
+) -> None:
+    """A hundred rotations and slots that come and go cost nothing that stays."""
+    kept = options(tmp_path / "logs", max_use=8 * MiB, segment=64 * KiB)
+    with PumpProcess(nowhere, format="none", files=kept) as pump:
+        _, write = slot(fds, pump, 1, "shop/a.0", "stdout")
+
+        def burden(round_: int) -> tuple[int, int]:
+            for number in range(20):
+                read, end = log_pipe()
+                pump.source(100 + number, f"shop/b{number}.0", "stdout", read)
+                os.write(end, b"hello\n")
+                pump.forget(100 + number)
+                os.close(read)
+                os.close(end)
+            write_all(write, numbered(0, 10_000, 100) + b"round %d\n" % round_)
+            current = tmp_path / "logs/shop/a/current.jsonl"
+            until(lambda: b"round %d" % round_ in current.read_bytes())
+            open_now = f"/proc/{pump.process.pid}/fd"
+            until(lambda: len(os.listdir(open_now)) < 40)
+            return len(os.listdir(open_now)), pump.rss_bytes()
+
+        before = [burden(n) for n in range(3)][-1]
+        after = [burden(n) for n in range(3, 9)][-1]
+        assert after[0] <= before[0] + 1
+        assert after[1] <= before[1] + 4 * MiB
+        assert pump.stop() == 0
