@@ -1,4 +1,4 @@
-"""A simulated tree under the arbiter: workers that grow old, leak, crash, and start slowly or never.
+"""A simulated tree under the arbiter: workers that age, leak, crash, and start slowly or never.
 
 Event-driven: between two events nothing happens that the arbiter could see, so ten thousand days
 are as many looks as there is something to see.
@@ -29,10 +29,10 @@ class Slot:
     recycling: bool = False
     stopping_first: bool = False
     leaked: float = 0.0  # bytes of leak taken back by a trim
+    path: str = ""
 
-    @property
-    def path(self) -> str:
-        return f"{self.pool}.{self.number}"
+    def __post_init__(self) -> None:
+        self.path = f"{self.pool}.{self.number}"
 
 
 @dataclass
@@ -67,6 +67,7 @@ class World:
         }
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
+        self._crossings: dict[tuple[str, int, float], float] = {}
         self.most_at_once = 0
         self.deficit = 0.0  # worker-seconds short of the target, by the arbiter's doing
         self.highest_used = 0
@@ -103,8 +104,13 @@ class World:
     def _crossing(self, slot: Slot) -> float:
         if slot.recycling or not slot.ready:
             return float("inf")
+        key = slot.path, slot.generation, slot.leaked
+        if key not in self._crossings:
+            self._crossings[key] = self._first_crossing(slot)
+        return self._crossings[key]
+
+    def _first_crossing(self, slot: Slot) -> float:
         child = self.children[slot.pool]
-        view = self._view(slot)
         seed = f"{self.policy.seed}:{slot.path}"
 
         def threshold(base: float, seconds: float) -> float:
@@ -113,9 +119,10 @@ class World:
 
         when = slot.born + threshold(child.limits.max_age, child.limits.max_age)
         if child.leak > 0:
-            bounds = recycle.bounds_of(self._seen(1.0), view)
+            bounds = recycle.bounds_of(self._seen(1.0), self._view(slot))
             limit = min(threshold(bounds.soft, bounds.soft / child.leak), 0.95 * bounds.hard)
-            when = min(when, self.now + max(0.0, limit - view.private) / child.leak)
+            left = max(0.0, limit - self.private(slot)) / child.leak
+            when = min(when, self.now + left)
         return when + 1e-6
 
     _cycle = 0.6

@@ -1,6 +1,7 @@
 """Ten thousand days under the arbiter: no dip of capacity, no herd."""
 
 from collections import Counter
+from itertools import pairwise
 
 from supervisor.core.census import Policy
 from supervisor.core.thresholds import MIB, Limits
@@ -28,7 +29,7 @@ def test_ten_thousand_days_without_a_dip_or_a_herd() -> None:
     recycles = Counter(path for _, path in world.starts)
     assert all(8_000 < count < 10_500 for count in recycles.values()), recycles
     times = [when for when, _ in world.starts]
-    assert all(later - earlier >= 1.0 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 1.0 for earlier, later in pairwise(times))
     assert world.highest_used < 6 * 400 * MIB
 
 
