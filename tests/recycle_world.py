@@ -30,6 +30,7 @@ class Slot:
     stopping_first: bool = False
     leaked: float = 0.0  # bytes of leak taken back by a trim
     path: str = ""
+    lot: float = 0.5
 
     def __post_init__(self) -> None:
         self.path = f"{self.pool}.{self.number}"
@@ -74,6 +75,8 @@ class World:
         self.starts: list[tuple[float, str]] = []
         self.trims = 0
         self.looks = 0
+        for slot in self.slots.values():
+            slot.lot = self.random.random()
 
     def at(self, when: float, event: Callable[[], None]) -> None:
         """Have something happen."""
@@ -111,11 +114,10 @@ class World:
 
     def _first_crossing(self, slot: Slot) -> float:
         child = self.children[slot.pool]
-        seed = f"{self.policy.seed}:{slot.path}"
 
         def threshold(base: float, seconds: float) -> float:
             part = width(child.slots, self._cycle, seconds)
-            return spread(base, slot.number, child.slots, part, seed)
+            return spread(base, slot.number, child.slots, part, slot.lot)
 
         when = slot.born + threshold(child.limits.max_age, child.limits.max_age)
         if child.leak > 0:
@@ -150,6 +152,7 @@ class World:
             private=self.private(slot),
             baseline=child.baseline,
             trend=child.leak or None,
+            lot=slot.lot,
         )
 
     def _seen(self, period: float) -> Seen:

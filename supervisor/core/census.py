@@ -16,7 +16,8 @@ LEAST_RESERVE = 256 << 20
 class SlotView:
     """What was seen of one slot. ``generation`` counts its processes.
 
-    ``baseline``: private bytes when fresh, once known. ``trend``: bytes a second, once known.
+    ``baseline``: private bytes when fresh, once known. ``trend``: bytes a second, once
+    known. ``lot``: a random number of its own from 0 to 1, the same on every look.
     """
 
     path: str
@@ -33,6 +34,7 @@ class SlotView:
     threads: int = 1
     fresh_threads: int = 1
     messages: int = 0
+    lot: float = 0.5
     outdated: bool = False
     requested: bool = False
 
@@ -67,7 +69,6 @@ class Policy:
     max_concurrent: int | None = None
     spacing: float | None = None
     surge_reserve: int = LEAST_RESERVE
-    seed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ Whether a replacement has succeeded is seen, not heard: then its slot has a new 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from types import MappingProxyType
 
 from supervisor.core.census import PoolView, Seen, SlotView
 from supervisor.core.orders import Order, Record, settle, tally
@@ -107,7 +106,7 @@ class Deferral:
 class Memory:
     """What the arbiter remembers from one look to the next."""
 
-    records: Mapping[str, Record] = field(default_factory=lambda: MappingProxyType({}))
+    records: Mapping[str, Record] = field(default_factory=dict)
     last_start: float = float("-inf")
     recycled: int = 0
     failed: int = 0
@@ -262,8 +261,7 @@ class _Round:
     def _spread(self, slot: SlotView, base: float, seconds: float) -> float:
         pool = self._seen.pools[slot.pool]
         part = width(pool.target, pool.cycle, seconds)
-        seed = f"{self._seen.policy.seed}:{slot.path}"
-        return spread(base, slot.slot, pool.target, part, seed)
+        return spread(base, slot.slot, pool.target, part, slot.lot)
 
     # --- who is granted ------------------------------------------------------------------------
 

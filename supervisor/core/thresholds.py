@@ -10,7 +10,6 @@ so that slots that started together, or leak alike, do not come due together. Th
 Sizes are bytes, durations float seconds. A limit of None, or of 0 messages, is off.
 """
 
-import zlib
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -136,8 +135,7 @@ def width(slots: int, cycle: float, base: float) -> float:
     return min(MOST_WIDTH, max(LEAST_WIDTH, wanted))
 
 
-def spread(base: float, slot: int, slots: int, part: float, seed: str) -> float:
-    """Return a slot's own threshold. ``part``: see `width`; ``seed``: host, child and slot."""
-    random = zlib.crc32(seed.encode()) / 0xFFFFFFFF  # 0 to 1, the same on every look
-    jitter = JITTER * (2 * random - 1)
+def spread(base: float, slot: int, slots: int, part: float, lot: float) -> float:
+    """Return a slot's own threshold. ``part``: see `width`; ``lot``: 0 to 1, drawn by the slot."""
+    jitter = JITTER * (2 * lot - 1)
     return base * (1 + part * slot / max(1, slots) + jitter)

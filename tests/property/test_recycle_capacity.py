@@ -49,7 +49,7 @@ def test_capacity_and_tokens_hold(
     seed: int,
 ) -> None:
     """With room for two, nobody is stopped first; never more at once than there are tokens."""
-    world = World({"web": web, "mail": mail}, Policy(64 * GIB, tokens, seed="h"), seed)
+    world = World({"web": web, "mail": mail}, Policy(64 * GIB, tokens), seed)
     paths = sorted(world.slots)
     for when, which in crashes:
         path = paths[which % len(paths)]
@@ -75,7 +75,7 @@ def test_without_room_growth_decides_who_is_stopped(seed: int, slots: int, full:
     leaking = Child(1, Limits(memory_soft=100 * MIB, memory_hard=160 * MIB), leak=0.5 * MIB)
     quiet = Child(slots, Limits(max_age=60.0))
     budget = 20 * MIB * (slots + 1) + 100 * MIB
-    world = World({"leak": leaking, "quiet": quiet}, Policy(budget, seed="h"), seed)
+    world = World({"leak": leaking, "quiet": quiet}, Policy(budget), seed)
     world.available = 0 if full else 1 << 40
     world.psi_full = 0.0 if full else 50.0
     world.run(until=900)

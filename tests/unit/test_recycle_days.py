@@ -18,7 +18,7 @@ def test_ten_thousand_days_without_a_dip_or_a_herd() -> None:
         "web": Child(4, limits, start=lambda r: r.uniform(0.1, 3.0)),
         "mail": Child(2, limits, leak=leak, fails=lambda r: r.random() < 0.02, trims=0.1),
     }
-    world = World(children, Policy(2 * GIB, seed="host"), seed=4)
+    world = World(children, Policy(2 * GIB), seed=4)
     for _ in range(2_000):
         path = world.random.choice(list(world.slots))
         world.at(world.random.uniform(0, 10_000 * DAY), lambda path=path: world.crash(path))
@@ -35,7 +35,7 @@ def test_ten_thousand_days_without_a_dip_or_a_herd() -> None:
 
 def test_a_pool_that_started_at_once_does_not_come_due_at_once() -> None:
     """Thirty workers of the same age are recycled over hours, not minutes."""
-    world = World({"web": Child(30)}, Policy(16 * GIB, seed="host"), seed=1)
+    world = World({"web": Child(30)}, Policy(16 * GIB), seed=1)
     world.run(until=1.5 * DAY)
     times = [when for when, _ in world.starts]
     first = times[:30]
