@@ -7,6 +7,8 @@ its path in the tree.
 
 import msgspec
 
+from supervisor.core.thresholds import Limits
+
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """The process attributes of a child, applied between fork and the author's code."""
@@ -42,6 +44,7 @@ class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=Tr
     backoff: tuple[float, float] | None = None
     give_up_after: int | None = None
     preload: bool = True
+    limits: Limits = Limits()
 
 
 class QueueDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,3 +72,4 @@ class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_d
     shutdown: float | None = 5.0
     significant: bool = False
     start_timeout: float | None = None
+    memory_budget: int | None = None

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.observe.snapshot import LastExit
 
+#: The cause of an end on request.
+SHUTDOWN = "shutdown"
+
 
 @dataclass(slots=True)
 class Ending:
@@ -20,6 +23,7 @@ class Ending:
     shutdown: float | None = None  # seconds it has to end in once asked; for its information
     stop_requested: bool = False
     stop_signal: int = signal.SIGTERM
+    stop_cause: str = SHUTDOWN  # why it is asked to stop: "recycled", "memory_hard" ...
     kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...
     exception: str = ""  # the exception that the process itself reported
     message: str = ""
@@ -41,7 +45,7 @@ def verdict(status: int, ending: Ending) -> ExitReason:
     if ending.ended is not None and code >= 0:
         return ending.ended
     if ending.stop_requested and code in (0, -ending.stop_signal):
-        return ExitReason(ExitKind.SHUTDOWN, "shutdown")
+        return ExitReason(ExitKind.SHUTDOWN, ending.stop_cause)
     if code == -signal.SIGKILL:
         return ExitReason(ExitKind.KILLED, "signal:SIGKILL")
     if code < 0:

@@ -8,6 +8,10 @@ from supervisor.process.launch import Command, Kind, Node
 from supervisor.shell import Shell
 from supervisor.templates import Template
 
+#: Seconds of heartbeat by which a work loop that must only say how many messages it has done says
+#: it: four times as often. Its silence means nothing.
+COUNTING = 8.0
+
 
 def worker_kind(
     shell: Shell, start: ChildStart, environment: dict[str, str | None], fds: list[str]
@@ -19,6 +23,7 @@ def worker_kind(
     run: Node | Command = Node(start.owner)
     if definition.command is not None:
         run = Command(definition.command, notify=definition.ready == "notify")
+    counting = COUNTING if definition.limits.max_messages else None
     if environment:
         settings = msgspec.structs.replace(settings, env={**settings.env, **environment})
     return Kind(
@@ -27,7 +32,7 @@ def worker_kind(
         code=shell.release.code if template_of(shell, start) is shell.runtime else "",
         settings=settings,
         ready=definition.ready,
-        heartbeat=definition.heartbeat,
+        heartbeat=definition.heartbeat or counting,
         stall_timeout=definition.stall_timeout,
         queue=definition.queue,
         fds=fds,

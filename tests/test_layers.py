@@ -24,6 +24,7 @@ OPEN_TO_WORKERS = {
     "supervisor.logs",
     "supervisor.logs.record",
     "supervisor.logs.setup",
+    "supervisor.memory",
 }
 
 #: Who may reach a tree only through supervisor.control.client.

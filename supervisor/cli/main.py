@@ -20,6 +20,7 @@ COMMANDS = {
     "logs": ("supervisor.cli.logs", "Show kept log lines, and follow them."),
     "log-level": ("supervisor.cli.log_level", "Change what children log, for a while."),
     "restart": ("supervisor.cli.children", "Restart children."),
+    "recycle": ("supervisor.cli.children", "Replace processes; the new one is ready first."),
     "stop": ("supervisor.cli.children", "Stop children, or the whole app."),
     "start": ("supervisor.cli.children", "Start children that were stopped."),
     "scale": ("supervisor.cli.children", "Change how many slots a child has."),

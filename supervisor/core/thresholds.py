@@ -39,7 +39,10 @@ THREAD_BASELINES = 8
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a child may grow to. None: found out by itself, see `effective`; ``inf``, 0: off."""
+    """What a child may grow to before it is recycled. None: found out by itself, see `effective`.
+
+    ``inf``, and 0 messages: never.
+    """
 
     memory_soft: int | None = None
     memory_hard: int | None = None
