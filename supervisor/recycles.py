@@ -21,6 +21,8 @@ from supervisor.worker_process import WorkerProcess
 
 #: Seconds that a new process must stay up before it takes over.
 SOAK = 2.0
+#: The cause of a recycle that cannot wait for that.
+EMERGENCY = "memory_hard"
 #: Seconds that the old one has to finish what it is doing, at least.
 DRAIN = 30.0
 
@@ -100,7 +102,8 @@ class Recycles:
         if command.stop_first:
             self._stop_first(key, process, patience, finished)
         else:
-            self._actor.call(ev.Recycle(key, command.cause, SOAK, patience), finished)
+            soak = 0.0 if command.cause == EMERGENCY else SOAK
+            self._actor.call(ev.Recycle(key, command.cause, soak, patience), finished)
 
     def _stop_first(self, key: str, process: ChildProcess, patience: float, done: Done) -> None:
         def stopped(result: Ok | Error) -> None:

@@ -83,3 +83,8 @@ def _read(path: str) -> bytes | None:
         return None
     finally:
         os.close(fd)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a single-threaded process."""
+    return [int(word) for word in (_read(f"/proc/{pid}/task/{pid}/children") or b"").split()]
