@@ -9,6 +9,8 @@ from workers import Consumer, Producer
 MIB = 1 << 20
 #: The ledger of what was handled, and how long the producer goes on: MESSAGES of them.
 MESSAGES = int(os.environ.get("MESSAGES", "1500"))
+#: How long one takes.
+SECONDS = float(os.environ.get("SECONDS", "0.5"))
 
 jobs = Queue("jobs", capacity=200)
 
@@ -27,7 +29,7 @@ class Leaky(Consumer):
     def handle(self, number: int) -> None:
         """Leak, work a little, and note the message."""
         self.kept.append(os.urandom(16) * (MIB // 16))
-        self.link.wait(0.5)
+        self.link.wait(SECONDS)
         os.write(self.ledger, b"%d\n" % number)
 
 
@@ -61,4 +63,4 @@ def leaky(**limits: object) -> Supervisor:
     )
 
 
-tree = leaky(memory_soft="12MiB", memory_hard="80MiB", min_lifetime=3.0)
+tree = leaky(memory_soft="12MiB", memory_hard="120MiB", min_lifetime=3.0)
