@@ -198,6 +198,8 @@ class ChildProcess:
     def exited(self, message: messages.Exited) -> None:
         """It has ended, been reaped, and left no descendant behind."""
         self._read_last_words()
+        if message.status == signal.SIGKILL and not self.ending.kill_cause:
+            self.ending.out_of_memory = self.shell.oom_kills.claim(self.status.pid)
         self._finish(message.status, verdict(message.status, self.ending))
 
     def suspended(self, stopped: bool) -> None:

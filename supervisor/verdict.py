@@ -27,6 +27,7 @@ class Ending:
     kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...
     exception: str = ""  # the exception that the process itself reported
     message: str = ""
+    out_of_memory: bool = False  # the kernel killed it for want of memory
     stacks: str = ""  # of its threads, when it hung or died of a fault
     ended: ExitReason | None = None  # what a nested supervisor said about its own end
 
@@ -47,7 +48,7 @@ def verdict(status: int, ending: Ending) -> ExitReason:
     if ending.stop_requested and code in (0, -ending.stop_signal):
         return ExitReason(ExitKind.SHUTDOWN, ending.stop_cause)
     if code == -signal.SIGKILL:
-        return ExitReason(ExitKind.KILLED, "signal:SIGKILL")
+        return ExitReason(ExitKind.KILLED, "oom" if ending.out_of_memory else "signal:SIGKILL")
     if code < 0:
         return ExitReason(ExitKind.CRASH, f"signal:{signal_name(-code)}")
     if ending.exception:

@@ -45,6 +45,7 @@ from supervisor.link import WorkerLink
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.observe.snapshot import Snapshot
+from supervisor.recycling.backstop import Backstop
 from supervisor.recycling.census import Census, limits_of
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import Report, SlotReport, write
@@ -81,6 +82,7 @@ class Arbiter:
         self._softs: dict[str, float] = {}
         limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
         self._explicit = options.tree.memory_budget is not None or any(map(_is_close, limits))
+        self._backstop = Backstop()
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
 
@@ -95,7 +97,12 @@ class Arbiter:
             return CLOSE
         seen = self._census.take(snapshot, self._softs, period)
         self._memory, actions = arbitrate(self._memory, seen, time.monotonic())
-        self._softs = {slot.path: float(bounds_of(seen, slot).soft) for slot in seen.slots}
+        bounds = {slot.path: bounds_of(seen, slot) for slot in seen.slots}
+        self._softs = {path: float(bound.soft) for path, bound in bounds.items()}
+        accounts = self._ledger.accounts
+        self._backstop.confine(
+            {accounts[p].pid: b.hard for p, b in bounds.items() if p in accounts}
+        )
         for action in actions:
             self._perform(action)
         period = CLOSE if self._is_to_be_watched(seen) else CALM
@@ -133,6 +140,10 @@ class Arbiter:
         if any(record.order or record.trimming for record in self._memory.records.values()):
             return True
         return any(slot.private > WATCHED * self._softs[slot.path] for slot in seen.slots)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._backstop.close()
 
     # --- what is told -------------------------------------------------------------------------
 
@@ -220,4 +231,6 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
             period = arbiter.look(period)
         except Exception:  # an app must not end because nobody looks at its memory
             log.exception("look failed; beginning anew")
+            arbiter.close()
             arbiter, period = Arbiter(options), CALM
+    arbiter.close()

@@ -1,9 +1,12 @@
 """Recycling of real workers by what they really have."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
+from supervisor.process.oom import confinement
+from supervisor.recycling.backstop import Backstop
 from supervisor.recycling.report import Report, read
 from tests.crash.app_harness import App, eventually, workers
 
@@ -77,3 +80,38 @@ def test_shared_pages_are_no_reason_to_recycle(tmp_path: Path) -> None:
         assert max(slot.private for slot in report.slots.values()) < 20 * MIB
         assert [one.recycles for one in workers(app.snapshot().tree)] == [0, 0]
         assert (report.recycled, report.failed, report.deferred) == (0, 0, {})
+
+
+def test_a_worker_that_takes_it_all_at_once(tmp_path: Path) -> None:
+    """The kernel kills it alone, and that is told apart from other SIGKILLs; it is restarted.
+
+    Where no cgroup can be made, the arbiter finds it and has it replaced.
+    """
+    with App("hungry:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+        first = app.up().ready("hungry/hungry.0")
+        quiet = app.ready("hungry/quiet.0")
+        assert first.pid is not None
+        directory = confinement(first.pid)
+        confined = Backstop().enabled
+        if confined:
+            assert directory is not None
+            eventually(lambda: os.path.exists(f"{directory}/cgroup.procs"), "confined")
+            eventually(lambda: Path(f"{directory}/cgroup.procs").read_text(), "moved")
+        (tmp_path / "eat").touch()
+        second = app.wait_worker(
+            "hungry/hungry.0", lambda one: one.pid not in (None, first.pid) and one.state == "ready"
+        )
+        assert second.last_exit is not None
+        assert second.last_exit.cause == ("oom" if confined else "memory_hard")
+        assert second.restarts == (1 if confined else 0)
+        os.kill(second.pid or 0, signal.SIGKILL)
+        third = app.wait_worker(
+            "hungry/hungry.0",
+            lambda one: one.pid not in (None, second.pid) and one.state == "ready",
+        )
+        assert third.last_exit is not None
+        assert third.last_exit.cause == "signal:SIGKILL"
+        assert app.worker("hungry/quiet.0").pid == quiet.pid
+        app.stop()
+    pids = {first.pid, second.pid, third.pid, quiet.pid}
+    assert [pid for pid in pids if pid and os.path.exists(confinement(pid) or "")] == []
