@@ -7,7 +7,7 @@ is allowed, what to do, and the file and line of the declaration. Durations are 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from supervisor import checks, limits, settings, targets
+from supervisor import checks, limits, recyclers, settings, targets
 from supervisor.checks import Subject, did_you_mean, shown
 from supervisor.definition import ChildDefinition, QueueDefinition, SupervisorDefinition
 from supervisor.tree import Child, Queue, Supervisor
@@ -160,6 +160,7 @@ def _supervisor(
         else checks.seconds(subject, "start_timeout", timeout),
         children=_children(subject, declared, walk, auto_shutdown),
         memory_budget=limits.budget(subject, declared, is_root=len(walk.path) == 1),
+        recyclers=recyclers.recyclers(subject, declared, is_root=len(walk.path) == 1),
     )
     walk.path.pop()
     return definition

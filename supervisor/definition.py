@@ -57,6 +57,19 @@ class QueueDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     max_attempts: int = 5
 
 
+class RecyclerDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One Recycler, checked. ``path`` None: it is a function of the author's."""
+
+    name: str
+    where: str = ""
+    path: str | None = None
+    max_age: float | None = None
+    max_bytes: int | None = None
+    max_files: int | None = None
+    every: float = 300.0
+    deadline: float = 60.0
+
+
 class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_defaults=True):
     """One Supervisor, checked, with everything below it."""
 
@@ -73,3 +86,4 @@ class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_d
     significant: bool = False
     start_timeout: float | None = None
     memory_budget: int | None = None
+    recyclers: list[RecyclerDefinition] = []

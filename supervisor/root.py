@@ -306,7 +306,7 @@ class Root:
             ),
             services=[
                 worker
-                for name in ("pump", "broker", "observer", "arbiter")
+                for name in ("pump", "broker", "observer", "arbiter", "janitor")
                 for worker in self.shell.board.slots(f"runtime/{name}")
             ],
             loop_longest_pass=self.loop.longest_pass,

@@ -4,7 +4,8 @@
     ├─ pump       writes every process's log lines
     ├─ broker     the queues, if the tree has any
     ├─ observer   the health page, if it is wanted
-    └─ arbiter    watches what workers have, and has them recycled
+    ├─ arbiter    watches what workers have, and has them recycled
+    └─ janitor    runs the recyclers, if the tree has any
 
 They start before the tree and stop after it, the pump last, so that no line is lost. Root makes
 and keeps the sockets on which broker and observer listen: a restart of either loses nobody.
@@ -22,7 +23,7 @@ from supervisor.config import RunOptions
 from supervisor.control.runtime_dir import SOCKET
 from supervisor.core.events import Boot, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
-from supervisor.definition import QueueDefinition, SupervisorDefinition
+from supervisor.definition import QueueDefinition, RecyclerDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.logs import ledger
 from supervisor.logs.messages import PumpOptions
@@ -79,6 +80,8 @@ class Services:
             shell.fds["queues"] = door
             plan.insert(1, broker_service(queues, self._queues))
         plan.append(arbiter_service(control, definition))
+        if definition.recyclers:
+            plan.append(janitor_service(shell, definition.recyclers))
         self._actor = Actor(
             shell,
             services_spec(plan),
@@ -165,6 +168,14 @@ def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:
     """Describe the arbiter."""
     argument = msgspec.msgpack.encode({"control": control, "tree": definition})
     return Service("arbiter", "supervisor.recycling.arbiter:main", argument)
+
+
+def janitor_service(shell: Shell, recyclers: list[RecyclerDefinition]) -> Service:
+    """Describe the janitor: it calls functions of the author's."""
+    argument = msgspec.msgpack.encode(
+        {"app": shell.app, "directory": shell.runtime_dir, "recyclers": recyclers}
+    )
+    return Service("janitor", "supervisor.janitor.janitor:main", argument, needs_app=True)
 
 
 def broker_service(queues: list[QueueDefinition], listener: socket.socket) -> Service:

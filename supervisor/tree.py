@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from supervisor.recycler import Recycler
+
 
 def _where(depth: int = 2) -> str:
     frame = sys._getframe(depth)
@@ -185,6 +187,7 @@ class Supervisor:
         queues: the app's queues (only on the root).
         restart, shutdown, significant, start_timeout: as for a Child, when nested; a nested
             supervisor's default shutdown is "infinity", its default start_timeout none.
+        recyclers: what keeps the app's directories and tables within limits (only on the root).
         memory_budget: private bytes (or "2GiB") of the whole app, the runtime included (only on
             the root; default None: 80 % of what the machine, or the cgroup, has).
 
@@ -205,6 +208,7 @@ class Supervisor:
         significant: bool = False,
         start_timeout: float | None = None,
         memory_budget: int | str | None = None,
+        recyclers: Sequence[Recycler] = (),
     ) -> None:
         self.name = name
         self.children = children
@@ -218,4 +222,5 @@ class Supervisor:
         self.significant = significant
         self.start_timeout = start_timeout
         self.memory_budget = memory_budget
+        self.recyclers = recyclers
         self.where = _where()

@@ -3,7 +3,7 @@
 import msgspec
 
 from supervisor.definition import ChildDefinition
-from supervisor.plan import ChildStart
+from supervisor.plan import ChildStart, Service
 from supervisor.process.launch import Command, Kind, Node
 from supervisor.shell import Shell
 from supervisor.templates import Template
@@ -50,6 +50,8 @@ def is_preparable(definition: object) -> bool:
 def template_of(shell: Shell, start: ChildStart) -> Template:
     """Return the template that a child is forked from: the release's, where it has the app."""
     definition = start.definition
+    if isinstance(definition, Service):
+        return shell.release if definition.needs_app and shell.preload else shell.runtime
     if not isinstance(definition, ChildDefinition) or definition.command is not None:
         return shell.runtime
     fresh = not definition.preload or not shell.preload
