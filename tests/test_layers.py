@@ -18,6 +18,7 @@ IMPURE = {
 #: What workers may import of the runtime: importing a worker must not load it.
 OPEN_TO_WORKERS = {
     "supervisor",
+    "supervisor.checks",
     "supervisor.definition",
     "supervisor.errors",
     "supervisor.link",
