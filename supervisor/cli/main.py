@@ -17,6 +17,7 @@ COMMANDS = {
     "check": ("supervisor.cli.check", "Check an app without starting it."),
     "status": ("supervisor.cli.status", "Show every child; the exit code is the app's health."),
     "tree": ("supervisor.cli.status", "Draw the supervision tree."),
+    "doctor": ("supervisor.cli.doctor", "Check the machine, and what accumulates in an app."),
     "logs": ("supervisor.cli.logs", "Show kept log lines, and follow them."),
     "log-level": ("supervisor.cli.log_level", "Change what children log, for a while."),
     "restart": ("supervisor.cli.children", "Restart children."),

@@ -49,6 +49,7 @@ from supervisor.recycling.backstop import Backstop
 from supervisor.recycling.census import Census, limits_of
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import Report, SlotReport, write
+from supervisor.recycling.retention import Retention
 
 log = logging.getLogger("supervisor.arbiter")
 
@@ -83,6 +84,7 @@ class Arbiter:
         limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
         self._explicit = options.tree.memory_budget is not None or any(map(_is_close, limits))
         self._backstop = Backstop()
+        self._retention = Retention(os.path.dirname(options.control))
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
 
@@ -107,6 +109,7 @@ class Arbiter:
             self._perform(action)
         period = CLOSE if self._is_to_be_watched(seen) else CALM
         self._report(seen, period, urgent=bool(actions))
+        self._retention.look()
         return max(period, COST_FACTOR * (time.process_time() - began))
 
     def _snapshot(self) -> Snapshot | None:

@@ -19,6 +19,12 @@ KERNEL_FACTOR = 1.15
 UNLIMITED = 1 << 60
 
 
+def can_confine() -> bool:
+    """Whether we may make cgroups at all."""
+    cgroup = machine.cgroup()
+    return cgroup is not None and os.access(cgroup[0], os.W_OK)
+
+
 class Backstop:
     """Confines workers, and removes what confined those that are gone."""
 
@@ -26,7 +32,7 @@ class Backstop:
         cgroup = machine.cgroup()
         self._limit_file = "memory.max" if cgroup and cgroup[1] else "memory.limit_in_bytes"
         self._limits: dict[int, int] = {}  # by pid
-        self.enabled = cgroup is not None and os.access(cgroup[0], os.W_OK)
+        self.enabled = can_confine()
         if self.enabled and cgroup is not None:
             _remove_left_behind(cgroup[0])
 
