@@ -32,6 +32,8 @@ from supervisor.process import sample
 MIB = 1 << 20
 #: Seconds between two samples; a thousand of them are kept at most.
 EVERY = 2.0
+#: The part of all kills that are the producer's.
+FEED = 0.01
 
 
 @contextlib.contextmanager
@@ -99,7 +101,13 @@ class Soak:
 
     def kill_one(self, snapshot: Snapshot) -> None:
         """SIGKILL some worker that is there."""
-        pids = [w.pid for child in children(snapshot.tree) for w in child.workers if w.pid]
+        is_for_feed = random.random() < FEED  # it has to get something done as well
+        pids = [
+            worker.pid
+            for child in children(snapshot.tree)
+            for worker in child.workers
+            if worker.pid and (child.path == "soak/feed") == is_for_feed
+        ]
         if pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(random.choice(pids), signal.SIGKILL)
@@ -126,7 +134,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="kills a second")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     options = parser.parse_args()
-    with app("--log-format", "json") as (_, control):
+    with app("--log-format", "json", "--restart-rate", "10000") as (_, control):
         first = up(control)
         soak = Soak(control)
         last = soak.run(60 * options.minutes, options.rate)

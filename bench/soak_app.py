@@ -51,7 +51,7 @@ tree = Supervisor(
     queues=[jobs],
     children=[
         Child("eat", Eat, queue=jobs, count=2, heartbeat=20.0),
-        Child("feed", Feed, queue=jobs, heartbeat=20.0),
+        Child("feed", Feed, queue=jobs, heartbeat=2.0),
         Child("rest", Rest, count=8),
     ],
 )

@@ -22,8 +22,8 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def doctor(name: str | None, as_json: bool, debug: bool) -> int:
     """Check this machine, and list what accumulates in the running app.
 
-    Who recycles it, how much there is of it, how much there may be. It exits with 0, or with 78 if the machine lacks what is needed. Without a running app, only
-    the machine is checked.
+    Who recycles it, how much there is of it, how much there may be. It exits with 0, or with 78
+    if the machine lacks what is needed. Without a running app, only the machine is checked.
     """
     findings = examine()
     found: list[Accumulator] | None
