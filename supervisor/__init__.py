@@ -4,8 +4,9 @@ Only declarations live here: importing this package (as every worker does) loads
 """
 
 from supervisor.errors import Ignore
+from supervisor.recycler import Recycler, recycle
 from supervisor.tree import Child, Queue, Supervisor
 
-__all__ = ["Child", "Ignore", "Queue", "Supervisor"]
+__all__ = ["Child", "Ignore", "Queue", "Recycler", "Supervisor", "recycle"]
 
 __version__ = "0.1.0"

@@ -150,6 +150,7 @@ class Actor:
         process = kind(self.shell, slot, start, action.incarnation, self.deliver, action.child)
         process.ending.shutdown = action.spec.shutdown
         self.processes[action.child, action.incarnation] = process
+        slot.occupants.append(process)
         self.shell.starts.begin(process, counted=slot.counted)
 
     def kind_of(self, start: ChildStart) -> type[ChildProcess]:

@@ -100,9 +100,7 @@ class ChildProcess:
             state="starting",
             generation=slot.starts,
             started_at=time.time(),
-            restarts=slot.restarts,
             failure_score=slot.score_at(time.monotonic()),
-            last_exit=slot.last_exit,
         )
 
     @property
@@ -201,6 +199,8 @@ class ChildProcess:
     def exited(self, message: messages.Exited) -> None:
         """It has ended, been reaped, and left no descendant behind."""
         self._read_last_words()
+        if message.status == signal.SIGKILL and not self.ending.kill_cause:
+            self.ending.out_of_memory = self.shell.oom_kills.claim(self.status.pid)
         self._finish(message.status, verdict(message.status, self.ending))
 
     def suspended(self, stopped: bool) -> None:
@@ -248,7 +248,7 @@ class ChildProcess:
         self.status = msgspec.structs.replace(
             self.status, heartbeat_at=time.time(), progress=beat.progress
         )
-        self.shell.board.set_worker(self.start.owner, self.status)
+        self.show()
         if self.phase is Phase.READY:
             self._deadlines.beaten()
             self._deadlines.progressed(moved=moved, idle=beat.idle)
@@ -329,14 +329,13 @@ class ChildProcess:
         was_ready = self.phase is Phase.READY
         self.phase = Phase.GONE
         self._release()
-        self.slot.unplanned = not self.ending.stop_requested
         ignored = self.ending.ended is IGNORED
         if not ignored:
             self.slot.last_exit = last_exit(status, self.ending, reason, time.time())
-        self.status = msgspec.structs.replace(
-            self.status, pid=None, last_exit=self.slot.last_exit, heartbeat_at=None
-        )
-        self._publish("stopped")
+        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None)
+        if self.slot.leave(self):
+            self.slot.unplanned = not self.ending.stop_requested
+            self._publish("stopped")
         self._report_stacks(reason)
         if was_ready:
             self._deliver(Exited(self.key, self.incarnation, reason, blameless))
@@ -364,18 +363,19 @@ class ChildProcess:
 
     def _report_stacks(self, reason: ExitReason) -> None:
         if self.ending.stacks:
-            self.shell.log(
-                WARNING,
-                "stacks of a process that hung or was killed by a fault",
-                child=self.start.path,
-                generation=self.slot.starts,
-                cause=reason.cause,
-                stacks=self.ending.stacks,
-            )
+            event = "stacks of a process that hung or was killed by a fault"
+            who = {"child": self.path, "generation": self.slot.starts, "cause": reason.cause}
+            self.shell.log(WARNING, event, **who, stacks=self.ending.stacks)
 
     def _publish(self, state: str) -> None:
         self.status = msgspec.structs.replace(self.status, state=state)
-        self.shell.board.set_worker(self.start.owner, self.status)
+        self.show()
+
+    def show(self) -> None:
+        """Put its state on the status board, if it is the one to be seen in its slot."""
+        if self.slot.shows(self):
+            status = self.slot.stamped(self.status, self.ending)
+            self.shell.board.set_worker(self.start.owner, status)
 
     # --- how it is started --------------------------------------------------------------------
 

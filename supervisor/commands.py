@@ -1,4 +1,4 @@
-"""Control commands, carried out by OTP's calls (restart, stop, start, scale), and log levels.
+"""Control commands, carried out by OTP's calls (restart, stop, start, scale), recycles, log levels.
 
 A path names a slot ("shop/web.1"), a Child with all its slots ("shop/web"), or a nested supervisor.
 What lies below a nested supervisor is passed on to it. Commands are not failures: none of them
@@ -12,6 +12,7 @@ from supervisor.core import events as ev
 from supervisor.core.results import Error, Ok
 from supervisor.levels import covers
 from supervisor.nested_process import NestedProcess
+from supervisor.recycles import Recycles
 from supervisor.uplink import Answer, Command
 from supervisor.worker_process import WorkerProcess
 
@@ -26,6 +27,7 @@ class Commander:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
+        self._recycles = Recycles(actor)
 
     def apply(self, command: Command, answered: Answered) -> None:
         """Carry out a command; ``answered`` is called exactly once, with the same token."""
@@ -34,8 +36,12 @@ class Commander:
             return
         below = command.path.removeprefix(self._actor.path + "/")
         first, _, rest = below.partition("/")
-        if rest:
+        if command.path == self._actor.path:  # passed on to us for all that we have
+            self._recycles.begin(command, list(self._actor.state.children), answered)
+        elif rest:
             self._forward(first, command, answered)
+        elif command.verb == "recycle":
+            self._recycles.begin(command, self._keys(first), answered)
         elif command.verb == "scale":
             outcome = _Outcome(command, [first], answered)
             self._actor.call(ev.Scale(first, command.count), outcome.of(first))
@@ -83,6 +89,8 @@ class Commander:
                     self._actor.call(ev.RestartChild(key), done)
                 case "restart":
                     self._restart(key, done)
+                case "trim":
+                    done(self._recycles.trim(key))
                 case verb:
                     done(Error("unknown_command", verb))
 

@@ -7,7 +7,7 @@ is allowed, what to do, and the file and line of the declaration. Durations are 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from supervisor import checks, settings, targets
+from supervisor import checks, limits, recyclers, settings, targets
 from supervisor.checks import Subject, did_you_mean, shown
 from supervisor.definition import ChildDefinition, QueueDefinition, SupervisorDefinition
 from supervisor.tree import Child, Queue, Supervisor
@@ -159,6 +159,8 @@ def _supervisor(
         if timeout is None
         else checks.seconds(subject, "start_timeout", timeout),
         children=_children(subject, declared, walk, auto_shutdown),
+        memory_budget=limits.budget(subject, declared, is_root=len(walk.path) == 1),
+        recyclers=recyclers.recyclers(subject, declared, is_root=len(walk.path) == 1),
     )
     walk.path.pop()
     return definition
@@ -274,6 +276,7 @@ def _child(subject: Subject, child: Child, walk: _Walk, auto_shutdown: str) -> C
         backoff=_backoff(subject, child.backoff),
         give_up_after=_give_up_after(subject, child.give_up_after),
         preload=preload,
+        limits=limits.limits(subject, child, is_command=argv is not None, preload=preload),
     )
 
 

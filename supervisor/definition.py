@@ -7,6 +7,8 @@ its path in the tree.
 
 import msgspec
 
+from supervisor.core.thresholds import Limits
+
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """The process attributes of a child, applied between fork and the author's code."""
@@ -42,6 +44,7 @@ class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=Tr
     backoff: tuple[float, float] | None = None
     give_up_after: int | None = None
     preload: bool = True
+    limits: Limits = Limits()
 
 
 class QueueDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,6 +55,19 @@ class QueueDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     capacity: int = 1000
     max_bytes: int = 64 << 20
     max_attempts: int = 5
+
+
+class RecyclerDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One Recycler, checked. ``path`` None: it is a function of the author's."""
+
+    name: str
+    where: str = ""
+    path: str | None = None
+    max_age: float | None = None
+    max_bytes: int | None = None
+    max_files: int | None = None
+    every: float = 300.0
+    deadline: float = 60.0
 
 
 class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_defaults=True):
@@ -69,3 +85,5 @@ class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_d
     shutdown: float | None = 5.0
     significant: bool = False
     start_timeout: float | None = None
+    memory_budget: int | None = None
+    recyclers: list[RecyclerDefinition] = []

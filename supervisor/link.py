@@ -16,6 +16,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from supervisor.memory import TrimRequest, trim
+
 MAX_PACKET = 128 * 1024
 MAX_FDS = 16
 #: Begins a packet that stands for a larger one, in the memfd that comes last with it. What follows
@@ -88,7 +90,7 @@ class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
     seconds: float
 
 
-ToWorker = Prepare | Assign | StopRequest
+ToWorker = Prepare | Assign | StopRequest | TrimRequest
 _Incoming = TypeVar("_Incoming")
 
 _RIGHTS_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
@@ -252,8 +254,7 @@ class WorkerLink:
 
     def __init__(self, sock: socket.socket, context: Context) -> None:
         sock.setblocking(False)
-        self.socket = sock
-        self.context = context
+        self.socket, self.context = sock, context
         self._pid = os.getpid()
         self._channel: Channel[ToWorker] = Channel(sock, ToWorker)
         self._stopping = False
@@ -301,15 +302,17 @@ class WorkerLink:
 
     @property
     def stopping(self) -> bool:
-        """Whether this process was asked to stop (or its supervisor is gone)."""
+        """Whether it was asked to stop (or is alone). To be asked between two pieces of work."""
         while not self._stopping:
             try:
-                received = self._channel.receive()
+                message, _ = self._channel.receive() or (None, [])
             except BlockingIOError:
                 break
             except (OSError, msgspec.DecodeError):
-                received = None
-            self._stopping = received is None or isinstance(received[0], StopRequest)
+                message = None
+            self._stopping = message is None or isinstance(message, StopRequest)
+            if isinstance(message, TrimRequest):
+                trim()
         return self._stopping
 
     @property
@@ -358,10 +361,8 @@ class WorkerLink:
             pass
 
 
-#: Bytes of a traceback that are sent: its end.
-MAX_TEXT = 60_000
-#: Seconds that the last message waits for a supervisor that does not read.
-LAST_WORDS = 1.0
+#: Bytes of a traceback that are sent; seconds that the last message waits for a busy supervisor.
+MAX_TEXT, LAST_WORDS = 60_000, 1.0
 
 
 def _sendable(text: str) -> str:  # whatever is not UTF-8 is escaped, and it has an end

@@ -232,12 +232,12 @@ class NestedProcess(LinkedProcess):
             case _:
                 super().handle(message)
 
-    def _publish(self, state: str) -> None:
-        self.status = msgspec.structs.replace(self.status, state=state)
+    def show(self) -> None:
+        """Put its state on the board."""
         self.shell.board.set_supervisor(
             uplink.SupervisorRecord(
                 path=self.start.path,
-                state=state,
+                state=self.status.state,
                 pid=self.status.pid,
                 generation=self.slot.starts,
                 started_at=self.status.started_at,

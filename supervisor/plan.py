@@ -32,6 +32,7 @@ class Service:
     argument: bytes = b""
     fds: dict[str, int] = field(default_factory=dict, hash=False)
     announce: Callable[[], None] = field(default=lambda: None, compare=False)
+    needs_app: bool = False  # it calls the author's functions: forked where the app is imported
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from supervisor.commands import Answered
 from supervisor.control import messages as control
@@ -59,9 +60,27 @@ class Requests:
                 self._command(peer, "scale", path, count, answer)
             case control.SetLogLevel():
                 self._set_level(peer, request, answer)
+            case control.TrimChildren(path=path):
+                self._command(peer, "trim", path, 0, answer)
+            case control.RecycleChildren(path=path):
+                details = {
+                    "cause": request.cause,
+                    "stop_first": request.stop_first,
+                    "patience": request.patience,
+                }
+                if not request.wait:
+                    answer(control.Done(f"recycling {path}", [path]))
+                    answer = _ignore
+                self._command(peer, "recycle", path, 0, answer, **details)
 
     def _command(
-        self, peer: Peer, verb: str, path: str, count: int, answer: Callable[[control.Reply], None]
+        self,
+        peer: Peer,
+        verb: str,
+        path: str,
+        count: int,
+        answer: Callable[[control.Reply], None],
+        **details: Any,
     ) -> None:
         root = self._root
         if root.tree is None or root.commander is None or root.phase is Phase.STOPPING:
@@ -76,7 +95,7 @@ class Requests:
         else:
             self._audit(peer, verb, path)
             self._tokens += 1
-            command = Command(self._tokens, verb, path, count)
+            command = Command(self._tokens, verb, path, count, **details)
             root.commander.apply(command, lambda outcome: answer(_reply(path, outcome)))
 
     def _set_level(
@@ -113,6 +132,10 @@ class Requests:
 
     def _audit(self, peer: Peer, verb: str, path: str) -> None:
         self._root.shell.log(INFO, "command", verb=verb, path=path, uid=peer.uid, by_pid=peer.pid)
+
+
+def _ignore(_reply: control.Reply) -> None:
+    """Nobody waits for the outcome."""
 
 
 def _reply(path: str, outcome: Answer) -> control.Reply:

@@ -206,7 +206,7 @@ class Root:
             self.services.start(
                 self.shell,
                 options,
-                definition.queues,
+                definition,
                 self._services_up,
                 self._services_ended,
             )
@@ -306,7 +306,7 @@ class Root:
             ),
             services=[
                 worker
-                for name in ("pump", "broker", "observer")
+                for name in ("pump", "broker", "observer", "arbiter", "janitor")
                 for worker in self.shell.board.slots(f"runtime/{name}")
             ],
             loop_longest_pass=self.loop.longest_pass,

@@ -3,7 +3,9 @@
     runtime (one_for_one)
     ├─ pump       writes every process's log lines
     ├─ broker     the queues, if the tree has any
-    └─ observer   the health page, if it is wanted
+    ├─ observer   the health page, if it is wanted
+    ├─ arbiter    watches what workers have, and has them recycled
+    └─ janitor    runs the recyclers, if the tree has any
 
 They start before the tree and stop after it, the pump last, so that no line is lost. Root makes
 and keeps the sockets on which broker and observer listen: a restart of either loses nobody.
@@ -21,7 +23,7 @@ from supervisor.config import RunOptions
 from supervisor.control.runtime_dir import SOCKET
 from supervisor.core.events import Boot, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
-from supervisor.definition import QueueDefinition
+from supervisor.definition import QueueDefinition, RecyclerDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.logs import ledger
 from supervisor.logs.messages import PumpOptions
@@ -57,7 +59,7 @@ class Services:
         self,
         shell: Shell,
         options: RunOptions,
-        queues: list[QueueDefinition],
+        definition: SupervisorDefinition,
         on_up: Callable[[], None],
         on_end: Callable[[ExitReason, str | None], None],
     ) -> None:
@@ -68,14 +70,18 @@ class Services:
 
         """
         plan = [pump_service(options, self._ledger, self.sources.resend)]
+        control = os.path.join(shell.runtime_dir, SOCKET)
+        queues = definition.queues
         if options.health is not None:
             self._health = health_listener(options.health)
-            control = os.path.join(shell.runtime_dir, SOCKET)
             plan.append(observer_service(options.name or "", control, self._health))
         if queues:
             self._queues, door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = door
             plan.insert(1, broker_service(queues, self._queues))
+        plan.append(arbiter_service(control, definition))
+        if definition.recyclers:
+            plan.append(janitor_service(shell, definition.recyclers))
         self._actor = Actor(
             shell,
             services_spec(plan),
@@ -156,6 +162,20 @@ def pump_service(
     fds = {"terminal": sys.stdout.fileno(), **kept}
     encoded = msgspec.msgpack.encode(argument)
     return Service("pump", "supervisor.logs.pump:main", encoded, fds, announce)
+
+
+def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:
+    """Describe the arbiter."""
+    argument = msgspec.msgpack.encode({"control": control, "tree": definition})
+    return Service("arbiter", "supervisor.recycling.arbiter:main", argument)
+
+
+def janitor_service(shell: Shell, recyclers: list[RecyclerDefinition]) -> Service:
+    """Describe the janitor: it calls functions of the author's."""
+    argument = msgspec.msgpack.encode(
+        {"app": shell.app, "directory": shell.runtime_dir, "recyclers": recyclers}
+    )
+    return Service("janitor", "supervisor.janitor.janitor:main", argument, needs_app=True)
 
 
 def broker_service(queues: list[QueueDefinition], listener: socket.socket) -> Service:

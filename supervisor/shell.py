@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from supervisor.levels import Levels
 from supervisor.loop import Loop
+from supervisor.process.oom import OomKills
 from supervisor.slots import PipeSink
 from supervisor.starting import Starts
 from supervisor.status import Board
@@ -39,6 +40,7 @@ class Shell:
     runtime_dir: str
     log_level: str = "INFO"
     fds: dict[str, int] = field(default_factory=dict)  # given to every worker ("queues")
+    oom_kills: OomKills = field(default_factory=OomKills)
     spares: int = 2  # kept of the release template
     preload: bool = True  # False: the release template cannot fork (it has threads)
     fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too

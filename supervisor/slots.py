@@ -6,14 +6,29 @@ duplicates) to the pump, by way of root.
 """
 
 import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
+import msgspec
+
+from supervisor.capacity import Capacity
 from supervisor.core import flapping
-from supervisor.observe.snapshot import LastExit
+from supervisor.observe.snapshot import LastExit, WorkerStatus
+from supervisor.verdict import SHUTDOWN, Ending
 
 #: Called with (slot path, "stdout" or "stderr", a duplicate of the read end, which it takes over).
 PipeSink = Callable[[str, str, int], None]
+
+
+class Occupant(Protocol):
+    """A process in a slot."""
+
+    ending: Ending
+
+    def show(self) -> None:
+        """Put its state on the status board, if it is the one that is shown for the slot."""
 
 
 @dataclass(slots=True)
@@ -30,6 +45,10 @@ class Slot:
     last_exit: LastExit | None = None
     score: float = 0.0  # of its failures (`core.flapping`), when the last of them was restarted
     scored_at: float = 0.0  # monotonic seconds
+    occupants: list[Occupant] = field(default_factory=list)  # oldest first; two in a recycle
+    recycling: bool = False
+    recycles: int = 0
+    capacity: Capacity = field(default_factory=Capacity)
 
     def begin_life(self, now: float) -> None:
         """A process is to be started in it; ``now``: monotonic seconds."""
@@ -43,6 +62,39 @@ class Slot:
     def score_at(self, now: float) -> float:
         """Return the score that is left."""
         return round(flapping.decayed(self.score, now - self.scored_at), 3)
+
+    def shows(self, occupant: Occupant) -> bool:
+        """Whether this is the one to be shown: of two, the one that is not on its way out."""
+        if not self.occupants:
+            return True
+        staying = [one for one in self.occupants if not one.ending.stop_requested]
+        return (staying or self.occupants)[0] is occupant
+
+    def leave(self, occupant: Occupant) -> bool:
+        """A process has ended; returns whether it was the last. Another one is shown now."""
+        if occupant in self.occupants:
+            self.occupants.remove(occupant)
+        self.show()
+        return not self.occupants
+
+    def show(self) -> None:
+        """Have the state of the slot shown anew: that of a successor, once it has taken over."""
+        for one in self.occupants:
+            one.show()
+
+    def stamped(self, status: WorkerStatus, ending: Ending) -> WorkerStatus:
+        """Add to a process's state what is the slot's own."""
+        wanted = not ending.stop_requested or ending.stop_cause != SHUTDOWN
+        self.capacity.update(status.state == "ready", wanted, time.time())
+        return msgspec.structs.replace(
+            status,
+            restarts=self.restarts,
+            last_exit=self.last_exit,
+            recycling=self.recycling,
+            recycles=self.recycles,
+            capacity_lost=self.capacity.lost,
+            capacity_lost_since=self.capacity.lost_since,
+        )
 
     def close(self) -> None:
         """The slot is no more."""

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from supervisor.recycler import Recycler
+
 
 def _where(depth: int = 2) -> str:
     frame = sys._getframe(depth)
@@ -82,6 +84,20 @@ class Child:
             None: off). For children with `backoff`, which may fail too slowly for the intensity.
         preload: start from the process that has the app imported (default True); False imports
             the app afresh in each worker.
+        memory_soft: private bytes (or "200MiB") above which a worker is asked to give back what it
+            can, and then recycled: its successor is ready before it goes (default None: 0.6 times
+            `memory_hard`). What is shared with other workers never counts.
+        memory_hard: private bytes above which it is recycled at once (default None: 1.5 even
+            shares of the tree's `memory_budget`, at least 192 MiB and 3 times what it has when
+            fresh).
+        max_age: seconds after which it is recycled (default 86400.0; "infinity": never). Of these
+            limits, none is set automatically for a command or a child that is not permanent.
+        max_messages: messages (steps of its work loop) after which it is (default 0: never).
+        max_fds, max_threads: open descriptors and threads above which it is (default None: 80 % of
+            its limit of descriptors, 8 times the threads that it has when fresh).
+        min_lifetime: seconds before which nothing of this but `memory_hard` recycles it (60.0).
+        trim: try the gentle step first: cache-shrink hooks, ``gc.collect()``, ``malloc_trim``
+            (default True).
 
     """
 
@@ -113,6 +129,14 @@ class Child:
         backoff: tuple[float, float] | None = None,
         give_up_after: int | None = None,
         preload: bool = True,
+        memory_soft: int | str | None = None,
+        memory_hard: int | str | None = None,
+        max_age: float | str | None = None,
+        max_messages: int = 0,
+        max_fds: int | None = None,
+        max_threads: int | None = None,
+        min_lifetime: float = 60.0,
+        trim: bool = True,
     ) -> None:
         self.name = name
         self.target = target
@@ -139,6 +163,14 @@ class Child:
         self.backoff = backoff
         self.give_up_after = give_up_after
         self.preload = preload
+        self.memory_soft = memory_soft
+        self.memory_hard = memory_hard
+        self.max_age = max_age
+        self.max_messages = max_messages
+        self.max_fds = max_fds
+        self.max_threads = max_threads
+        self.min_lifetime = min_lifetime
+        self.trim = trim
         self.where = _where()
 
 
@@ -155,6 +187,9 @@ class Supervisor:
         queues: the app's queues (only on the root).
         restart, shutdown, significant, start_timeout: as for a Child, when nested; a nested
             supervisor's default shutdown is "infinity", its default start_timeout none.
+        recyclers: what keeps the app's directories and tables within limits (only on the root).
+        memory_budget: private bytes (or "2GiB") of the whole app, the runtime included (only on
+            the root; default None: 80 % of what the machine, or the cgroup, has).
 
     """
 
@@ -172,6 +207,8 @@ class Supervisor:
         shutdown: float | str = "infinity",
         significant: bool = False,
         start_timeout: float | None = None,
+        memory_budget: int | str | None = None,
+        recyclers: Sequence[Recycler] = (),
     ) -> None:
         self.name = name
         self.children = children
@@ -184,4 +221,6 @@ class Supervisor:
         self.shutdown = shutdown
         self.significant = significant
         self.start_timeout = start_timeout
+        self.memory_budget = memory_budget
+        self.recyclers = recyclers
         self.where = _where()

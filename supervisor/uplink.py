@@ -85,13 +85,20 @@ FromSupervisor = (
 
 
 class Command(msgspec.Struct, frozen=True, tag="command"):
-    """A control command for something below. ``verb``: restart, stop, start, scale, log_level."""
+    """A control command for something below.
+
+    ``verb``: restart, stop, start, scale, log_level, trim, recycle. A recycle has a ``cause``, may
+    be ``stop_first``, and gives the old process ``patience`` seconds to end in.
+    """
 
     token: int
     verb: str
     path: str
     count: int = 0
     level: str | None = None
+    cause: str = ""
+    stop_first: bool = False
+    patience: float | None = None
 
 
 class TemplateConnection(msgspec.Struct, frozen=True, tag="template"):

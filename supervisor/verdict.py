@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.observe.snapshot import LastExit
 
+#: The cause of an end on request.
+SHUTDOWN = "shutdown"
+
 
 @dataclass(slots=True)
 class Ending:
@@ -20,9 +23,11 @@ class Ending:
     shutdown: float | None = None  # seconds it has to end in once asked; for its information
     stop_requested: bool = False
     stop_signal: int = signal.SIGTERM
+    stop_cause: str = SHUTDOWN  # why it is asked to stop: "recycled", "memory_hard" ...
     kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...
     exception: str = ""  # the exception that the process itself reported
     message: str = ""
+    out_of_memory: bool = False  # the kernel killed it for want of memory
     stacks: str = ""  # of its threads, when it hung or died of a fault
     ended: ExitReason | None = None  # what a nested supervisor said about its own end
 
@@ -41,9 +46,9 @@ def verdict(status: int, ending: Ending) -> ExitReason:
     if ending.ended is not None and code >= 0:
         return ending.ended
     if ending.stop_requested and code in (0, -ending.stop_signal):
-        return ExitReason(ExitKind.SHUTDOWN, "shutdown")
+        return ExitReason(ExitKind.SHUTDOWN, ending.stop_cause)
     if code == -signal.SIGKILL:
-        return ExitReason(ExitKind.KILLED, "signal:SIGKILL")
+        return ExitReason(ExitKind.KILLED, "oom" if ending.out_of_memory else "signal:SIGKILL")
     if code < 0:
         return ExitReason(ExitKind.CRASH, f"signal:{signal_name(-code)}")
     if ending.exception:

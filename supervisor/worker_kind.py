@@ -3,10 +3,14 @@
 import msgspec
 
 from supervisor.definition import ChildDefinition
-from supervisor.plan import ChildStart
+from supervisor.plan import ChildStart, Service
 from supervisor.process.launch import Command, Kind, Node
 from supervisor.shell import Shell
 from supervisor.templates import Template
+
+#: Seconds of heartbeat by which a work loop that must only say how many messages it has done says
+#: it: four times as often. Its silence means nothing.
+COUNTING = 8.0
 
 
 def worker_kind(
@@ -19,6 +23,7 @@ def worker_kind(
     run: Node | Command = Node(start.owner)
     if definition.command is not None:
         run = Command(definition.command, notify=definition.ready == "notify")
+    counting = COUNTING if definition.limits.max_messages else None
     if environment:
         settings = msgspec.structs.replace(settings, env={**settings.env, **environment})
     return Kind(
@@ -27,7 +32,7 @@ def worker_kind(
         code=shell.release.code if template_of(shell, start) is shell.runtime else "",
         settings=settings,
         ready=definition.ready,
-        heartbeat=definition.heartbeat,
+        heartbeat=definition.heartbeat or counting,
         stall_timeout=definition.stall_timeout,
         queue=definition.queue,
         fds=fds,
@@ -45,6 +50,8 @@ def is_preparable(definition: object) -> bool:
 def template_of(shell: Shell, start: ChildStart) -> Template:
     """Return the template that a child is forked from: the release's, where it has the app."""
     definition = start.definition
+    if isinstance(definition, Service):
+        return shell.release if definition.needs_app and shell.preload else shell.runtime
     if not isinstance(definition, ChildDefinition) or definition.command is not None:
         return shell.runtime
     fresh = not definition.preload or not shell.preload

@@ -2,10 +2,20 @@
 
 from supervisor.child_process import ChildProcess, Phase
 from supervisor.logs.setup import LEVEL_SIGNALS
+from supervisor.memory import TrimRequest
 
 
 class WorkerProcess(ChildProcess):
     """One process of a worker, or of a command."""
+
+    def stop(self) -> None:
+        """Ask it to end; then a successor, if it has one, is seen in its place."""
+        super().stop()
+        self.slot.show()
+
+    def trim(self) -> None:
+        """Ask it to give back memory."""
+        self._say(TrimRequest())
 
     def set_level(self, level: str) -> None:
         """Make a worker log records of this level and above.

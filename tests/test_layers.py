@@ -18,12 +18,14 @@ IMPURE = {
 #: What workers may import of the runtime: importing a worker must not load it.
 OPEN_TO_WORKERS = {
     "supervisor",
+    "supervisor.checks",
     "supervisor.definition",
     "supervisor.errors",
     "supervisor.link",
     "supervisor.logs",
     "supervisor.logs.record",
     "supervisor.logs.setup",
+    "supervisor.memory",
 }
 
 #: Who may reach a tree only through supervisor.control.client.

@@ -54,7 +54,7 @@ class Consumer(Worker):
         """Take and handle messages until asked to stop."""
         handled = 0
         interval = self.link.beat_interval
-        while not self._done:
+        while not self._finished and not self.link.stopping:  # between batches: it costs a syscall
             deadline = None if interval is None else time.monotonic() + interval
             try:
                 for delivery in self._reader.receive(deadline):

@@ -1,4 +1,4 @@
-"""`restart`, `stop`, `start`, `scale`: give orders to a running app."""
+"""`restart`, `recycle`, `stop`, `start`, `scale`: give orders to a running app."""
 
 import os
 import time
@@ -20,6 +20,7 @@ from supervisor.control.errors import NoAnswer
 from supervisor.control.messages import (
     MAX_SLOTS,
     Done,
+    RecycleChildren,
     Request,
     RestartChildren,
     Scale,
@@ -45,6 +46,20 @@ def restart(
     It waits until everything is ready again. It does not count for the intensity.
     """
     return _each(paths, RestartChildren, control_path(name), timeout, as_json)
+
+
+@click.command()
+@paths_argument
+@common
+def recycle(
+    paths: tuple[str, ...], name: str | None, timeout: float, as_json: bool, debug: bool
+) -> int:
+    """Replace the processes at each PATH, slot by slot, without a gap.
+
+    The new process is ready, and has stayed so for two seconds, before the old one finishes what
+    it is doing and goes. A new one that fails leaves the old one in place.
+    """
+    return _each(paths, RecycleChildren, control_path(name), timeout, as_json)
 
 
 @click.command()

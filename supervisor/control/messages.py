@@ -64,7 +64,38 @@ class SetLogLevel(msgspec.Struct, frozen=True, tag="log_level", forbid_unknown_f
     seconds: Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)] | None = None
 
 
-Request = Ping | GetSnapshot | RestartChildren | StopChildren | StartChildren | Scale | SetLogLevel
+class RecycleChildren(msgspec.Struct, frozen=True, tag="recycle", forbid_unknown_fields=True):
+    """Replace each process at a path, one slot of a child after the other.
+
+    The new one is ready before the old one is asked to end, or with ``stop_first`` the other way
+    round. ``patience``: seconds that the old one has to end in (None: 30, or its ``shutdown`` if
+    that is longer). Answered when it is done, or with ``wait=False`` when it has begun.
+    """
+
+    path: Path
+    cause: Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,40}$")] = "recycled"
+    stop_first: bool = False
+    patience: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
+    wait: bool = True
+
+
+class TrimChildren(msgspec.Struct, frozen=True, tag="trim", forbid_unknown_fields=True):
+    """Ask the workers at a path to give back what memory they can; answered when they were told."""
+
+    path: Path
+
+
+Request = (
+    Ping
+    | GetSnapshot
+    | RestartChildren
+    | StopChildren
+    | StartChildren
+    | Scale
+    | RecycleChildren
+    | TrimChildren
+    | SetLogLevel
+)
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):

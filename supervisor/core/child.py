@@ -76,7 +76,7 @@ class Role(Enum):
     """What the second process of a recycled child is."""
 
     SUCCESSOR = "successor"  # starting; takes over when it is ready
-    READY = "ready"  # a successor that is up before it was decided what the old one's end means
+    READY = "ready"  # up; it soaks, or the end of the old one was not dealt with yet
     RETIRING = "retiring"  # the predecessor, being stopped
 
 
@@ -84,12 +84,14 @@ class Role(Enum):
 class Other:
     """The second process of a child that is being recycled, and the call that waits for it.
 
-    ``ref`` is None when nobody waits any more.
+    ``ref`` is None when nobody waits any more. ``soak``, ``patience``: as the call has them.
     """
 
     incarnation: int
     role: Role
     ref: Ref | None
+    soak: float = 0.0
+    patience: float | None = None
 
 
 class IllegalMoveError(Exception):

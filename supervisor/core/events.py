@@ -22,6 +22,7 @@ class TimerKind(Enum):
     SHUTDOWN = "shutdown"  # the time a child has to stop
     START = "start"  # the time a child has to get ready
     BACKOFF = "backoff"  # the delay before the next start
+    SOAK = "soak"  # the time a successor has to prove itself before it takes over
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +118,15 @@ class Scale:
 class Recycle:
     """Addition: replace a running child, the new process being ready before the old one stops.
 
-    Never counts for intensity. A successor that fails to start leaves the old process in place.
+    Never counts for intensity. A successor that fails to start, or within ``soak`` seconds after,
+    leaves the old process in place. ``patience``: seconds that the old one has to end in, if not
+    the spec's ``shutdown``.
     """
 
     child: str
     reason: str
+    soak: float = 0.0
+    patience: float | None = None
 
 
 Request = (

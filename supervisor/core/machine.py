@@ -216,6 +216,8 @@ def _timer_fired(draft: Draft, event: TimerFired) -> None:
         case TimerKind.SHUTDOWN:
             if _is_stopping(child, timer.incarnation):
                 draft.emit(Kill(child.id, timer.incarnation, "stop_timeout"))
+        case TimerKind.SOAK:
+            replacement.soaked(draft, child, timer.incarnation)
         case _:
             assert_never(timer.kind)
 

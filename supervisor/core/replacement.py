@@ -1,16 +1,30 @@
 """Addition to OTP: recycling, the replacement of a running child start-before-stop.
 
-The successor starts beside the old process; once it is up it is the child's process, and the old
-one is stopped as its spec says. If it does not come up, the old process stays. A recycle never
-counts for intensity.
+The successor starts beside the old process; once it is up, and has stayed so for a while (it
+soaks), it is the child's process, and the old one is stopped. If it does not come up, the old
+process stays. A recycle never counts for intensity.
 """
+
+from dataclasses import replace
 
 from supervisor.core import process
 from supervisor.core.child import Child, ChildState, IllegalMoveError, Other, Role
 from supervisor.core.engine import settle
-from supervisor.core.events import Call, Exited, Recycle, Reply, Report, ReportContext
+from supervisor.core.events import (
+    Call,
+    CancelTimer,
+    Exited,
+    Recycle,
+    Reply,
+    Report,
+    ReportContext,
+    SetTimer,
+    Timer,
+    TimerKind,
+)
 from supervisor.core.exits import ExitReason
 from supervisor.core.results import Error, Ok
+from supervisor.core.spec import ChildSpec
 from supervisor.core.state import Draft, Phase
 
 
@@ -25,7 +39,8 @@ def recycle(draft: Draft, call: Call, request: Recycle) -> None:
         draft.emit(Reply(call.ref, Error("recycling")))
     else:
         incarnation = process.launch(draft, child.spec, wanted=True)
-        draft.change(child, other=Other(incarnation, Role.SUCCESSOR, call.ref))
+        successor = Other(incarnation, Role.SUCCESSOR, call.ref, request.soak, request.patience)
+        draft.change(child, other=successor)
 
 
 def started(draft: Draft, child: Child, other: Other) -> None:
@@ -35,12 +50,38 @@ def started(draft: Draft, child: Child, other: Other) -> None:
     if other.role is Role.READY:
         raise IllegalMoveError(child, "successor up, twice")
     process.launched(draft, child.spec, other.incarnation)
-    if child.state is not ChildState.RUNNING or draft.phase is Phase.STOPPING:
-        draft.change(child, other=Other(other.incarnation, Role.READY, other.ref))
+    if child.state is ChildState.RUNNING and draft.phase is not Phase.STOPPING and not other.soak:
+        _take_over(draft, child, other)
         return
-    retiring = Other(child.incarnation, Role.RETIRING, other.ref)
+    draft.change(child, other=replace(other, role=Role.READY))
+    if other.soak:
+        draft.emit(SetTimer(_soak_timer(child, other), other.soak))
+
+
+def soaked(draft: Draft, child: Child, incarnation: int) -> None:
+    """A successor has stayed up for long enough."""
+    other = child.other
+    if other is None or other.role is not Role.READY or other.incarnation != incarnation:
+        return
+    if child.state is ChildState.RUNNING and draft.phase is not Phase.STOPPING:
+        _take_over(draft, child, other)
+
+
+def _take_over(draft: Draft, child: Child, other: Other) -> None:
+    retiring = replace(other, incarnation=child.incarnation, role=Role.RETIRING)
     draft.change(child, incarnation=other.incarnation, other=retiring, up_at=draft.now)
-    process.halt(draft, child.spec, retiring.incarnation)
+    process.halt(draft, _parting(child, retiring), retiring.incarnation)
+
+
+def _parting(child: Child, retiring: Other) -> ChildSpec:
+    """Return the spec by which the old process is stopped."""
+    if retiring.patience is None or child.spec.shutdown is None:
+        return child.spec
+    return replace(child.spec, shutdown=retiring.patience)
+
+
+def _soak_timer(child: Child, successor: Other) -> Timer:
+    return Timer(TimerKind.SOAK, child.id, successor.incarnation)
 
 
 def failed(draft: Draft, child: Child, other: Other, reason: ExitReason) -> None:
@@ -68,8 +109,10 @@ def exited(draft: Draft, child: Child, other: Other, event: Exited) -> None:
 def _without(draft: Draft, child: Child, other: Other, value: Ok | Error) -> None:
     if other.role is Role.SUCCESSOR:
         process.launched(draft, child.spec, other.incarnation)
+    if other.role is Role.READY and other.soak:
+        draft.emit(CancelTimer(_soak_timer(child, other)))
     if other.role is Role.RETIRING:
-        process.halted(draft, child.spec, other.incarnation)
+        process.halted(draft, _parting(child, other), other.incarnation)
     process.answer(draft, other, value)
     child = draft.change(child, other=None)
     if child.state is ChildState.STOPPING:

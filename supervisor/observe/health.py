@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from supervisor.observe import judge
+from supervisor.observe import judge, steady
 from supervisor.observe.snapshot import (
     ChildStatus,
     LastExit,
@@ -20,6 +20,7 @@ from supervisor.observe.snapshot import (
     SupervisorStatus,
     WorkerStatus,
 )
+from supervisor.recycling.report import Report
 
 SCHEMA = "supervisor.health/1"
 #: Seconds after which a snapshot says nothing about now any more.
@@ -33,18 +34,28 @@ Document = dict[str, Any]
 Since = Mapping[str, float]
 
 
-def health(snapshot: Snapshot, now: float, down_since: Since, *, detail: bool = True) -> Document:
+def health(
+    snapshot: Snapshot,
+    now: float,
+    down_since: Since,
+    report: Report | None = None,
+    *,
+    detail: bool = True,
+) -> Document:
     """Return the document of GET /healthz.
 
     Args:
         snapshot: the state of the app.
         now: Unix time.
         down_since: by child path, since when it has nothing ready (`judge.Downtime`).
+        report: what the arbiter has seen of memory.
         detail: False for clients that may know the status only: no paths in notes, no tree.
 
     """
-    status = judge.whole(snapshot, now, down_since)
-    checks = _checks(snapshot, now, down_since)
+    memory = steady.checks(report, timestamp(snapshot.time))
+    statuses = [found[0]["status"] for found in memory.values()]
+    status = judge.worst([judge.whole(snapshot, now, down_since), *statuses])
+    checks = _checks(snapshot, now, down_since) | memory
     document: Document = {"status": status, "version": "1", "time": timestamp(now)}
     if not detail:
         names = {name: [{"status": found[0]["status"]}] for name, found in checks.items()}
@@ -61,6 +72,7 @@ def health(snapshot: Snapshot, now: float, down_since: Since, *, detail: bool = 
     document["checks"] = checks
     document["links"] = {"self": "/healthz", "live": "/livez", "ready": "/readyz"}
     document["supervisor"] = _extension(snapshot, now, down_since)
+    document["supervisor"]["steady_state"] = steady.section(snapshot, report, now)
     return _bounded(document, checks)
 
 
@@ -286,6 +298,8 @@ def _worker(one: WorkerStatus, restart: str, now: float) -> Document:
         "progress": one.progress,
         "restarts": one.restarts,
         "flapping": judge.is_flapping_slot(one, now),
+        "recycles": one.recycles,
+        "recycling": one.recycling,
         "backoff_seconds": max(0.0, round(one.restart_at - now, 3)) if one.restart_at else 0,
         "last_exit": _last_exit(one.last_exit),
     }

@@ -8,6 +8,7 @@ of the checks, nothing of paths, processes and errors.
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import time
@@ -26,6 +27,7 @@ from supervisor.observe import health
 from supervisor.observe.http import Answer, Refused, Request, Server
 from supervisor.observe.judge import FAIL, PASS, Downtime
 from supervisor.observe.snapshot import Snapshot
+from supervisor.recycling.report import read
 
 #: Seconds that root has to answer.
 FETCH_DEADLINE = 1.0
@@ -57,11 +59,12 @@ class Observer:
 
     Args:
         fetch: asks root; raises SupervisorError, OSError or TimeoutError when it does not answer.
+        directory: the app's runtime directory, with the arbiter's report; "": there is none.
 
     """
 
-    def __init__(self, fetch: FetchSnapshot) -> None:
-        self._fetch = fetch
+    def __init__(self, fetch: FetchSnapshot, directory: str = "") -> None:
+        self._fetch, self._directory = fetch, directory
         self._lock = asyncio.Lock()
         self._cached: tuple[float, Snapshot | None] = (-FRESH, None)
         self._downtime = Downtime()
@@ -96,7 +99,9 @@ class Observer:
 
     def _health(self, snapshot: Snapshot, request: Request) -> Any:
         since = self._downtime.since
-        return health.health(snapshot, time.time(), since, detail=request.local)
+        now = time.time()
+        report = read(self._directory, now) if self._directory else None
+        return health.health(snapshot, now, since, report, detail=request.local)
 
     def _ready(self, snapshot: Snapshot, request: Request) -> Any:
         return _for(request, health.ready(snapshot, time.time()))
@@ -148,7 +153,7 @@ async def serve(fetch: FetchSnapshot, listener: socket.socket, options: Options)
     """Start serving on a bound socket; returns what to close."""
     bound = ipaddress.ip_address(options.host.partition("%")[0])
     server = Server(
-        Observer(fetch).handle,
+        Observer(fetch, os.path.dirname(options.control)).handle,
         [options.host, *options.hosts],
         any_address=bound.is_unspecified,
     )

@@ -33,6 +33,10 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     last_exit: LastExit | None = None
     restart_at: float | None = None  # when a backoff ends
     failure_score: float = 0.0  # decays: as it was at started_at (`supervisor.core.flapping`)
+    recycling: bool = False  # a replacement is on its way
+    recycles: int = 0  # planned replacements so far
+    capacity_lost: float = 0.0  # worker-seconds without a ready process, while one was wanted
+    capacity_lost_since: float | None = None  # since when there is none
 
 
 class ChildStatus(msgspec.Struct, frozen=True, tag="child"):

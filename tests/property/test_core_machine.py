@@ -107,7 +107,9 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
     st.builds(GetChildSpec, NAMES),
     st.just(WhichChildren()),
     st.just(CountChildren()),
-    st.builds(Recycle, NAMES, st.just("age")),
+    st.builds(
+        Recycle, NAMES, st.just("age"), st.sampled_from([0.0, 2.0]), st.sampled_from([None, 30.0])
+    ),
     st.builds(Recycle, NAMES, st.just("age")),
     st.builds(Scale, st.just("p"), st.integers(-1, 4)),
     st.builds(

@@ -7,7 +7,10 @@ import pytest
 
 import supervisor.core
 
-PURE = {"collections", "dataclasses", "enum", "itertools", "math", "re", "typing", "supervisor"}
+PURE = {
+    "collections", "dataclasses", "enum", "itertools", "math", "re", "statistics", "supervisor",
+    "typing",
+}  # fmt: skip
 MODULES = sorted(Path(supervisor.core.__file__ or "").parent.glob("*.py"))
 
 

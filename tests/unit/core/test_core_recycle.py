@@ -3,13 +3,18 @@
 import pytest
 
 from supervisor.core.events import (
+    Call,
     Exited,
     Recycle,
+    SetTimer,
     Shutdown,
     Start,
     Started,
     StartFailed,
     TerminateChild,
+    Timer,
+    TimerFired,
+    TimerKind,
 )
 from supervisor.core.exits import NORMAL, SHUTDOWN
 from supervisor.core.results import Error, Ok
@@ -133,3 +138,47 @@ def test_successor_that_dies_while_the_old_one_stops() -> None:
     core.feed(Exited("a", old, SHUTDOWN))
     assert core.reply() == Ok()
     assert core.started() == ["a"]
+
+
+def soaking() -> tuple[Core, int, int]:
+    """A supervisor of a, whose successor is up and has to prove itself."""
+    core = Core(child("a"), child("b"), intensity=1).boot()
+    old = core.incarnation("a")
+    core.feed(Call("ref", Recycle("a", "age", soak=2.0, patience=30.0)))
+    new = next(a.incarnation for a in core.actions if isinstance(a, Start))
+    core.feed(Started("a", new))
+    return core, old, new
+
+
+def test_a_successor_soaks_before_it_takes_over() -> None:
+    """Until it has been up for so long the old process is not asked to stop; then it has 30 s."""
+    core, old, new = soaking()
+    assert core.stopped() == []
+    assert core.incarnation("a") == old
+    core.feed(TimerFired(Timer(TimerKind.SOAK, "a", new)))
+    assert core.stopped() == ["a"]
+    assert core.incarnation("a") == new
+    assert SetTimer(Timer(TimerKind.SHUTDOWN, "a", old), 30.0) in core.actions
+    core.feed(Exited("a", old, SHUTDOWN))
+    assert core.reply() == Ok()
+
+
+def test_a_successor_that_dies_while_it_soaks_leaves_the_old_one() -> None:
+    """It is no restart and does not count; its timer means nothing any more."""
+    core, old, new = soaking()
+    core.feed(Exited("a", new, CRASH))
+    assert core.reply() == Error("exited")
+    assert core.incarnation("a") == old
+    core.feed(TimerFired(Timer(TimerKind.SOAK, "a", new)))
+    assert core.stopped() == []
+
+
+def test_an_old_one_that_dies_while_its_successor_soaks_is_succeeded_at_once() -> None:
+    """The successor is there already: nothing is started."""
+    core, old, new = soaking()
+    core.feed(Exited("a", old, CRASH))
+    assert core.started() == []
+    assert core.incarnation("a") == new
+    assert core.states()["a"] == "running"
+    core.feed(TimerFired(Timer(TimerKind.SOAK, "a", new)))
+    assert core.stopped() == []

@@ -1,0 +1,87 @@
+"""The census that the arbiter decides upon: what was seen of every slot, child and of the tree.
+
+Sizes are bytes, durations float seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from supervisor.core.thresholds import Limits
+
+#: Memory that must stay available when a replacement starts beside the old process.
+LEAST_RESERVE = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SlotView:
+    """What was seen of one slot. ``generation`` counts its processes.
+
+    ``baseline``: private bytes when fresh, once known. ``trend``: bytes a second, once
+    known. ``lot``: a random number of its own from 0 to 1, the same on every look.
+    """
+
+    path: str
+    pool: str
+    slot: int
+    generation: int
+    ready: bool = True
+    recycling: bool = False
+    age: float = 0.0
+    private: int = 0
+    baseline: int | None = None
+    trend: float | None = None
+    fds: int = 0
+    threads: int = 1
+    fresh_threads: int = 1
+    messages: int = 0
+    lot: float = 0.5
+    outdated: bool = False
+    requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """What was seen of one Child. ``target`` is the number of slots that ought to be ready.
+
+    ``cycle``: seconds of a start and a drain (the 95th percentile).
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    target: int = 1
+    ready: int = 1
+    crash_loop: bool = False
+    queue_used: float = 0.0
+    busy: float = 0.0
+    cycle: float = 0.5
+    max_surge: int = 1
+    max_unavailable: int = 0
+    nofile: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The tree's own settings. None: found out by itself.
+
+    ``budget``: private bytes of the whole tree. ``spacing``: seconds between two starts.
+    """
+
+    budget: int
+    max_concurrent: int | None = None
+    spacing: float | None = None
+    surge_reserve: int = LEAST_RESERVE
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at the tree. ``used``: private bytes of all, root's included."""
+
+    policy: Policy
+    slots: tuple[SlotView, ...]
+    pools: Mapping[str, PoolView]
+    used: int = 0
+    available: int = 1 << 62
+    psi_some: float = 0.0
+    psi_full: float = 0.0
+    running: bool = True
+    reloading: bool = False
+    period: float = 1.0  # seconds between two looks

@@ -1,0 +1,1 @@
+"""What `supervisor doctor` looks at: the machine, and everything that accumulates."""

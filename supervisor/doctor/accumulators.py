@@ -1,0 +1,105 @@
+"""Everything of a running app that accumulates, who recycles it, how much there is, and may be.
+
+*Release It!*: for every mechanism that accumulates a resource, some other mechanism must recycle
+that resource. Here they are listed, so that one that is missing shows.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from supervisor.doctor.sizes import bytes_below, free_bytes
+from supervisor.janitor import journal
+from supervisor.logs import budget, place
+from supervisor.observe.judge import children
+from supervisor.observe.snapshot import Snapshot
+from supervisor.process import sample
+from supervisor.recycling import report as reports
+from supervisor.recycling.retention import CRASHES, KEEP
+
+#: The part of its limit from which on something is worth a look.
+HIGH = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """One thing that grows. ``size`` and ``limit`` are in ``unit``; None: not known, or none."""
+
+    name: str
+    recycler: str
+    size: float | None
+    limit: float | None
+    unit: str = "bytes"
+    note: str = ""
+
+    @property
+    def is_high(self) -> bool:
+        """Whether it is near its limit, or its recycler has failed."""
+        if self.note.startswith("failed"):
+            return True
+        return bool(self.size is not None and self.limit and self.size >= HIGH * self.limit)
+
+
+def accumulators(snapshot: Snapshot, directory: str) -> list[Accumulator]:
+    """List them. ``directory``: the runtime directory of the app."""
+    return [
+        *_memory(snapshot, directory),
+        *_handles(snapshot),
+        *_files(snapshot, directory),
+        *_queues(snapshot),
+        *_recyclers(directory),
+    ]
+
+
+def _memory(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
+    report = reports.read(directory, time.time())
+    if report is None:
+        yield Accumulator("memory", "arbiter", None, None, note="failed: no report of now")
+        return
+    yield Accumulator("memory of the app", "arbiter: budget", report.used, report.budget)
+    yield Accumulator(
+        "memory of the runtime", "bounded by design", sum(report.runtime.values()), None
+    )
+    for child in children(snapshot.tree):
+        slots = [report.slots[w.path] for w in child.workers if w.path in report.slots]
+        if slots:
+            largest = max(slots, key=lambda slot: slot.private / max(1, slot.soft))
+            how = "arbiter: trim, recycle"
+            yield Accumulator(f"memory of {child.path}", how, largest.private, largest.soft)
+
+
+def _handles(snapshot: Snapshot) -> Iterator[Accumulator]:
+    found, most = sample.descriptors(snapshot.pid), sample.nofile(snapshot.pid)
+    yield Accumulator("descriptors of root", "closed with their slots", found, most, "")
+    templates = sample.children_of(snapshot.pid)
+    pids = [pid for template in templates for pid in sample.children_of(template)]
+    zombies = sum(sample.vitals(pid) is None for pid in pids)
+    yield Accumulator("zombies", "templates reap them", zombies, None, "")
+
+
+def _files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
+    yield Accumulator("runtime directory", "wiped at each start", bytes_below(directory), None)
+    crashes = os.path.join(directory, CRASHES)
+    if os.path.isdir(crashes):
+        how = "arbiter: oldest removed"
+        yield Accumulator("crash reports", how, bytes_below(crashes), KEEP.max_bytes)
+    logs = place.pointed(directory)
+    if logs is not None:
+        most = budget.max_use(budget.Limits(), free_bytes(logs)[1])
+        note = "limit: the default one"
+        yield Accumulator("log files", "pump: rotation, budget", bytes_below(logs), most, note=note)
+
+
+def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:
+    for queue in snapshot.queues:
+        size, most = queue.get("size"), queue.get("capacity")
+        if isinstance(size, int) and isinstance(most, int):
+            name = f"queue {queue.get('name')}"
+            yield Accumulator(name, "broker: back pressure", size, most, "messages")
+
+
+def _recyclers(directory: str) -> Iterator[Accumulator]:
+    for name, entry in journal.read(directory).items():
+        note = f"failed: {entry.problem}" if entry.problem else f"{entry.removed} removed so far"
+        yield Accumulator(name, "janitor", entry.size, None, note=note)

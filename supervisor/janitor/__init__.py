@@ -1,0 +1,1 @@
+"""The janitor: keeps what accumulates outside of processes within its limits."""

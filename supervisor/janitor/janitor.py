@@ -1,0 +1,143 @@
+"""The janitor's process: runs each recycler when it is due, one after the other.
+
+It is forked where the author's app is imported, because it calls functions of the author's. Each
+run is a process of its own: what it leaks, breaks or forgets to end goes with it, and one that
+hangs is killed at its deadline and keeps the others from nothing but their turn.
+"""
+
+import logging
+import select
+import time
+from functools import partial
+
+import msgspec
+
+from supervisor.definition import RecyclerDefinition
+from supervisor.errors import StartError
+from supervisor.janitor.journal import Entry, write
+from supervisor.janitor.sweep import Keep, sweep
+from supervisor.janitor.task import Outcome, Task
+from supervisor.link import WorkerLink
+from supervisor.logs.handler import RecordHandler
+from supervisor.logs.record import stderr
+from supervisor.process.app import LoadedApp, load
+from supervisor.recycler import Recycler
+
+log = logging.getLogger("supervisor.janitor")
+
+#: Seconds after the start until the first runs: an app that starts has other things to do.
+FIRST_AFTER = 1.0
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a janitor is told: the app, its runtime directory, its recyclers."""
+
+    app: str
+    directory: str
+    recyclers: list[RecyclerDefinition]
+
+
+class Janitor:
+    """Runs recyclers.
+
+    Args:
+        options: which.
+        functions: of those that are functions, by name.
+
+    """
+
+    def __init__(self, options: Options, functions: dict[str, Recycler]) -> None:
+        self._directory = options.directory
+        self._recyclers = {one.name: one for one in options.recyclers}
+        self._functions = functions
+        first = time.monotonic() + FIRST_AFTER
+        self._due = dict.fromkeys(self._recyclers, first)
+        self._entries: dict[str, Entry] = {}
+
+    def run(self, link: WorkerLink) -> None:
+        """Go on until asked to stop."""
+        while True:
+            name = min(self._due, key=lambda name: self._due[name])
+            if link.wait(max(0.0, self._due[name] - time.monotonic())):
+                return
+            if not self._run_one(self._recyclers[name], link):
+                return
+            self._due[name] = time.monotonic() + self._recyclers[name].every
+
+    def _run_one(self, recycler: RecyclerDefinition, link: WorkerLink) -> bool:
+        """Run one recycler; False if we were asked to stop meanwhile: then it is killed."""
+        began = time.monotonic()
+        task = Task(self._work(recycler), recycler.deadline)
+        poll = select.poll()
+        for fd in (task.fileno(), link.fileno(), link.wakeup_fd):
+            poll.register(fd, select.POLLIN)
+        while (outcome := task.outcome()) is None:
+            if link.stopping:
+                task.kill("stopped")
+                return False
+            poll.poll(task.left * 1000)
+        self._note(recycler, outcome, time.monotonic() - began)
+        return True
+
+    def _work(self, recycler: RecyclerDefinition) -> "partial[Outcome]":
+        if recycler.path is not None:
+            return partial(_sweep, recycler.path, recycler)
+        return partial(_call, self._functions[recycler.name])
+
+    def _note(self, recycler: RecyclerDefinition, outcome: Outcome, seconds: float) -> None:
+        before = self._entries.get(recycler.name, Entry(0, 0, 0))
+        failed = bool(outcome.problem)
+        self._entries[recycler.name] = Entry(
+            at=time.time(),
+            seconds=round(seconds, 4),
+            runs=before.runs + 1,
+            failures=before.failures + failed,
+            removed=before.removed + outcome.removed,
+            removed_bytes=before.removed_bytes + outcome.removed_bytes,
+            size=outcome.size,
+            files=outcome.files,
+            problem=outcome.problem,
+        )
+        fields = {"recycler": recycler.name, "removed": outcome.removed}
+        if failed:
+            log.warning("recycler failed", extra={**fields, "problem": outcome.problem})
+        elif outcome.removed:
+            log.info("recycled", extra={**fields, "bytes": outcome.removed_bytes})
+        try:
+            write(self._directory, self._entries)
+        except OSError as error:  # nobody will see it, that is all
+            log.warning("no journal", extra={"problem": str(error)})
+
+
+def _sweep(path: str, recycler: RecyclerDefinition) -> Outcome:
+    keep = Keep(recycler.max_age, recycler.max_bytes, recycler.max_files)
+    swept = sweep(path, keep, time.time())
+    problem = f"{swept.problems} files cannot be removed" if swept.problems else ""
+    return Outcome(swept.removed, swept.removed_bytes, swept.bytes, swept.files, problem)
+
+
+def _call(function: Recycler) -> Outcome:
+    returned = function()
+    is_count = isinstance(returned, int) and not isinstance(returned, bool)
+    return Outcome(removed=max(0, returned) if is_count else 0)
+
+
+def functions_of(app: str) -> dict[str, Recycler]:
+    """Import the app, and return its recyclers that are functions."""
+    loaded = load(app)
+    if not isinstance(loaded, LoadedApp):
+        raise StartError(f"{loaded.problem} ({loaded.where})")
+    return {one.name: one for one in loaded.tree.recyclers if one.call is not None}
+
+
+def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
+    """Run a janitor until it is told to stop."""
+    options = msgspec.msgpack.decode(argument, type=Options)
+    stderr.incarnation = link.context.incarnation
+    logging.getLogger().handlers = [RecordHandler()]
+    logging.getLogger().setLevel(logging.INFO)
+    link.stop_on_signal()
+    calls = any(one.path is None for one in options.recyclers)
+    janitor = Janitor(options, functions_of(options.app) if calls else {})
+    link.ready()
+    janitor.run(link)

@@ -1,0 +1,239 @@
+"""The arbiter's process: looks at all workers, decides (`core.recycle`), and has it done.
+
+    root ──snapshot──► census ──► arbitrate ──► recycle, trim ──► root
+                         ▲
+        /proc ──► ledger ┘
+
+It is a process of its own, so that no look at five hundred workers keeps root from restarting one,
+and root has no timer of its own for this. It looks once a second while there is something to watch
+closely, and otherwise every `CALM` seconds: a tree at rest is woken twice a minute.
+
+If it dies its successor begins with a clean memory: what is under way goes on, and is seen.
+"""
+
+import logging
+import os
+import socket
+import time
+
+import msgspec
+
+from supervisor.control.client import ControlClient, ask
+from supervisor.control.errors import CommandFailed
+from supervisor.control.messages import (
+    GetSnapshot,
+    RecycleChildren,
+    Request,
+    SnapshotReply,
+    TrimChildren,
+)
+from supervisor.core.census import Seen
+from supervisor.core.recycle import (
+    Action,
+    Class,
+    Memory,
+    StartFirst,
+    StopFirst,
+    Trim,
+    arbitrate,
+    bounds_of,
+)
+from supervisor.core.thresholds import Limits
+from supervisor.definition import SupervisorDefinition
+from supervisor.errors import SupervisorError
+from supervisor.link import WorkerLink
+from supervisor.logs.handler import RecordHandler
+from supervisor.logs.record import stderr
+from supervisor.observe.snapshot import Snapshot
+from supervisor.recycling.backstop import Backstop
+from supervisor.recycling.census import Census, limits_of
+from supervisor.recycling.ledger import Ledger
+from supervisor.recycling.report import Report, SlotReport, write
+from supervisor.recycling.retention import Retention
+
+log = logging.getLogger("supervisor.arbiter")
+
+#: Seconds between two looks while something is to be watched closely, and while nothing is.
+CLOSE, CALM = 1.0, 30.0
+#: A look may take one in so many parts of the time: never above 1 % of one processor.
+COST_FACTOR = 100.0
+#: The part of a soft limit, or of the budget, from which on a tree is watched closely.
+WATCHED = 0.5
+#: Seconds that root has to answer.
+DEADLINE = 5.0
+#: Seconds between two reports, unless something was done.
+REPORT_EVERY = 5.0
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What an arbiter is told: root's control socket, and the tree."""
+
+    control: str
+    tree: SupervisorDefinition
+
+
+class Arbiter:
+    """Looks, decides, has it done."""
+
+    def __init__(self, options: Options) -> None:
+        self._control = options.control
+        self._ledger = Ledger(socket.gethostname())
+        self._census = Census(options.tree, self._ledger)
+        self._memory = Memory()
+        self._softs: dict[str, float] = {}
+        limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
+        self._explicit = options.tree.memory_budget is not None or any(map(_is_close, limits))
+        self._backstop = Backstop()
+        self._retention = Retention(os.path.dirname(options.control))
+        self._warned: set[tuple[str, str]] = set()
+        self._reported_at = float("-inf")
+
+    def look(self, period: float) -> float:
+        """Look once, and do what is to be done; returns the seconds until the next look."""
+        began = time.process_time()
+        try:
+            snapshot = self._snapshot()
+        except (SupervisorError, OSError):
+            return CALM  # root is busy, or not yet there; it is not ours to judge
+        if snapshot is None:
+            return CLOSE
+        seen = self._census.take(snapshot, self._softs, period)
+        self._memory, actions = arbitrate(self._memory, seen, time.monotonic())
+        bounds = {slot.path: bounds_of(seen, slot) for slot in seen.slots}
+        self._softs = {path: float(bound.soft) for path, bound in bounds.items()}
+        accounts = self._ledger.accounts
+        self._backstop.confine(
+            {accounts[p].pid: b.hard for p, b in bounds.items() if p in accounts}
+        )
+        for action in actions:
+            self._perform(action)
+        period = CLOSE if self._is_to_be_watched(seen) else CALM
+        self._report(seen, period, urgent=bool(actions))
+        self._retention.look()
+        return max(period, COST_FACTOR * (time.process_time() - began))
+
+    def _snapshot(self) -> Snapshot | None:
+        with ControlClient(self._control, DEADLINE) as client:
+            reply = client.request(GetSnapshot())
+        return reply.snapshot if isinstance(reply, SnapshotReply) else None
+
+    def _perform(self, action: Action) -> None:
+        request: Request
+        match action:
+            case Trim(path):
+                request = TrimChildren(path)
+            case StartFirst(path, why, patience):
+                request = RecycleChildren(path, _cause(why), patience=patience, wait=False)
+                log.info("recycle", extra={"child": path, "why": why.name.lower()})
+            case StopFirst(path, why, patience):
+                request = RecycleChildren(
+                    path, _cause(why), stop_first=True, patience=patience, wait=False
+                )
+                log.warning("recycle, stopping first", extra={"child": path, "why": why.name})
+        try:
+            ask(self._control, request, DEADLINE)
+        except CommandFailed as refused:  # it ended meanwhile, say: the next look will show
+            log.info("refused", extra={"child": action.path, "problem": str(refused)})
+        except (SupervisorError, OSError) as error:
+            log.warning("no answer", extra={"child": action.path, "problem": str(error)})
+
+    def _is_to_be_watched(self, seen: Seen) -> bool:
+        if self._explicit or self._memory.deferred or seen.used > WATCHED * seen.policy.budget:
+            return True
+        if any(record.order or record.trimming for record in self._memory.records.values()):
+            return True
+        return any(slot.private > WATCHED * self._softs[slot.path] for slot in seen.slots)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._backstop.close()
+
+    # --- what is told -------------------------------------------------------------------------
+
+    def _report(self, seen: Seen, period: float, *, urgent: bool) -> None:
+        now = time.monotonic()
+        if not urgent and now - self._reported_at < REPORT_EVERY:
+            return
+        self._reported_at = now
+        bounds = {slot.path: bounds_of(seen, slot) for slot in seen.slots}
+        warnings: dict[str, list[str]] = {}
+        for slot in seen.slots:
+            if oddity := bounds[slot.path].oddity:
+                warnings.setdefault(oddity.name.lower(), []).append(slot.path)
+                self._warn_once(slot.path, oddity.value)
+        for deferral in self._memory.deferred:
+            if deferral.because.startswith("recycle_"):
+                warnings.setdefault(deferral.because, []).append(deferral.path)
+        memory = self._memory
+        report = Report(
+            at=time.time(),
+            period=period,
+            budget=seen.policy.budget,
+            used=seen.used,
+            runtime=self._census.runtime,
+            available=seen.available,
+            pressure_some=seen.psi_some,
+            pressure_full=seen.psi_full,
+            recycled=memory.recycled,
+            failed=memory.failed,
+            stopped_first=memory.stopped_first,
+            deferred={deferral.path: deferral.because for deferral in memory.deferred},
+            warnings=warnings,
+            slots={
+                slot.path: SlotReport(
+                    private=slot.private,
+                    soft=bounds[slot.path].soft,
+                    hard=bounds[slot.path].hard,
+                    baseline=slot.baseline,
+                    trend=slot.trend,
+                    fds=slot.fds,
+                    threads=slot.threads,
+                )
+                for slot in seen.slots
+            },
+        )
+        try:
+            write(os.path.dirname(self._control), report)
+        except OSError as error:  # nobody will see it, that is all
+            log.warning("no report", extra={"problem": str(error)})
+
+    def _warn_once(self, path: str, problem: str) -> None:
+        owner = path.rpartition(".")[0]
+        if (owner, problem) not in self._warned:
+            self._warned.add((owner, problem))
+            log.warning(problem, extra={"child": owner})
+
+
+def _is_close(limits: Limits) -> bool:
+    """Whether a child's limits were set by its author, and so are to be kept to the second."""
+    automatic = Limits()
+    return (
+        limits.memory_soft is not None
+        or limits.max_messages > 0
+        or limits.max_age < automatic.max_age
+        or (limits.memory_hard or 1 << 60) < 1 << 60
+    )
+
+
+def _cause(why: Class) -> str:
+    return "memory_hard" if why is Class.HARD else "recycled"
+
+
+def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
+    """Run an arbiter until it is told to stop."""
+    options = msgspec.msgpack.decode(argument, type=Options)
+    stderr.incarnation = link.context.incarnation
+    logging.getLogger().handlers = [RecordHandler()]  # a spare has one already
+    logging.getLogger().setLevel(logging.INFO)
+    link.stop_on_signal()
+    arbiter = Arbiter(options)
+    link.ready()
+    period = CLOSE
+    while not link.wait(period):
+        try:
+            period = arbiter.look(period)
+        except Exception:  # an app must not end because nobody looks at its memory
+            log.exception("look failed; beginning anew")
+            arbiter.close()
+            arbiter, period = Arbiter(options), CALM
+    arbiter.close()

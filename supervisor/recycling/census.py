@@ -1,0 +1,141 @@
+"""From a snapshot and the ledger to the census that the arbiter decides upon."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from supervisor.core.census import Policy, PoolView, Seen
+from supervisor.core.thresholds import Limits
+from supervisor.definition import ChildDefinition, SupervisorDefinition
+from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus, WorkerStatus
+from supervisor.process import sample
+from supervisor.recycling import machine
+from supervisor.recycling.ledger import Ledger
+
+#: Seconds that a replacement takes beside the start of a process: it soaks, the old one drains.
+SOAK_AND_DRAIN = 2.5
+#: Restarts of a child within a minute from which on it is in a crash loop.
+CRASH_LOOP = 3
+MINUTE = 60.0
+
+
+def limits_of(definition: SupervisorDefinition, path: str) -> Iterator[tuple[str, Limits]]:
+    """Yield the limits of every Child, by its path."""
+    for child in definition.children:
+        below = f"{path}/{child.name}"
+        if isinstance(child, ChildDefinition):
+            yield below, child.limits
+        else:
+            yield from limits_of(child, below)
+
+
+def children(tree: SupervisorStatus) -> Iterator[ChildStatus]:
+    """Yield every Child of a tree."""
+    for child in tree.children:
+        if isinstance(child, ChildStatus):
+            yield child
+        else:
+            yield from children(child)
+
+
+class Restarts:
+    """Counts restarts, to tell a crash loop."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, deque[tuple[float, int]]] = {}
+
+    def crash_loop(self, child: ChildStatus, now: float) -> bool:
+        """Note a child's restarts; whether there were too many within a minute."""
+        count = sum(worker.restarts for worker in child.workers)
+        history = self._seen.setdefault(child.path, deque(maxlen=MINUTE_LOOKS))
+        history.append((now, count))
+        while history and now - history[0][0] > MINUTE:
+            history.popleft()
+        return count - history[0][1] >= CRASH_LOOP
+
+    def forget(self, paths: set[str]) -> None:
+        """Keep only these children."""
+        self._seen = {path: seen for path, seen in self._seen.items() if path in paths}
+
+
+MINUTE_LOOKS = 70
+
+
+class Census:
+    """Takes the census.
+
+    Args:
+        definition: the whole tree.
+        ledger: what is known of the workers.
+
+    """
+
+    def __init__(self, definition: SupervisorDefinition, ledger: Ledger) -> None:
+        self._limits = dict(limits_of(definition, definition.name))
+        self._ledger = ledger
+        self._restarts = Restarts()
+        self._budget = definition.memory_budget or machine.budget()
+        self._reserve = machine.reserve()
+        self.runtime: dict[str, int] = {}  # private bytes of the runtime's own processes
+        self._runtime_at = float("-inf")
+
+    def take(self, snapshot: Snapshot, softs: dict[str, float], period: float) -> Seen:
+        """Measure every worker, and say what the tree looks like."""
+        now = time.time()
+        pools = {child.path: child for child in children(snapshot.tree)}
+        workers = [worker for child in pools.values() for worker in child.workers]
+        self._ledger.look(workers, softs, now)
+        self._restarts.forget(set(pools))
+        self._measure_runtime(snapshot)
+        slots = tuple(
+            self._ledger.view(worker, path, now)
+            for path, child in pools.items()
+            for worker in child.workers
+        )
+        pressure = machine.pressure()
+        return Seen(
+            Policy(self._budget, surge_reserve=self._reserve),
+            slots,
+            {path: self._pool(child, now) for path, child in pools.items()},
+            used=sum(slot.private for slot in slots) + sum(self.runtime.values()),
+            available=machine.available(),
+            psi_some=pressure.some,
+            psi_full=pressure.full,
+            running=snapshot.phase == "running",
+            period=period,
+        )
+
+    def _pool(self, child: ChildStatus, now: float) -> PoolView:
+        accounts = (self._ledger.accounts.get(worker.path) for worker in child.workers)
+        wanted = [worker for worker in child.workers if _is_wanted(worker)]
+        return PoolView(
+            self._limits.get(child.path, Limits()),
+            target=len(wanted),
+            ready=sum(worker.state == "ready" for worker in wanted),
+            crash_loop=self._restarts.crash_loop(child, now),
+            cycle=_start_time(child.workers) + SOAK_AND_DRAIN,
+            nofile=min((account.nofile for account in accounts if account), default=1024),
+        )
+
+    def _measure_runtime(self, snapshot: Snapshot) -> None:
+        """Measure root, the templates and the services, now and then."""
+        if time.monotonic() - self._runtime_at < MINUTE / 2:
+            return
+        self._runtime_at = time.monotonic()
+        pids = {"root": snapshot.pid}
+        pids |= {f"template {pid}": pid for pid in sample.children_of(snapshot.pid)}
+        pids |= {service.path: service.pid for service in snapshot.services if service.pid}
+        found = {name: sample.private_bytes(pid) for name, pid in pids.items()}
+        self.runtime = {name: size for name, size in found.items() if size is not None}
+
+
+def _is_wanted(worker: WorkerStatus) -> bool:
+    """Whether a slot ought to be ready: it was not stopped, and has not ended for good."""
+    return worker.state != "stopped" or worker.restart_at is not None
+
+
+def _start_time(workers: list[WorkerStatus]) -> float:
+    """Return the longest that one of a child's processes took to get ready."""
+    return max(
+        (w.ready_at - w.started_at for w in workers if w.ready_at and w.started_at), default=0.5
+    )

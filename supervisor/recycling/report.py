@@ -1,0 +1,70 @@
+"""What the arbiter has seen and done, for whoever looks: a file in the runtime directory.
+
+It is replaced as a whole, so that reading it never asks anybody. What is older than the arbiter's
+longest period says nothing about now.
+"""
+
+import os
+
+import msgspec
+
+REPORT = "steady.json"
+#: Seconds after which a report says nothing about now any more.
+STALE_AFTER = 90.0
+MAX_REPORT = 16 << 20
+
+
+class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One worker: what it has, and may have. Bytes, and bytes a second."""
+
+    private: int
+    soft: int
+    hard: int
+    baseline: int | None = None
+    trend: float | None = None
+    fds: int = 0
+    threads: int = 0
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The whole app. ``used``: private bytes of all its processes; times are Unix seconds.
+
+    ``warnings``: by a stable word what is wrong, with the paths that it is wrong with.
+    """
+
+    at: float
+    period: float
+    budget: int
+    used: int
+    runtime: dict[str, int]
+    available: int
+    pressure_some: float
+    pressure_full: float
+    recycled: int
+    failed: int
+    stopped_first: int
+    deferred: dict[str, str]
+    warnings: dict[str, list[str]]
+    slots: dict[str, SlotReport]
+
+
+def write(directory: str, report: Report) -> None:
+    """Replace the report."""
+    path = os.path.join(directory, REPORT)
+    fresh = f"{path}.new"
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, msgspec.json.encode(report))
+    finally:
+        os.close(fd)
+    os.replace(fresh, path)
+
+
+def read(directory: str, now: float) -> Report | None:
+    """Read the report; None if there is none of now."""
+    try:
+        with open(os.path.join(directory, REPORT), "rb") as file:
+            report = msgspec.json.decode(file.read(MAX_REPORT), type=Report)
+    except (OSError, msgspec.DecodeError, ValueError):
+        return None
+    return report if now - report.at <= STALE_AFTER else None

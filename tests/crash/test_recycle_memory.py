@@ -1,0 +1,117 @@
+"""Recycling of real workers by what they really have."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from supervisor.process.oom import confinement
+from supervisor.recycling.backstop import can_confine
+from supervisor.recycling.report import Report, read
+from tests.crash.app_harness import App, eventually, workers
+
+MIB = 1 << 20
+MESSAGES = 360
+
+
+def report_of(app: App) -> Report | None:
+    """Return what the arbiter has seen last."""
+    return read(os.path.dirname(app.socket), time.time())
+
+
+def lines(path: Path) -> list[str]:
+    """Return the lines of a file that may not be there yet."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_eight_workers_that_leak_a_mebibyte_a_message(tmp_path: Path) -> None:
+    """Memory stays within the budget, capacity whole, no message is lost, recycles are spread (T2).
+
+    Every worker leaks 4 MiB a second and is over its limit from its third second on.
+    """
+    ledger = tmp_path / "ledger"
+    environment = {"LEDGER": str(ledger), "MESSAGES": str(MESSAGES), "SECONDS": "0.25"}
+    highest, ready = 0, 8
+    with App("leaking:tree", tmp_path, env=environment) as app:
+        app.up()
+
+        def settled() -> bool:
+            nonlocal highest, ready
+            report = report_of(app)
+            highest = max(highest, report.used if report else 0)
+            slots = [one for one in workers(app.snapshot().tree) if "leaky" in one.path]
+            ready = min(ready, sum(one.state == "ready" for one in slots))
+            return len(set(lines(ledger))) == MESSAGES
+
+        eventually(settled, "all messages handled", 40.0)
+        slots = [one for one in workers(app.snapshot().tree) if "leaky" in one.path]
+        recycled = app.find(event="recycling", path="root")
+    assert ready == 8
+    assert sum(one.capacity_lost for one in slots) == 0.0
+    assert [one.restarts for one in slots] == [0] * 8
+    assert 0 < highest <= 900 * MIB
+    assert sum(one.recycles for one in slots) >= 2
+    assert len({record["child"] for record in recycled}) == len(recycled), "one came up twice"
+    assert {record["cause"] for record in recycled} == {"recycled"}
+    numbers = [int(line) for line in lines(ledger)]
+    assert sorted(set(numbers)) == list(range(MESSAGES))
+    assert len(numbers) == MESSAGES, "an orderly end is no reason to handle a message twice"
+
+
+def test_shared_pages_are_no_reason_to_recycle(tmp_path: Path) -> None:
+    """200 MiB that a worker shares with its template do not count against its 30 MiB (T9)."""
+    with App("shared:tree", tmp_path) as app:
+        app.up()
+
+        def seen_twice() -> Report | None:
+            report = report_of(app)
+            looks = {round(report.at)} if report and len(report.slots) == 2 else set()
+            times.update(looks)
+            return report if len(times) == 2 else None
+
+        times: set[int] = set()
+        report = eventually(seen_twice, "two reports")
+        assert report is not None
+        resident = [
+            int(Path(f"/proc/{one.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+            for one in workers(app.snapshot().tree)
+        ]
+        assert min(resident) > 200 * MIB
+        assert max(slot.private for slot in report.slots.values()) < 20 * MIB
+        assert [one.recycles for one in workers(app.snapshot().tree)] == [0, 0]
+        assert (report.recycled, report.failed, report.deferred) == (0, 0, {})
+
+
+def test_a_worker_that_takes_it_all_at_once(tmp_path: Path) -> None:
+    """The kernel kills it alone, and that is told apart from other SIGKILLs; it is restarted.
+
+    Where no cgroup can be made, the arbiter finds it and has it replaced.
+    """
+    with App("hungry:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+        first = app.up().ready("hungry/hungry.0")
+        quiet = app.ready("hungry/quiet.0")
+        assert first.pid is not None
+        directory = confinement(first.pid)
+        confined = can_confine()
+        if confined:
+            assert directory is not None
+            eventually(lambda: os.path.exists(f"{directory}/cgroup.procs"), "confined")
+            eventually(lambda: Path(f"{directory}/cgroup.procs").read_text(), "moved")
+        (tmp_path / "eat").touch()
+        second = app.wait_worker(
+            "hungry/hungry.0", lambda one: one.pid not in (None, first.pid) and one.state == "ready"
+        )
+        assert second.last_exit is not None
+        assert second.last_exit.cause == ("oom" if confined else "memory_hard")
+        assert second.restarts == (1 if confined else 0)
+        os.kill(second.pid or 0, signal.SIGKILL)
+        third = app.wait_worker(
+            "hungry/hungry.0",
+            lambda one: one.pid not in (None, second.pid) and one.state == "ready",
+        )
+        assert third.last_exit is not None
+        assert third.last_exit.cause == "signal:SIGKILL"
+        assert app.worker("hungry/quiet.0").pid == quiet.pid
+        app.stop()
+    pids = {first.pid, second.pid, third.pid, quiet.pid}
+    assert [pid for pid in pids if pid and os.path.exists(confinement(pid) or "")] == []

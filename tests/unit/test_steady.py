@@ -1,0 +1,58 @@
+"""Steady state in the health document."""
+
+from typing import Any
+
+from supervisor.observe import health, steady
+from supervisor.recycling.report import Report, SlotReport
+from tests.health_snapshots import NOW, child, snapshot, worker
+
+
+def report(**more: Any) -> Report:
+    """What an arbiter has seen of a tree that is well."""
+    fields: dict[str, Any] = {
+        "at": NOW - 1, "period": 1.0, "budget": 1000, "used": 100, "runtime": {"root": 10},
+        "available": 5000, "pressure_some": 0.0, "pressure_full": 0.0, "recycled": 3, "failed": 0,
+        "stopped_first": 0, "deferred": {}, "warnings": {},
+        "slots": {"shop/web.0": SlotReport(private=90, soft=200, hard=300)},
+    }  # fmt: skip
+    return Report(**{**fields, **more})
+
+
+def test_lost_capacity_is_summed_up_to_now() -> None:
+    """What was lost and regained counts, and what is being lost."""
+    web = child(
+        "shop/web",
+        worker("shop/web.0", capacity_lost=1.5, recycles=2),
+        worker("shop/web.1", "starting", capacity_lost_since=NOW - 2),
+    )
+    document = health.health(snapshot(web), NOW, {})
+    state = document["supervisor"]["steady_state"]
+    assert state["capacity_deficit_worker_seconds"] == 3.5
+    assert state["recycles"] == 2
+    assert state["memory"] is None
+
+
+def test_memory_is_told_against_its_budget() -> None:
+    """A report of the arbiter's shows as a check and in the extension."""
+    document = health.health(snapshot(child("shop/web")), NOW, {}, report())
+    assert document["checks"]["memory:utilization"][0]["observedValue"] == 0.1
+    memory = document["supervisor"]["steady_state"]["memory"]
+    assert (memory["private_bytes"], memory["budget_bytes"]) == (100, 1000)
+    assert memory["largest"][0]["path"] == "shop/web.0"
+    assert document["status"] == "pass"
+
+
+def test_thrash_and_a_full_budget_are_warnings() -> None:
+    """They raise the health of the app to warn, and say who and why."""
+    thrash = report(warnings={"recycle_thrash": ["shop/web.0"]})
+    document = health.health(snapshot(child("shop/web")), NOW, {}, thrash)
+    assert document["status"] == "warn"
+    assert document["output"].startswith("shop/web.0: recycled over and over")
+    full = health.health(snapshot(child("shop/web")), NOW, {}, report(used=950))
+    assert full["status"] == "warn"
+    assert full["output"] == "the app uses 95% of its memory budget"
+
+
+def test_without_a_report_nothing_is_said_of_memory() -> None:
+    """An arbiter that is being restarted is no reason to worry anybody."""
+    assert steady.checks(None, None) == {}
