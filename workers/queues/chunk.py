@@ -1,0 +1,55 @@
+"""A chunk: messages that travel together, with one set of options."""
+
+import msgspec
+
+from workers.queues.frames import Options
+
+_options = msgspec.msgpack.Decoder(Options)
+
+
+class Chunk(msgspec.Struct, gc=False):
+    """Messages that travel together. ``done``: so many of them, from the first, are settled.
+
+    ``id`` is the epoch of a lease too: a chunk that comes back gets a new one. ``origin``: the one
+    that its messages were put under, which says where they stand in the queue. Times are seconds
+    since 1970, by the broker's clock, which never goes back while the broker lives; 0: none.
+    A chunk that has nothing left is void: whoever finds it skips it.
+    """
+
+    id: int
+    count: int
+    body: bytes
+    options: bytes = b""  # encoded; empty: the default ones
+    attempt: int = 1
+    done: int = 0
+    put_at: float = 0.0
+    expires: float = 0.0
+    not_before: float = 0.0
+    origin: int = 0
+    caller: int = 0  # the connection that waits for its result; 0: none; not stored
+    extra: Options | None = None  # the options, decoded, unless they are the default ones
+
+    @property
+    def left(self) -> int:
+        """Messages that are not settled."""
+        return self.count - self.done
+
+    @property
+    def key(self) -> str:
+        """Its key; empty: none."""
+        return "" if self.extra is None else self.extra.key
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return len(self.body) + len(self.options)
+
+
+def decode_options(encoded: bytes) -> Options | None:
+    """Decode options; None for the default ones.
+
+    Raises:
+        msgspec.DecodeError: they are none.
+
+    """
+    return _options.decode(encoded) if encoded else None
