@@ -38,7 +38,11 @@ class Writes:
 
 _INSERTS = (
     ("chunks", "INSERT INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?)"),
-    ("progress", "INSERT OR REPLACE INTO progress VALUES (?,?,?)"),
+    (
+        "progress",
+        "INSERT INTO progress VALUES (?,?,?) ON CONFLICT (chunk) DO UPDATE"
+        " SET done = excluded.done, crc = excluded.crc WHERE excluded.done > done",
+    ),
     ("letters", "INSERT INTO letter VALUES (?,?,?,?,?,?,?,?,?,?,?)"),
     ("sequences", "INSERT OR REPLACE INTO sequence VALUES (?,?,?,?,?)"),
     ("damage", "INSERT INTO damage VALUES (?,?,?,?,?,?)"),
