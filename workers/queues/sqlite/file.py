@@ -40,8 +40,8 @@ _INSERTS = (
     ("chunks", "INSERT INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?)"),
     (
         "progress",
-        "INSERT INTO progress VALUES (?,?,?) ON CONFLICT (chunk) DO UPDATE"
-        " SET done = excluded.done, crc = excluded.crc WHERE excluded.done > done",
+        """INSERT INTO progress VALUES (?,?,?) ON CONFLICT (chunk) DO UPDATE
+        SET done = excluded.done, crc = excluded.crc WHERE excluded.done > done""",
     ),
     ("letters", "INSERT INTO letter VALUES (?,?,?,?,?,?,?,?,?,?,?)"),
     ("sequences", "INSERT OR REPLACE INTO sequence VALUES (?,?,?,?,?)"),

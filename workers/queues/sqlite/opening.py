@@ -35,7 +35,7 @@ class Opened:
     file: QueueFile
     ledger: Ledger
     contents: Contents
-    untold: list[Damage]  # what is not in the file yet
+    kept: bool  # it is the file that was there: what was found is not in it yet
 
 
 def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
@@ -62,7 +62,7 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
     _date(contents, os.path.join(folder, DAMAGED, os.path.basename(path)) if path else "", sound)
     if connection is not None and sound:
         assert contents.ledger is not None
-        opened = Opened(QueueFile(connection, path), contents.ledger, contents, contents.damage)
+        opened = Opened(QueueFile(connection, path), contents.ledger, contents, True)
         for old in numbers[:-1]:  # its successor was made, and then somebody died
             set_aside(folder, old)
     else:
@@ -98,18 +98,13 @@ def _look(path: str, sync: bool) -> tuple[sqlite3.Connection | None, Contents]:
 def _judge(contents: Contents, marked: Ledger | None, path: str) -> bool:
     """Compare rows, ledger and mark; add what is wrong; say whether the file can be kept."""
     ledger = contents.ledger
-    high = max((one for one in (ledger, marked) if one), key=lambda one: one.commit, default=None)
-    letters = [letter.id for letter in contents.letters]
-    if ledger is not None and contents.whole and not ledger.fits(contents.ids(), letters):
-        missing = ledger.chunks - len(contents.ids())
-        what = f"the rows are not those that were written: {max(0, missing)} chunks are missing"
-        contents.damage.append(Damage(DamageKind.LOST, what, 1, ledger.last_chunk))
+    expected = ledger if ledger is not None else marked
+    ids, letters = contents.ids(), [letter.id for letter in contents.letters]
+    if expected is not None and not expected.fits(ids, letters):
+        right = len(contents.chunks)
+        what = f"of {expected.chunks} chunks that were written, {right} are there and readable"
+        contents.damage.append(Damage(DamageKind.LOST, what, 1, expected.last_chunk))
         contents.whole = False
-    elif high is not None and not contents.whole:
-        missing = high.chunks - len(contents.ids())
-        if missing > 0:
-            what = f"of {high.chunks} chunks, {missing} are not readable"
-            contents.damage.append(Damage(DamageKind.LOST, what, 1, high.last_chunk))
     if marked is not None and (ledger is None or ledger.commit < marked.commit):
         contents.damage.append(_lost_end(ledger, marked, path))
         contents.whole = False
@@ -123,7 +118,8 @@ def _judge(contents: Contents, marked: Ledger | None, path: str) -> bool:
 def _lost_end(ledger: Ledger | None, marked: Ledger, path: str) -> Damage:
     if ledger is None and not path:
         what = f"the file is not there; it had {marked.chunks} chunks"
-        return Damage(DamageKind.LOST, what, 1, marked.last_chunk)
+        last = marked.last_chunk if marked.chunks else 0
+        return Damage(DamageKind.LOST, what, min(1, last), last)
     commit = ledger.commit if ledger else 0
     known = ledger.last_chunk if ledger else 0
     what = f"the last {marked.commit - commit} writes are not in the file"
@@ -157,7 +153,7 @@ def _begin(
         set_aside(folder, old)
     contents.progressed.clear()
     contents.spoilt.clear()
-    return Opened(QueueFile(schema.open_file(path, sync), path), ledger, contents, [])
+    return Opened(QueueFile(schema.open_file(path, sync), path), ledger, contents, False)
 
 
 def _buried(contents: Contents, last: int) -> list[DeadLetter]:

@@ -4,7 +4,7 @@
                                                                           └─► the caller answers
 
 "full": what was written survives the loss of power. "process": no fsync; it survives the end of
-any process, SIGKILL included, but not the loss of power (which is noticed, and said).
+any process, SIGKILL included, but not the loss of power (after which a start says so).
 
 No space: the transaction is undone, and a ballast is given back, so that what makes the queue
 smaller can be written. A device that fails: nothing is tried again; a later fsync would say that
@@ -21,6 +21,7 @@ from dataclasses import replace
 from workers.queues.batch import Batch
 from workers.queues.journal import Change
 from workers.queues.sqlite import ballast, opening, rows, schema
+from workers.queues.sqlite.boot import BootNote
 from workers.queues.sqlite.file import Writes
 from workers.queues.sqlite.index import Index
 from workers.queues.sqlite.ledger import Ledger
@@ -84,9 +85,10 @@ class SqliteStore:
             self._mark.close()
             raise
         contents, self._file = opened.contents, opened.file
+        untold = self._unclean() + (contents.damage if opened.kept else [])
         self._index = Index(opened.ledger, contents)
         self._clients = len(contents.sequences)  # at least so many rows
-        self.damage = contents.past + contents.damage
+        self.damage = contents.past + (untold if opened.kept else contents.damage + untold)
         self._recovered = Recovered(
             contents.chunks,
             contents.letters,
@@ -95,10 +97,18 @@ class SqliteStore:
             opened.ledger.last_chunk,
             opened.ledger.last_letter,
         )
-        untold = [rows.damage_row(one) for one in opened.untold]
-        self._commit(Writes(damage=untold), self._index.ledger.after(Batch()), Batch())
+        writes = Writes(damage=[rows.damage_row(one) for one in untold])
+        self._commit(writes, self._index.ledger.after(Batch()), Batch())
         if not self._ballast.take():
             self._fill("there is no space for the ballast")
+
+    def _unclean(self) -> list[Damage]:
+        """Say whether the machine went down under a queue that is not synced."""
+        self._boot = None if self._sync else BootNote(os.path.join(self._folder, "open"))
+        if self._boot is None or not self._boot.begin():
+            return []
+        what = "the machine went down while it was open: what it took last may be lost"
+        return [Damage(DamageKind.LOST, what, found=time.time())]
 
     def recover(self) -> Recovered:
         """Return what was there when it was opened."""
@@ -106,13 +116,23 @@ class SqliteStore:
         return recovered
 
     def close(self) -> None:
-        """End it: what is in the log is copied into the file."""
+        """End it: what is in the log is copied into the file, and synced in either mode."""
         if self.state is State.CLOSED:
             return
-        self.state = State.CLOSED
+        failed, self.state = self.state is State.FAILED, State.CLOSED
         self._file.close()
+        if self._boot is not None and not failed:
+            self._settle(self._boot)
         self._mark.close()
         os.close(self._lock)
+
+    def _settle(self, boot: BootNote) -> None:
+        try:
+            schema.sync_path(self._file.path)
+            schema.sync_path(self._folder)
+            boot.end()
+        except OSError:
+            pass  # the next start on another boot says that something may be lost
 
     # --- writing --------------------------------------------------------------------------------
 
