@@ -26,6 +26,8 @@ DAMAGED = "damaged"
 MAX_DAMAGED = 5
 #: Of what was found damaged, so much is told again at the next start: the latest.
 MAX_TOLD = 50
+#: Writes to a new file before it has a mark: nothing of a caller's is among them.
+UNMARKED = 2
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
     if not readable:
         what = "the high-water mark is damaged: a lost end may go unnoticed"
         contents.damage.append(Damage(DamageKind.MARK, what))
-    elif marked is None and path and contents.ledger and contents.ledger.commit > 0:
+    elif marked is None and contents.ledger and contents.ledger.commit > UNMARKED:
         what = "there is no high-water mark: a lost end may go unnoticed"
         contents.damage.append(Damage(DamageKind.MARK, what))
     sound = _judge(contents, marked, path)
