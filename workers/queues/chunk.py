@@ -13,7 +13,6 @@ class Chunk(msgspec.Struct, gc=False):
     ``id`` is the epoch of a lease too: a chunk that comes back gets a new one. ``origin``: the one
     that its messages were put under, which says where they stand in the queue. Times are seconds
     since 1970, by the broker's clock, which never goes back while the broker lives; 0: none.
-    A chunk that has nothing left is void: whoever finds it skips it.
     """
 
     id: int
@@ -26,13 +25,20 @@ class Chunk(msgspec.Struct, gc=False):
     expires: float = 0.0
     not_before: float = 0.0
     origin: int = 0
-    caller: int = 0  # the connection that waits for its result; 0: none; not stored
+    # What follows is not stored.
+    caller: int = 0  # the connection that waits for its result; 0: none
+    holder: int = 0  # the consumer that has it; 0: none
     extra: Options | None = None  # the options, decoded, unless they are the default ones
 
     @property
     def left(self) -> int:
         """Messages that are not settled."""
         return self.count - self.done
+
+    @property
+    def void(self) -> bool:
+        """Whether nothing is left of it: whoever finds it skips it."""
+        return self.done >= self.count
 
     @property
     def key(self) -> str:

@@ -10,9 +10,11 @@ import fcntl
 import mmap
 import os
 
-from workers.queues.core import Cursor
+from workers.queues.leases import Cursor
 
 SIZE = mmap.PAGESIZE
+#: The cell that the broker writes: 1 when it has taken back what the writer holds.
+FENCE = SIZE // 8 - 1
 _BUSY = 1
 _DONE_SHIFT, _DONE_MASK = 1, 0x1FFFF
 _CHUNK_SHIFT = 18
@@ -39,28 +41,47 @@ class CursorWriter:
 class CursorReader:
     """The broker's end.
 
+    Args:
+        fd: the page's descriptor; it is closed.
+        lanes: cells that are used.
+
     Raises:
         ValueError: the descriptor is not a sealed cursor.
 
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, lanes: int = 1) -> None:
+        self._lanes = lanes
         try:
             seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
             if not seals & fcntl.F_SEAL_SHRINK or os.fstat(fd).st_size < SIZE:
                 raise ValueError("the cursor is not sealed, or too small")
-            self._map = mmap.mmap(fd, SIZE, prot=mmap.PROT_READ)
+            self._map = mmap.mmap(fd, SIZE)
         except OSError as error:
             raise ValueError(f"no cursor: {error.strerror}") from error
         finally:
             os.close(fd)
 
-    def read(self) -> Cursor:
-        """Where its writer is, or was."""
-        value = int.from_bytes(self._map[:8], "little")
-        done = value >> _DONE_SHIFT & _DONE_MASK
-        return Cursor(value >> _CHUNK_SHIFT, done, bool(value & _BUSY))
+    def cells(self) -> tuple[Cursor, ...]:
+        """Where each lane of its writer is, or was."""
+        page = memoryview(self._map)[: 8 * self._lanes].cast("Q")
+        try:
+            return tuple(_cursor(cell) for cell in page)
+        finally:
+            page.release()
+
+    def fence(self) -> None:
+        """Tell its writer that what it holds was taken back: it has to connect anew.
+
+        The last cell of the page says so. The writer looks there after it has said that it begins a
+        message, and we look at its cells after we have written: one of the two sees the other.
+        """
+        self._map[8 * FENCE : SIZE] = (1).to_bytes(8, "little")
 
     def close(self) -> None:
         """Unmap it."""
         self._map.close()
+
+
+def _cursor(cell: int) -> Cursor:
+    return Cursor(cell >> _CHUNK_SHIFT, cell >> _DONE_SHIFT & _DONE_MASK, bool(cell & _BUSY))

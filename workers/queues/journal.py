@@ -15,7 +15,7 @@ class Added:
     """A chunk is in the queue: put, cut out of another, or returned under a new number.
 
     The chunk goes on changing: ``done`` may be ahead of what it was (a later `Advanced` says so
-    too); all else that is stored stays. Stored: all but ``caller`` and ``extra``. The order of a
+    too); all else that is stored stays. Stored: all up to ``origin``. The order of a
     queue, after a restart too, is that of ``origin``, then of ``id``.
     """
 
