@@ -20,10 +20,11 @@ from workers.queues.journal import (
 from workers.queues.store import Recovered, Store
 
 
-def chunk(number: int, count: int = 1, **fields: object) -> Chunk:
+def chunk(number: int, count: int = 1, body_size: int = 0, **fields: object) -> Chunk:
     """A chunk whose body says which it is."""
     fields.setdefault("origin", number)
-    return Chunk(number, count, f"body of {number}".encode() * count, **fields)  # type: ignore[arg-type]
+    body = f"body of {number}".encode() * count
+    return Chunk(number, count, body.ljust(body_size, b"."), **fields)  # type: ignore[arg-type]
 
 
 def letter(number: int, **fields: object) -> DeadLetter:

@@ -119,7 +119,8 @@ class QueueFile:
         """Give some free pages back to the device, if there are many."""
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         if free > SPARE_PAGES:
-            self._connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+            # A step is one page, and `execute` takes one step of what returns no rows.
+            self._connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
             self._log_pages += 3
 
     def forget_sequences(self, keep: int) -> int:
