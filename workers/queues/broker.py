@@ -152,8 +152,9 @@ class Broker:
         if self._report is not None:
             self._report(self.statistics())
         keepings = [host.keeping for host in self._hosts.values() if host.keeping is not None]
-        for keeping in keepings:
-            keeping.tend()
+        for host in self._hosts.values():
+            if host.keeping is not None:
+                host.keeping.tend(host.name)
         holding = any(host.core.books.depth for host in self._hosts.values())
         return holding or any(keeping.trouble for keeping in keepings)
 

@@ -111,6 +111,10 @@ class Store(Protocol):
         """Whether it takes changes."""
 
     @property
+    def why(self) -> str:
+        """What keeps it from taking them."""
+
+    @property
     def damage(self) -> Sequence[Damage]:
         """What was found damaged since it was opened."""
 
@@ -139,6 +143,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.state = State.OPEN
+        self.why = ""
         self.damage: list[Damage] = []
         self._chunks: dict[int, Chunk] = {}
         self._letters: dict[int, DeadLetter] = {}
