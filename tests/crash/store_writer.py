@@ -7,8 +7,9 @@ import os
 import sys
 
 from tests.conformance.store_cases import Writer
+from workers.queues.journal import Change
 from workers.queues.sqlite import SqliteStore
-from workers.queues.store import StoreError
+from workers.queues.store import StoreError, StoreFull
 
 #: Groups between two rests, in which the store is tended.
 REST = 7
@@ -23,7 +24,7 @@ def main() -> None:
     for number in range(1, int(groups) + 1):
         group = writer.group()
         try:
-            store.write(group)
+            write(store, group, number)
         except StoreError as error:
             answer(f"refused {number} {type(error).__name__}")
             break
@@ -32,6 +33,16 @@ def main() -> None:
             store.tend()
     store.close()
     answer("closed")
+
+
+def write(store: SqliteStore, group: list[Change], number: int) -> None:
+    """Write a group; once more, if there was no space the first time."""
+    try:
+        store.write(group)
+    except StoreFull:
+        answer(f"full {number}")
+        store.tend()
+        store.write(group)
 
 
 def answer(word: str) -> None:

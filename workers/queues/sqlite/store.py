@@ -165,9 +165,12 @@ class SqliteStore:
     def _commit(self, writes: Writes, ledger: Ledger, batch: Batch) -> None:
         try:
             self._file.commit(writes, ledger)
-            self._mark.write(ledger)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise self._refusal(error) from error
+        try:
+            self._mark.write(ledger)
+        except OSError as error:  # even for want of space: the write is kept, and must not be
+            raise self._failure(error) from error
         self._index.apply(batch, ledger)
         if not self._file.is_ours():
             self._replace()
@@ -177,6 +180,9 @@ class SqliteStore:
         if _is_full(error):
             self._fill(f"no space is left: {error}")
             return StoreFull(self.why)
+        return self._failure(error)
+
+    def _failure(self, error: Exception) -> StoreFailed:
         self.state, self.why = State.FAILED, f"the device failed: {error}"
         return StoreFailed(self.why)
 
