@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable
 
+from supervisor.broker_call import call_broker
+from supervisor.checks import did_you_mean
 from supervisor.control import messages as control
 from supervisor.control.paths import resolve
 from supervisor.control.peer import Peer
@@ -12,6 +14,9 @@ from supervisor.uplink import Answer, Command
 
 EXIT_NO_SUCH_CHILD = 4
 EXIT_TRY_LATER = 75
+
+#: Commands of queues that change nothing.
+LOOKS = frozenset({"stats", "peek", "dead_list", "dead_show"})
 
 #: What a refusal of the core means to somebody at a terminal.
 _HINTS = {
@@ -53,6 +58,8 @@ class Requests:
                 self._command(peer, "start", path, 0, answer)
             case control.Scale(path=path, count=count):
                 self._command(peer, "scale", path, count, answer)
+            case control.QueueCommand():
+                self._queue(peer, request, answer)
 
     def _command(
         self, peer: Peer, verb: str, path: str, count: int, answer: Callable[[control.Reply], None]
@@ -77,6 +84,23 @@ class Requests:
         else:
             hint = "name a child below it, or stop the app and run it again"
             answer(control.Failed("not-supported", f"cannot {verb} the whole app", hint, 2))
+
+    def _queue(
+        self, peer: Peer, command: control.QueueCommand, answer: Callable[[control.Reply], None]
+    ) -> None:
+        definition, path = self._root.definition, self._root.services.queues_path
+        if definition is None or (definition.queues and path is None):
+            answer(_later("the queues are not there yet"))
+            return
+        names = [queue.name for queue in definition.queues]
+        if path is None or (command.verb != "stats" and command.queue not in names):
+            hint = did_you_mean(command.queue, names, "see them with: supervisor queue list")
+            problem = f'there is no queue "{command.queue}"' if names else "the app has no queues"
+            answer(control.Failed("no-such-queue", problem, hint, EXIT_NO_SUCH_CHILD))
+            return
+        if command.verb not in LOOKS:
+            self._audit(peer, f"queue {command.verb}", command.queue)
+        call_broker(self._root.loop, path, command, answer)
 
     def _audit(self, peer: Peer, verb: str, path: str) -> None:
         self._root.shell.log(INFO, "command", verb=verb, path=path, uid=peer.uid, by_pid=peer.pid)

@@ -18,7 +18,7 @@ import msgspec
 
 from supervisor.actor import Actor
 from supervisor.config import RunOptions
-from supervisor.control.runtime_dir import SOCKET
+from supervisor.control.runtime_dir import QUEUES_SOCKET, SOCKET
 from supervisor.core.events import Boot, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition
@@ -41,6 +41,11 @@ class Services:
         self._actor: Actor | None = None
         self._queues: socket.socket | None = None
         self._health: socket.socket | None = None
+
+    @property
+    def queues_path(self) -> str | None:
+        """Where the broker listens; None without one."""
+        return None if self._queues is None else str(self._queues.getsockname())
 
     @property
     def health_address(self) -> str | None:
@@ -102,7 +107,7 @@ def queue_listener(directory: str) -> tuple[socket.socket, int]:
     A worker connects to /proc/self/fd/N of that descriptor: that works after it gave up its
     privileges, though the directory is closed to it, which is why the socket itself is open to all.
     """
-    path = os.path.join(directory, "queues.sock")
+    path = os.path.join(directory, QUEUES_SOCKET)
     if os.path.lexists(path):
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

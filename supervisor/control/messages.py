@@ -5,7 +5,7 @@ a program or import anything: a tree changes only within what its definition dec
 with a field that the server does not know is refused, never half obeyed.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,6 +14,7 @@ from supervisor.observe.snapshot import Snapshot
 
 MAX_PATH = 4096
 MAX_SLOTS = 10_000
+MAX_IDS = 1_000
 
 #: A path in the tree: "shop/payments" (supervisor), "shop/web" (child), "shop/web.0" (slot).
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH)]
@@ -55,7 +56,39 @@ class Scale(msgspec.Struct, frozen=True, tag="scale", forbid_unknown_fields=True
     count: Annotated[int, msgspec.Meta(ge=0, le=MAX_SLOTS)]
 
 
-Request = Ping | GetSnapshot | RestartChildren | StopChildren | StartChildren | Scale
+#: What can be done to a queue, and to its dead letters.
+QueueVerb = Literal[
+    "stats",
+    "pause",
+    "resume",
+    "drain",
+    "reopen",
+    "purge",
+    "peek",
+    "dead_list",
+    "dead_show",
+    "dead_replay",
+    "dead_discard",
+]
+
+
+class QueueCommand(msgspec.Struct, frozen=True, tag="queue", forbid_unknown_fields=True):
+    """Ask the broker of the queues; answered with QueueAnswer.
+
+    ``queue``: which; stats are of all. ``ids``: of dead letters; none: all, page by page, from
+    ``offset`` on, at most ``limit``.
+    """
+
+    verb: QueueVerb
+    queue: Annotated[str, msgspec.Meta(max_length=MAX_PATH)] = ""
+    ids: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(max_length=MAX_IDS)] = []
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_IDS)] = 100
+
+
+Request = (
+    Ping | GetSnapshot | RestartChildren | StopChildren | StartChildren | Scale | QueueCommand
+)
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
@@ -69,6 +102,12 @@ class SnapshotReply(msgspec.Struct, frozen=True, tag="snapshot"):
     """The state of the whole tree."""
 
     snapshot: Snapshot
+
+
+class QueueAnswer(msgspec.Struct, frozen=True, tag="queue_answer"):
+    """What the broker says, in MessagePack: not for root to understand."""
+
+    body: bytes
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -88,7 +127,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     exit_code: int = 1
 
 
-Reply = Pong | SnapshotReply | Done | Failed
+Reply = Pong | SnapshotReply | QueueAnswer | Done | Failed
 
 encode = msgspec.msgpack.Encoder().encode
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
