@@ -194,7 +194,7 @@ def test_a_poison_message_is_dead_after_its_attempts() -> None:
     assert (world.core.counts.settled, world.core.counts.dead) == (1, 1)
 
 
-# --- messages that fail -----------------------------------------------------------------------------
+# --- messages that fail ---------------------------------------------------------------------------
 
 
 def test_a_rejected_message_is_dead_and_the_next_go_on() -> None:

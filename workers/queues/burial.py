@@ -62,14 +62,19 @@ class Burial:
 
     def expire(self, chunk: Chunk, now: float) -> None:
         """Bury or drop, as the queue's policy says, what nobody took in time."""
-        counts = self._books.counts
-        counts.expired += chunk.left
-        if chunk.caller:
-            self._calls.answer(chunk, Reply(False, error="expired"))
-        elif not self._drops_expired:
+        self._books.counts.expired += chunk.left
+        if chunk.caller or self._drops_expired:
+            self.drop(chunk, "expired")
+        else:
             self.rest(chunk, EXPIRED, now)
-            return
-        counts.dropped += self._books.remove(chunk)
+
+    def drop(self, chunk: Chunk, why: str) -> int:
+        """Drop what is left of a chunk; tell its caller. Return how many messages that were."""
+        gone = self._books.remove(chunk)
+        self._books.counts.dropped += gone
+        if chunk.caller:
+            self._calls.answer(chunk, Reply(False, error=why))
+        return gone
 
     def may_expire(self, chunk: Chunk) -> bool:
         """Whether there is room for what expires."""

@@ -78,7 +78,7 @@ class QueueCore:
         self.calls = Calls()
         self.burial = Burial(definition, books, self.calls)
         self.stock = Stock(definition)
-        self.intake = Intake(definition, books, self.stock)
+        self.intake = Intake(definition, books, self.stock, self.burial)
         self.delivery = Delivery(definition, books, self.stock, self.burial, self.intake.shedder)
         self._returns = Returns(definition, books, self.stock, self.burial, self.calls, jitter)
         self.deliveries = self.delivery.deliveries
@@ -291,8 +291,7 @@ class QueueCore:
         """Drop a chunk, unless it is leased; return how many messages that were."""
         if chunk.holder or chunk.void:
             return 0
-        gone = self.books.remove(chunk)
-        self.counts.dropped += gone
+        gone = self.burial.drop(chunk, "dropped")
         self.stock.withdrawn(chunk)
         return gone
 

@@ -2,6 +2,7 @@
 
 from supervisor.definition import QueueDefinition
 from workers.queues.books import Books
+from workers.queues.burial import Burial
 from workers.queues.dedupe import Window
 from workers.queues.frames import Options
 from workers.queues.shedding import Shedder
@@ -14,8 +15,11 @@ WAIT = "wait"
 class Intake:
     """Decides over puts. ``closed``: nothing is taken in (the queue is being drained)."""
 
-    def __init__(self, definition: QueueDefinition, books: Books, stock: Stock) -> None:
-        self._definition, self._books, self._stock = definition, books, stock
+    def __init__(
+        self, definition: QueueDefinition, books: Books, stock: Stock, burial: Burial
+    ) -> None:
+        self._definition, self._books = definition, books
+        self._stock, self._burial = stock, burial
         self.closed = False
         self.window: Window | None = None  # made by the first key
         shed = definition.overflow == "shed"
@@ -61,7 +65,7 @@ class Intake:
                 return
             surplus = books.depth + count - books.capacity
             if books.bytes + size > books.max_bytes or surplus >= victim.left:
-                books.counts.dropped += books.remove(victim)
+                self._burial.drop(victim, "dropped")
                 self._stock.withdrawn(victim)
             else:
                 books.counts.dropped += books.advance(victim, victim.done + surplus)
