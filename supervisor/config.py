@@ -14,7 +14,8 @@ class RunOptions:
     it, so that a module can read them with argparse or click when it builds its tree.
     ``log_format`` None: "pretty" on a terminal, "json" otherwise. ``health`` None: not served.
     ``spares``: processes that each supervisor keeps forked ahead of a restart (0: fork on demand).
-    ``runtime_dir`` stands for $SUPERVISOR_RUNTIME_DIR. ``debug``: tracebacks of the runtime too.
+    ``runtime_dir`` stands for $SUPERVISOR_RUNTIME_DIR. ``state``: where durable queues are kept;
+    None: by the app's name, see `state_dir`. ``debug``: tracebacks of the runtime too.
     """
 
     app: str
@@ -24,5 +25,6 @@ class RunOptions:
     log_level: str = "INFO"
     debug: bool = False
     runtime_dir: str | None = None
+    state: str | None = None
     spares: int = 2
     app_args: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from supervisor.plan import Service, services_spec
 from supervisor.reports import write
 from supervisor.service_process import ServiceProcess
 from supervisor.shell import Shell
+from supervisor.state_dir import prepare, state_dir
 
 #: Connections that may wait while the broker or the observer is being restarted.
 BACKLOG = 512
@@ -75,9 +76,10 @@ class Services:
             control = os.path.join(shell.runtime_dir, SOCKET)
             plan.append(observer_service(options.name or "", control, self._health))
         if queues:
+            state = queue_state(queues, options, shell.runtime_dir)
             self._queues, door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = door
-            plan.insert(1, broker_service(queues, self._queues))
+            plan.insert(1, broker_service(queues, self._queues, state))
         self._actor = Actor(
             shell,
             services_spec(plan),
@@ -157,9 +159,24 @@ def pump_service(options: RunOptions, announce: Callable[[], None]) -> Service:
     return Service("pump", "supervisor.logs.pump:main", encoded, terminal, announce)
 
 
-def broker_service(queues: list[QueueDefinition], listener: socket.socket) -> Service:
-    """Describe the queue broker."""
-    argument = msgspec.msgpack.encode(queues)
+def queue_state(queues: list[QueueDefinition], options: RunOptions, runtime_dir: str) -> str:
+    """Make the directory of the durable queues, if there are any; return it, or an empty path.
+
+    Raises:
+        DefinitionError: there is no safe place for them.
+
+    """
+    if not any(queue.durable for queue in queues):
+        return ""
+    name = options.name or os.path.basename(runtime_dir)
+    return prepare(state_dir(name, options.state))
+
+
+def broker_service(
+    queues: list[QueueDefinition], listener: socket.socket, state: str = ""
+) -> Service:
+    """Describe the queue broker. ``state``: the directory of the durable queues."""
+    argument = msgspec.msgpack.encode({"queues": queues, "state": state})
     fds = {"listener": listener.fileno()}
     return Service("broker", "workers.queues.broker:main", argument, fds)
 

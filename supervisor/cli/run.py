@@ -66,6 +66,11 @@ PASS_ON = {"ignore_unknown_options": True}
         "--spares", type=click.IntRange(0, 4), default=2, show_default=True,
         help="Processes that each supervisor keeps forked ahead of a restart.",
     ),
+    click.option(
+        "--state", metavar="DIR", envvar="SUPERVISOR_STATE_DIR",
+        type=click.Path(file_okay=False, resolve_path=True),
+        help="Where durable queues are kept [default: by the app's name, in the state directory].",
+    ),
     debug_option,
 )  # fmt: skip
 def run(
@@ -77,6 +82,7 @@ def run(
     log_format: str | None,
     log_level: str,
     spares: int,
+    state: str | None,
     debug: bool,
 ) -> int:
     """Run APP (MODULE:TREE) in the foreground until it is stopped or gives up.
@@ -92,6 +98,7 @@ def run(
         log_level=log_level.upper(),
         debug=debug,
         spares=spares,
+        state=state,
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
     )

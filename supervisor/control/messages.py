@@ -86,9 +86,7 @@ class QueueCommand(msgspec.Struct, frozen=True, tag="queue", forbid_unknown_fiel
     limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_IDS)] = 100
 
 
-Request = (
-    Ping | GetSnapshot | RestartChildren | StopChildren | StartChildren | Scale | QueueCommand
-)
+Request = Ping | GetSnapshot | RestartChildren | StopChildren | StartChildren | Scale | QueueCommand
 
 
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
