@@ -191,7 +191,7 @@ class Ours(Transport):
 
 def broker_argument(queues: list[QueueDefinition], directory: str) -> bytes:
     """What the broker is told when it starts."""
-    return msgspec.msgpack.encode(queues)
+    return msgspec.msgpack.encode(broker.Argument(queues, directory))
 
 
 def stat(path: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""A consumer: one message after the other, each acknowledged when `handle` has returned."""
+"""A consumer: what an author writes to be fed by a queue."""
 
-import time
 import typing
-from typing import Any
+from typing import Any, NoReturn
 
-from workers.queues.errors import Interrupted
-from workers.queues.reader import Delivery, QueueReader
+from workers.queues.errors import Reject, Retry
+from workers.queues.reader import Delivered, QueueReader
+from workers.serial import SerialLoop
 from workers.worker import Worker, queue_address, queue_name
 
 
@@ -13,31 +13,79 @@ class Consumer(Worker):
     """Base of workers that are fed by a queue (``Child(..., queue=...)``).
 
     At least once: a message is acknowledged after `handle` returned. When the process dies before
-    that, for whatever reason, the message comes again, to another consumer or the next
+    that, for whatever reason, the message comes again at once, to another consumer or the next
     incarnation, with `attempt` one higher; after the queue's ``max_attempts`` it becomes a dead
-    letter. What `handle` raises ends the process: let it crash. Messages that were only fetched
-    ahead are not blamed.
+    letter. Messages that were only sent ahead are not blamed.
+
+    What `handle` raises is told to the broker, with its traceback, and the message comes again
+    after the queue's backoff; then the exception ends the process: let it crash. With
+    ``on_error = "retry"`` the process goes on instead. `Retry` and `Reject` never end it.
 
     A message is decoded to the type that the parameter of `handle` is annotated with; one that
-    does not fit becomes a dead letter.
+    does not fit becomes a dead letter. What `handle` returns is the result, if it was called (see
+    `QueueWriter.call`), and means nothing otherwise.
     """
 
-    #: Messages that are fetched ahead, at most.
-    prefetch: int = 16
-    #: How often the message at hand was delivered, from 1; names it for logs.
-    attempt: int = 0
-    message_id: str = ""
+    #: Messages that are sent ahead, at most; 0: as many as are handled in a quarter of a second.
+    prefetch: int = 0
+    #: After an exception: "crash" ends the process, "retry" goes on with the next message.
+    on_error: str = "crash"
 
+    #: Which message of its chunk is handled; kept by the loop.
+    index = 0
+    finished = False
+    _chunk: Delivered
     _reader: QueueReader
-    _finished = False
+    _loop: SerialLoop
 
-    def handle(self, message: Any) -> None:
+    def handle(self, message: Any) -> Any:
         """Handle one message."""
         raise NotImplementedError(f"{type(self).__name__} has no handle()")
 
+    # --- for handlers -------------------------------------------------------------------------
+
+    @property
+    def attempt(self) -> int:
+        """How often the message at hand was delivered, from 1."""
+        return self._chunk.attempt
+
+    @property
+    def message_id(self) -> str:
+        """Names the message at hand, for logs."""
+        return f"{self._chunk.id}.{self.index}"
+
+    @property
+    def deadline(self) -> float | None:
+        """When the message at hand expires, by `time.monotonic`; None: never."""
+        return self._chunk.deadline
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What its producer sent along with the message at hand."""
+        return self._chunk.options.headers
+
+    def extend(self) -> None:
+        """Say that the message at hand is still worked on: its lease begins anew."""
+        self._reader.extend(self._chunk)
+
+    def nack(self, delay: float | None = None, reason: str = "") -> NoReturn:
+        """Let the message at hand come again, ``delay`` seconds later; does not return."""
+        raise Retry(delay, reason)
+
+    def reject(self, reason: str = "") -> NoReturn:
+        """Make the message at hand a dead letter; does not return."""
+        raise Reject(reason)
+
     def finish(self) -> None:
         """End in order after the message at hand (which is acknowledged), with exit status 0."""
-        self._finished = True
+        self.finished = True
+        self._loop.look_at = 0.0
+
+    # --- for the runtime ----------------------------------------------------------------------
+
+    def at(self, chunk: Delivered, index: int) -> None:
+        """The message at ``index`` of a chunk is handled from now on."""
+        self._chunk, self.index = chunk, index
 
     def connect(self) -> None:
         """Connect to the queue."""
@@ -48,33 +96,11 @@ class Consumer(Worker):
             self.prefetch,
             self.link,
         )
+        self._loop = SerialLoop(self, self._reader, self.link)
 
     def run(self) -> None:
         """Take and handle messages until asked to stop."""
-        handled = 0
-        heartbeat = self.link.context.heartbeat
-        while not self._done:
-            deadline = None if heartbeat is None else time.monotonic() + heartbeat / 4
-            try:
-                for delivery in self._reader.receive(deadline):
-                    self._handle(delivery)
-                    handled += 1
-                    self.link.beat(handled)
-                    if self._done:
-                        break
-            except Interrupted:
-                break
-            self.link.beat(handled)
-        self._reader.close()
-
-    @property
-    def _done(self) -> bool:
-        return self._finished or self.link.interrupted
-
-    def _handle(self, delivery: Delivery) -> None:
-        self.attempt, self.message_id = delivery.attempt, delivery.id
-        self.handle(delivery.message)
-        self._reader.done(delivery)
+        self._loop.run()
 
 
 def message_type(consumer: type) -> Any:
