@@ -8,6 +8,7 @@ from supervisor.checks import did_you_mean
 from supervisor.control import messages as control
 from supervisor.control.paths import resolve
 from supervisor.control.peer import Peer
+from supervisor.queue_watch import QueueWatch
 from supervisor.root import Phase, Root
 from supervisor.shell import INFO
 from supervisor.uplink import Answer, Command
@@ -32,6 +33,7 @@ class Requests:
     def __init__(self, root: Root) -> None:
         self._root = root
         self._tokens = 0
+        self._queues = QueueWatch(root.loop)
 
     def handle(
         self, request: control.Request, peer: Peer, answer: Callable[[control.Reply], None]
@@ -45,7 +47,10 @@ class Requests:
                 if root.definition is None:
                     answer(_later("the app is still being loaded"))
                 else:
-                    answer(control.SnapshotReply(root.snapshot()))
+                    self._queues.ask(
+                        root.services.queues_path,
+                        lambda facts: answer(control.SnapshotReply(root.snapshot(facts))),
+                    )
             case control.StopChildren(path=None):
                 self._audit(peer, "stop", root.identity.name)
                 root.stop()

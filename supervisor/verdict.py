@@ -23,6 +23,7 @@ class Ending:
     exception: str = ""  # the exception that the process itself reported
     message: str = ""
     stacks: str = ""  # of its threads, when it hung or died of a fault
+    suspect: bool = False  # it works on a message that has ended a process before
     ended: ExitReason | None = None  # what a nested supervisor said about its own end
 
 

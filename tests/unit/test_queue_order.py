@@ -8,7 +8,7 @@ import pytest
 from tests.queue_world import World, messages
 from workers.queues import fair
 from workers.queues.fair import MAX_CHUNK, QUANTUM
-from workers.queues.limits import Rate, default_burst
+from workers.queues.limits import Rate
 
 # --- priorities -----------------------------------------------------------------------------------
 
@@ -201,8 +201,3 @@ def test_rates_of_many_keys_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
         world.take()
         world.now += 1.0
     assert len(order._rates) < 40
-
-
-def test_the_burst_is_a_tenth_of_a_second() -> None:
-    """And at least one."""
-    assert (default_burst(5.0), default_burst(1000.0)) == (1.0, 100.0)

@@ -36,8 +36,3 @@ class Rate:
     def idle(self, now: float) -> bool:
         """Whether nothing has to be remembered of it."""
         return self._paid_until <= now
-
-
-def default_burst(per_second: float) -> float:
-    """A tenth of a second's worth, and at least one message."""
-    return max(1.0, per_second / 10)
