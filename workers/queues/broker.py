@@ -293,6 +293,7 @@ class Broker:
     def _flush_dirty(self) -> None:
         """Send what this pass has produced: several frames to one worker are one call."""
         dirty = list(self._dirty.values())
+        dirty.reverse()  # those that were delivered to come first: somebody waits for it
         self._dirty.clear()
         for connection in dirty:
             if connection.number not in self._connections:
