@@ -103,7 +103,8 @@ class Ours(Transport):
         self._listener.listen(64)
         self._path = os.open(path, os.O_PATH)
         self._ours, theirs = pair()
-        argument = broker_argument([self._queue], self._directory.name)
+        state = os.path.join(self._directory.name, "state")
+        argument = broker_argument([self._queue], state)
 
         def serve() -> None:
             link = WorkerLink(theirs, Context("broker", 1))

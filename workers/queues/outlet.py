@@ -12,6 +12,8 @@ from workers.queues.unconfirmed import Sent, Unconfirmed
 #: Messages, and bytes, that were sent and are not confirmed: with these a writer waits.
 WINDOW_MESSAGES = 1024
 WINDOW_BYTES = 1 << 20
+#: Seconds for one attempt to reach the broker, of who must not wait.
+ATTEMPT = 0.05
 
 
 class Outlet:
@@ -67,6 +69,20 @@ class Outlet:
         if not self.wait_for(0, 0, deadline):
             raise self.full()
         self.raise_refused()
+
+    def has_room(self) -> bool:
+        """Whether one more may be sent now. Errors are those of `wait_for_room`."""
+        if not self.door.connected:
+            self._reconnect(time.monotonic() + ATTEMPT)
+        self.collect()
+        self.door.push()
+        self.raise_refused()
+        return not self._held_back
+
+    def is_confirmed(self) -> bool:
+        """Whether everything is confirmed now. Errors are those of `wait_for_room`."""
+        self.has_room()
+        return not self.unconfirmed
 
     def wait_until_sent(self) -> None:
         """Wait until the kernel has taken it all."""

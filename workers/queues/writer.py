@@ -65,8 +65,8 @@ class QueueWriter:
         self._lock = threading.Lock()
         welcome = self._door.welcome
         self._routing = Routing(welcome.fair_by, welcome.dedupe_by)
-        self._confirms = welcome.overflow in ("reject", "shed")  # each put, unless told otherwise
-        self._plain = not self._confirms and not self._routing
+        self.confirms = welcome.overflow in ("reject", "shed")  # each put, unless told otherwise
+        self._plain = not self.confirms and not self._routing
         share = max(1, welcome.capacity // CHUNKS_OF_CAPACITY)
         self._chunk = min(CHUNK_MESSAGES, share, welcome.max_count)
         self._limit = min(CHUNK_BYTES, welcome.max_body)
@@ -149,7 +149,7 @@ class QueueWriter:
             rest = iter(messages)
             while chunk := list(islice(rest, size)):
                 self._put_chunk(chunk, said, timeout)
-        if self._confirms if confirm is None else confirm:
+        if self.confirms if confirm is None else confirm:
             self.flush(timeout)
 
     def call(
@@ -217,6 +217,24 @@ class QueueWriter:
         else:
             self._break_off()
 
+    # --- for who waits elsewhere --------------------------------------------------------------
+
+    def has_room(self) -> bool:
+        """Whether `put` would not wait now. Errors are those of `put`."""
+        with self._lock:
+            return self._outlet.has_room()
+
+    def is_confirmed(self) -> bool:
+        """Whether `flush` would not wait now; sends what was kept back. Errors are its own."""
+        with self._lock:
+            if self._draft.count:
+                self._send()
+            return self._outlet.is_confirmed()
+
+    def waits_on(self) -> tuple[int, bool]:
+        """The descriptor on which something has to come; whether something has to go, too."""
+        return self._door.fileno(), self._door.backlog
+
     # --- the slow path ------------------------------------------------------------------------
 
     def _put_with(
@@ -230,7 +248,7 @@ class QueueWriter:
             if draft.count == 0 or draft.options != said or made.dedupe:
                 self._begin(said, timeout)
             mark = draft.add(message)
-            if self._confirms if confirm is None else confirm:
+            if self.confirms if confirm is None else confirm:
                 self._look(mark, timeout)
                 if draft.count:
                     self._send()
