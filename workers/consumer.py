@@ -3,6 +3,7 @@
 import typing
 from typing import Any, NoReturn
 
+from workers.batch import Batch, BatchLoop
 from workers.queues.errors import Reject, Retry
 from workers.queues.reader import Delivered, QueueReader
 from workers.serial import SerialLoop
@@ -28,6 +29,9 @@ class Consumer(Worker):
 
     #: Messages that are sent ahead, at most; 0: as many as are handled in a quarter of a second.
     prefetch: int = 0
+    #: Messages of a batch of `handle_many` at most, and seconds to wait for a full one.
+    batch: int = 100
+    batch_wait: float = 0.0
     #: After an exception: "crash" ends the process, "retry" goes on with the next message.
     on_error: str = "crash"
 
@@ -40,7 +44,20 @@ class Consumer(Worker):
 
     def handle(self, message: Any) -> Any:
         """Handle one message."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle()")
+        if not self.batches:
+            raise NotImplementedError(f"{type(self).__name__} has no handle()")
+        batch: Batch[Any] = Batch([message], [self.attempt])
+        self.handle_many(batch)
+        if 0 in batch.outcomes:
+            raise batch.outcomes[0]
+
+    def handle_many(self, batch: Batch[Any]) -> None:
+        """Handle several messages at once: override this instead of `handle`.
+
+        When it returns, all of them are done but those that `Batch.nack` or `Batch.reject` named.
+        When it raises, all come again, each alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no handle_many()")
 
     # --- for handlers -------------------------------------------------------------------------
 
@@ -81,6 +98,11 @@ class Consumer(Worker):
         self.finished = True
         self._loop.look_at = 0.0
 
+    @property
+    def batches(self) -> bool:
+        """Whether it handles batches: has a `handle_many` of its own."""
+        return type(self).handle_many is not Consumer.handle_many
+
     # --- for the runtime ----------------------------------------------------------------------
 
     def at(self, chunk: Delivered, index: int) -> None:
@@ -96,16 +118,20 @@ class Consumer(Worker):
             self.prefetch,
             self.link,
         )
-        self._loop = SerialLoop(self, self._reader, self.link)
+        loop = BatchLoop if self.batches else SerialLoop
+        self._loop = loop(self, self._reader, self.link)
 
     def run(self) -> None:
         """Take and handle messages until asked to stop."""
         self._loop.run()
 
 
-def message_type(consumer: type) -> Any:
-    """Return the type that a consumer's `handle` takes; Any if it does not say."""
-    handle: Any = consumer.handle  # type: ignore[attr-defined]
-    hints = typing.get_type_hints(handle)
+def message_type(consumer: type[Consumer]) -> Any:
+    """Return the type of message that a consumer handles; Any if it does not say."""
+    many = consumer.handle_many is not Consumer.handle_many
+    hints = typing.get_type_hints(consumer.handle_many if many else consumer.handle)
     hints.pop("return", None)
-    return next(iter(hints.values()), Any)
+    taken = next(iter(hints.values()), Any)
+    if not many:
+        return taken
+    return next(iter(typing.get_args(taken)), Any)  # of list[Order], or Batch[Order]

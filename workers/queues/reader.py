@@ -103,6 +103,8 @@ class QueueReader:
         self.door = Door(address, Hello("consumer", queue, lanes=lanes), link, self.cursor.fd)
         self._pending: dict[int, int] = {}  # chunk -> messages done, not acknowledged yet
         self._unsaid = 0  # messages of these
+        self._put_back: list[Delivered] = []
+        self.connections = 1  # so many were made: what came by another one than the last is void
         self.door.connect()
         welcome = self.door.welcome
         self.window = Window(prefetch, most=welcome.capacity)
@@ -114,12 +116,24 @@ class QueueReader:
 
     # --- in -----------------------------------------------------------------------------------
 
-    def take(self, deadline: float | None = None, *, block: bool = True) -> list[Delivered]:
-        """Wait for chunks, and return those that came; none at the deadline, or after a break."""
+    def take(
+        self, deadline: float | None = None, *, block: bool = True, keep: bool = False
+    ) -> list[Delivered]:
+        """Wait for chunks, and return those that came; none at the deadline, or after a break.
+
+        Args:
+            deadline: by `time.monotonic`; None: for ever.
+            block: wait at all.
+            keep: something is held that came before: do not connect anew, which would make it void.
+
+        """
+        if self._put_back:
+            chunks, self._put_back = self._put_back, []
+            return chunks
         self.flush()
-        if not self.door.connected or self.cursor.fenced:
+        if not keep and (not self.door.connected or self.cursor.fenced):
             self.reconnect()
-        chunks: list[Delivered] = []
+        chunks = []
         for kind, count, number, body in self.door.frames(block=block, deadline=deadline):
             if kind == Kind.DELIVER:
                 done, attempt, size = PREFIX.unpack_from(body)
@@ -130,6 +144,10 @@ class QueueReader:
                 chunk.flawed = self._decoder.flawed
                 chunks.append(chunk)
         return chunks
+
+    def put_back(self, chunks: list[Delivered]) -> None:
+        """What was taken, and not begun, is the next to be taken."""
+        self._put_back = chunks
 
     def receive(self, deadline: float | None = None) -> Iterator[Delivery]:
         """Wait for messages, and yield those that came; nothing at the deadline.
@@ -173,8 +191,11 @@ class QueueReader:
             self._pending.clear()
             self._unsaid = 0
 
-    def nack(self, chunk: Delivered, index: int, nack: Nack, lane: int = 0) -> None:
-        """Give a message back, or bury it; those before it in its chunk are done."""
+    def nack(self, chunk: Delivered, index: int, nack: Nack, lane: int | None = 0) -> None:
+        """Give a message back, or bury it; those before it in its chunk are done.
+
+        The cursor of the lane goes on behind it; None: it stays where it is.
+        """
         self._pending.pop(chunk.id, None)
         said = Nack(
             nack.action,
@@ -184,7 +205,8 @@ class QueueReader:
             nack.traceback[-MAX_TRACEBACK:],
         )
         self._say(frame(Kind.NACK, _encode(said), index, chunk.id))
-        self.cursor.idle(chunk.id, index + 1, lane)
+        if lane is not None:
+            self.cursor.idle(chunk.id, index + 1, lane)
 
     def reply(self, chunk: Delivered, reply: Reply, lane: int = 0) -> None:
         """Answer a call; that settles its message."""
@@ -221,6 +243,8 @@ class QueueReader:
         # Another connection has other chunks: what is pending means nothing to it.
         self._pending.clear()
         self._unsaid = 0
+        self._put_back = []
+        self.connections += 1
         # The old cursor stays as it is: its broker may still look at it.
         self.door.break_off()
         self.cursor.close()
