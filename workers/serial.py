@@ -68,8 +68,13 @@ class SerialLoop:
         """Handle chunks, until the end comes."""
         for chunk in chunks:
             careful = chunk.flawed or chunk.is_call
+            again = chunk.attempt > 1  # it may have ended a process: an end now is its own fault
+            if again:
+                self.link.suspect(True)
             if not (self._carefully(chunk) if careful else self._swiftly(chunk)):
                 return
+            if again:
+                self.link.suspect(False)
 
     def measure(self, now: float) -> None:
         """Tell the reader what handling has taken since the last time."""
@@ -153,7 +158,7 @@ class SerialLoop:
     def _failed(self, chunk: Delivered, index: int, error: Exception) -> None:
         """Give a message back that could not be handled; raise the error if that is the policy."""
         verdict = failure(error, self.consumer.on_error)
-        if chunk.is_call and verdict.nack.action == "retry" and verdict.nack.delay is None:
+        if chunk.is_call and verdict.answers:
             self.reader.reply(chunk, Reply(ok=False, error=said(error)))
         elif not self.early:
             self.reader.nack(chunk, index, verdict.nack)
