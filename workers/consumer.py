@@ -1,12 +1,16 @@
 """A consumer: what an author writes to be fed by a queue."""
 
+import inspect
 import typing
 from typing import Any, NoReturn
 
 from workers.batch import Batch, BatchLoop
+from workers.lanes import at_hand
 from workers.queues.errors import Reject, Retry
 from workers.queues.reader import Delivered, QueueReader
 from workers.serial import SerialLoop
+from workers.tasks import TaskLoop
+from workers.threads import ThreadLoop
 from workers.worker import Worker, queue_address, queue_name
 
 
@@ -32,15 +36,18 @@ class Consumer(Worker):
     #: Messages of a batch of `handle_many` at most, and seconds to wait for a full one.
     batch: int = 100
     batch_wait: float = 0.0
+    #: Messages that are handled at once: by threads; or, if `handle` is ``async def``, by tasks.
+    threads: int = 1
+    concurrency: int = 100
     #: After an exception: "crash" ends the process, "retry" goes on with the next message.
     on_error: str = "crash"
 
     #: Which message of its chunk is handled; kept by the loop.
     index = 0
     finished = False
-    _chunk: Delivered
+    _chunk = Delivered(0, 0, 0, b"", [])
     _reader: QueueReader
-    _loop: SerialLoop
+    _loop: SerialLoop | ThreadLoop | TaskLoop
 
     def handle(self, message: Any) -> Any:
         """Handle one message."""
@@ -64,26 +71,27 @@ class Consumer(Worker):
     @property
     def attempt(self) -> int:
         """How often the message at hand was delivered, from 1."""
-        return self._chunk.attempt
+        return self._at_hand.attempt
 
     @property
     def message_id(self) -> str:
         """Names the message at hand, for logs."""
-        return f"{self._chunk.id}.{self.index}"
+        chunk = self._at_hand
+        return f"{chunk.id}.{self.index if chunk is self._chunk else chunk.done}"
 
     @property
     def deadline(self) -> float | None:
         """When the message at hand expires, by `time.monotonic`; None: never."""
-        return self._chunk.deadline
+        return self._at_hand.deadline
 
     @property
     def headers(self) -> dict[str, str]:
         """What its producer sent along with the message at hand."""
-        return self._chunk.options.headers
+        return self._at_hand.options.headers
 
     def extend(self) -> None:
         """Say that the message at hand is still worked on: its lease begins anew."""
-        self._reader.extend(self._chunk)
+        self._reader.extend(self._at_hand)
 
     def nack(self, delay: float | None = None, reason: str = "") -> NoReturn:
         """Let the message at hand come again, ``delay`` seconds later; does not return."""
@@ -96,12 +104,17 @@ class Consumer(Worker):
     def finish(self) -> None:
         """End in order after the message at hand (which is acknowledged), with exit status 0."""
         self.finished = True
-        self._loop.look_at = 0.0
+        if isinstance(self._loop, SerialLoop):
+            self._loop.look_at = 0.0
 
     @property
     def batches(self) -> bool:
         """Whether it handles batches: has a `handle_many` of its own."""
         return type(self).handle_many is not Consumer.handle_many
+
+    @property
+    def _at_hand(self) -> Delivered:
+        return at_hand.get(self._chunk)
 
     # --- for the runtime ----------------------------------------------------------------------
 
@@ -111,14 +124,21 @@ class Consumer(Worker):
 
     def connect(self) -> None:
         """Connect to the queue."""
+        loop: type[SerialLoop] | type[ThreadLoop] | type[TaskLoop]
+        if inspect.iscoroutinefunction(self.handle):
+            loop, lanes = TaskLoop, self.concurrency
+        elif self.threads > 1:
+            loop, lanes = ThreadLoop, self.threads
+        else:
+            loop, lanes = (BatchLoop if self.batches else SerialLoop), 1
         self._reader = QueueReader(
             queue_name(self, self.link),
             queue_address(self.link),
             message_type(type(self)),
             self.prefetch,
             self.link,
+            lanes,
         )
-        loop = BatchLoop if self.batches else SerialLoop
         self._loop = loop(self, self._reader, self.link)
 
     def run(self) -> None:

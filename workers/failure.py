@@ -12,10 +12,14 @@ POLICIES = ("crash", "retry")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``nack``: what the broker is told. ``crashes``: the exception is raised on."""
+    """``nack``: what the broker is told. ``crashes``: the exception is raised on.
+
+    ``answers``: if the message is a call, its caller is told instead, and it is settled.
+    """
 
     nack: Nack
     crashes: bool
+    answers: bool
 
 
 def failure(error: BaseException, on_error: str) -> Failure:
@@ -26,12 +30,12 @@ def failure(error: BaseException, on_error: str) -> Failure:
     policy "crash".
     """
     if isinstance(error, Retry):
-        return Failure(Nack("retry", error.after, error.reason or "asked for", ""), False)
+        return Failure(Nack("retry", error.after, error.reason or "asked for", ""), False, False)
     if isinstance(error, Reject):
-        return Failure(Nack("dead", None, error.reason or "rejected", ""), False)
+        return Failure(Nack("dead", None, error.reason or "rejected", ""), False, False)
     text = "".join(traceback.format_exception(error))
     nack = Nack("retry", None, "failed", said(error), text)
-    return Failure(nack, on_error == "crash")
+    return Failure(nack, on_error == "crash", True)
 
 
 def said(error: BaseException) -> str:

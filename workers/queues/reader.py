@@ -223,10 +223,11 @@ class QueueReader:
         """Say that a chunk is worked on: its lease begins anew."""
         self._say(frame(Kind.PROGRESS, argument=chunk.id))
 
-    def undecodable(self, chunk: Delivered, index: int) -> None:
+    def undecodable(self, chunk: Delivered, index: int, lane: int | None = 0) -> None:
         """Bury a message that is not of the type its handler takes."""
         why = chunk.messages[index].why
-        self.nack(chunk, index, Nack("dead", reason="undecodable", error=f"not decodable: {why}"))
+        nack = Nack("dead", reason="undecodable", error=f"not decodable: {why}")
+        self.nack(chunk, index, nack, lane)
 
     def measured(self, messages: int, seconds: float) -> None:
         """Learn what handling so many messages has taken."""
