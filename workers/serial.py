@@ -71,10 +71,11 @@ class SerialLoop:
             again = chunk.attempt > 1  # it may have ended a process: an end now is its own fault
             if again:
                 self.link.suspect(True)
-            if not (self._carefully(chunk) if careful else self._swiftly(chunk)):
-                return
+            goes_on = self._carefully(chunk) if careful else self._swiftly(chunk)
             if again:
                 self.link.suspect(False)
+            if not goes_on:
+                return
 
     def measure(self, now: float) -> None:
         """Tell the reader what handling has taken since the last time."""
