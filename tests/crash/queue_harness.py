@@ -65,7 +65,7 @@ class Scene:
     """A listener, the broker behind it and the processes around it."""
 
     def __init__(self, where: Path, **queue: Any) -> None:
-        self.path = str(where / "queues")
+        self.path = str(where / "queues.sock")
         self.state = str(where)
         self.queue = QueueDefinition("q", **queue)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
