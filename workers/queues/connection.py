@@ -39,6 +39,8 @@ SMALL = 4096
 #: Header and prefix of a delivered chunk.
 _DELIVER = struct.Struct(HEADER.format + PREFIX.format[1:])
 
+_PREFIX, _KIND = PREFIX.size, int(Kind.DELIVER)
+
 #: Why a put was refused, for people.
 WHY = {
     "full": "the queue is full",
@@ -158,7 +160,8 @@ class Connection:
 
     def confirm(self, sequence: int) -> None:
         """Tell a producer that all up to here is in the queue."""
-        self._confirmed = max(self._confirmed, sequence)
+        if sequence > self._confirmed:
+            self._confirmed = sequence
 
     def reject(self, sequence: int, reason: str) -> None:
         """Tell a producer that a put is not in the queue."""
@@ -172,9 +175,9 @@ class Connection:
         options, body = chunk.options, chunk.body
         if chunk.expires:
             options = _with_time_left(chunk, now)
-        size = len(body) + len(options) + PREFIX.size
+        size = len(body) + len(options) + _PREFIX
         head = _DELIVER.pack(
-            size, Kind.DELIVER, chunk.count, chunk.id, chunk.done, chunk.attempt, len(options)
+            size, _KIND, chunk.count, chunk.id, chunk.done, chunk.attempt, len(options)
         )
         if len(body) <= SMALL:
             self._add(b"".join((head, options, body)))

@@ -25,11 +25,7 @@ class DeadLetters:
         self._letters: OrderedDict[int, DeadLetter] = OrderedDict()
         self._bytes = 0
         self.last = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether no more should die."""
-        return len(self._letters) >= self.most or self._bytes >= self._max_bytes
+        self.full = False  # no more should die
 
     def next_number(self) -> int:
         """Return the number of the next letter."""
@@ -39,7 +35,7 @@ class DeadLetters:
     def add(self, letter: DeadLetter) -> None:
         """Keep a letter."""
         self._letters[letter.id] = letter
-        self._bytes += len(letter.message)
+        self._weigh(len(letter.message))
 
     def restore(self, letters: Iterable[DeadLetter], last: int) -> None:
         """Keep what the store has kept; ``last``: the highest number that one ever had."""
@@ -59,8 +55,12 @@ class DeadLetters:
         """Remove one, and return it."""
         letter = self._letters.pop(number, None)
         if letter is not None:
-            self._bytes -= len(letter.message)
+            self._weigh(-len(letter.message))
         return letter
+
+    def _weigh(self, size: int) -> None:
+        self._bytes += size
+        self.full = len(self._letters) >= self.most or self._bytes >= self._max_bytes
 
     def overdue(self, now: float) -> DeadLetter | None:
         """Return the oldest letter if it is to be discarded for its age."""

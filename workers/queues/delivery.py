@@ -25,17 +25,18 @@ class Delivery:
         shedder: Shedder | None,
     ) -> None:
         self._books, self._stock, self._burial = books, stock, burial
-        self._shedder = shedder
+        self._letters, self._shedder = burial.letters, shedder
         self.paused = False
         self.consumers: dict[int, Consumer] = {}
         self._hungry: OrderedDict[int, None] = OrderedDict()  # have room; first: next in turn
         self._rate = None if definition.rate is None else Rate(*definition.rate)
+        self._limited = self._rate is not None or definition.rate_per_key is not None
         self._rate_from = 0.0  # the rate lets one through then
 
     @property
     def held_up(self) -> bool:
         """Whether nothing is delivered, whoever asks."""
-        return self.paused or self._burial.letters.full
+        return self.paused or self._letters.full
 
     def enter(self, number: int, lanes: int) -> None:
         """Add a consumer; it is sent nothing before it says its window."""
@@ -69,7 +70,9 @@ class Delivery:
         """The first ``done`` messages of what a consumer has are done."""
         gone = self._books.advance(chunk, done)
         self._books.counts.settled += gone
-        self.gone(one, chunk, gone)
+        one.held -= gone
+        if chunk.done >= chunk.count:
+            one.leased.pop(chunk.id, None)
         if self._shedder is not None:
             self._shedder.settled(gone, self._books.depth, now)
 
@@ -91,18 +94,17 @@ class Delivery:
         if self._stock.timed:
             self._stock.wake(now)
         order, hungry = self._stock.order, self._hungry
-        self._rate_from = 0.0
-        while hungry:
+        self._rate_from, first_tries = 0.0, 0
+        while hungry and not self.held_up:
             chunk = order.next(now)
-            if chunk is None or self.held_up:
+            if chunk is None:
                 break
             if chunk.expires and chunk.expires <= now and self._burial.may_expire(chunk):
                 self._burial.expire(chunk, now)
                 self._stock.withdrawn(chunk)
                 continue
-            most = order.allowance(now)
-            if self._rate is not None and (most := min(most, self._rate.allowed(now))) < 1:
-                self._rate_from = self._rate.ready_at()
+            most = self._allowed(now) if self._limited else math.inf
+            if most < 1:
                 break
             number, _ = hungry.popitem(last=False)
             one = self.consumers[number]
@@ -118,20 +120,30 @@ class Delivery:
             self._lease(number, one, chunk, now)
             if room > left:
                 hungry[number] = None
+            if chunk.attempt == 1:
+                first_tries += left
             found.append((number, chunk))
+        if first_tries:
+            self._stock.first_tries(first_tries)
         return found
 
+    def _allowed(self, now: float) -> float:
+        """How many messages the rates let through now."""
+        most = self._stock.order.allowance(now)
+        if self._rate is not None:
+            most = min(most, self._rate.allowed(now))
+            if most < 1:
+                self._rate_from = self._rate.ready_at()
+        return most
+
     def _lease(self, number: int, one: Consumer, chunk: Chunk, now: float) -> None:
-        left = chunk.count - chunk.done
-        if not one.leased and one.since:
+        if one.since and not one.leased:
             one.since.clear()  # it has had nothing to do: its lease begins now
         one.leased[chunk.id] = chunk
-        one.held += left
+        one.held += chunk.count - chunk.done
         chunk.holder = number
-        if chunk.attempt == 1:
-            self._stock.first_tries(left)
         if self._rate is not None:
-            self._rate.spend(left, now)
+            self._rate.spend(chunk.left, now)
         if self._shedder is not None:
             self._shedder.waited(now - chunk.put_at, now)
 

@@ -35,6 +35,8 @@ _decode_nack = msgspec.msgpack.Decoder(Nack).decode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
 _encode = msgspec.msgpack.Encoder().encode
 
+_PUT, _SIZE = int(Kind.PUT), SIZE.size
+
 
 class QueueHost:
     """One queue, and the connections that put into it.
@@ -57,6 +59,8 @@ class QueueHost:
         self.clients = Clients() if keeping is None else keeping.clients
         self.welcome = welcome(core.definition)
         self._dirty = dirty
+        # Whether a put without options that fits can be taken without asking further.
+        self._short = keeping is None and core.intake.shedder is None
 
     # --- who comes, and goes ------------------------------------------------------------------
 
@@ -97,13 +101,12 @@ class QueueHost:
         self, connection: Connection, kind: int, count: int, argument: int, body: memoryview
     ) -> None:
         """Take a frame of a producer."""
-        if kind == Kind.PUT:
+        if kind == _PUT:
             (size,) = SIZE.unpack_from(body)
-            chunk = bytes(body[SIZE.size + size :])
             if not size:
-                self._put(connection, (count, argument, chunk, b"", None))
+                self._put_plain(connection, count, argument, bytes(body[_SIZE:]))
                 return
-            options = bytes(body[SIZE.size : SIZE.size + size])
+            chunk, options = bytes(body[_SIZE + size :]), bytes(body[_SIZE : _SIZE + size])
             self._put(connection, (count, argument, chunk, options, decode_options(options)))
         elif kind == Kind.CANCEL:
             self.core.cancel(connection.number, argument)
@@ -130,6 +133,26 @@ class QueueHost:
             raise FrameError(f"a consumer cannot send a frame of kind {kind}")
 
     # --- putting ------------------------------------------------------------------------------
+
+    def _put_plain(self, connection: Connection, count: int, sequence: int, chunk: bytes) -> None:
+        """Take what has no options, by the short way if nothing is in it."""
+        sent, limits, size = connection.sent, self.welcome, len(chunk)
+        assert sent is not None
+        if (
+            self._short
+            and sequence > sent.last
+            and 1 <= count <= limits.max_count
+            and size <= limits.max_body
+            and not self.blocked
+            and not self.core.intake.closed
+            and self.core.books.fits(count, size)
+        ):
+            self.core.put(count, chunk, self.now)
+            sent.last = sequence
+            connection.confirm(sequence)
+            self._dirty[connection.number] = connection
+        else:
+            self._put(connection, (count, sequence, chunk, b"", None))
 
     def _put(self, connection: Connection, put: Parked) -> None:
         sequence = put[1]
