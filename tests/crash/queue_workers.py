@@ -34,6 +34,7 @@ class Crew:
     def start(self, worker: type[Worker], incarnation: int = 1) -> Running:
         """Start a worker."""
         ours, theirs = pair()
+        ours.shutdown(socket.SHUT_RD)  # nobody reads what workers say: they must not wait for it
         self._links.append(ours)
         context = Context("app/worker.0", incarnation, queue="q", fds={"queues": self._door})
 
