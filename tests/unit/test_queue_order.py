@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,23 @@ def test_rates_of_many_keys_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
         world.take()
         world.now += 1.0
     assert len(order._rates) < 40
+
+
+@pytest.mark.parametrize("options", [{}, {"priorities": 3}, {"fair_by": "tenant"}])
+def test_the_age_of_a_queue_is_that_of_its_oldest_message(options: dict[str, Any]) -> None:
+    """Waiting or worked on; what is delayed on purpose does not count."""
+    world = World(**options)
+    assert world.core.oldest_put() is None
+    world.put("delayed", delay=3600.0)
+    assert world.core.oldest_put() is None
+    world.put("a", key="k")
+    world.wait(5.0)
+    world.put("b", priority=2)
+    assert world.core.oldest_put() == 1000.0
+    world.consumer(1, window=100)
+    chunks = world.deliver()
+    assert world.core.oldest_put() == 1000.0
+    for chunk in chunks:
+        if messages(chunk) == ["a"]:
+            world.ack(1, chunk)
+    assert world.core.oldest_put() == 1005.0

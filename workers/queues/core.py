@@ -92,11 +92,12 @@ class QueueCore:
         return sum(one.held for one in self.delivery.consumers.values())
 
     def oldest_put(self) -> float | None:
-        """When the oldest message that is not settled was put; None if there is none."""
+        """When that was put which waits or is worked on longest, about; None if there is none."""
         consumers = self.delivery.consumers.values()
-        times = [chunk.put_at for one in consumers for chunk in one.leased.values()]
-        times += [chunk.put_at for chunk in self.stock]
-        return min(times, default=None)
+        leased = [chunk.put_at for one in consumers for chunk in one.leased.values()]
+        oldest = min(leased, default=math.inf)
+        oldest = min(oldest, self.stock.order.oldest())
+        return None if oldest == math.inf else oldest
 
     # --- in -----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import heapq
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from workers.queues.chunk import Chunk
 from workers.queues.limits import Rate
@@ -23,6 +24,8 @@ QUANTUM = 32
 MAX_CHUNK = 32
 #: Rates of keys without messages are not worth a sweep before there are so many.
 MANY_RATES = 1000
+#: Keys that are looked at to find the oldest message.
+SOME_KEYS = 1000
 
 
 class _Key:
@@ -123,6 +126,11 @@ class Fair:
     def wakes_at(self) -> float:
         """When the first key may send again."""
         return self._resting[0][0] if self._resting else math.inf
+
+    def oldest(self) -> float:
+        """The oldest of the keys, or of a thousand of them."""
+        some = islice(self._keys.values(), SOME_KEYS)
+        return min((key.fifo.oldest() for key in some), default=math.inf)
 
     def __iter__(self) -> Iterator[Chunk]:
         """Go through all, key by key."""

@@ -66,6 +66,10 @@ class Levels:
         """When the first of the levels does."""
         return min(level.wakes_at() for level in self._levels)
 
+    def oldest(self) -> float:
+        """The oldest of all levels."""
+        return min(level.oldest() for level in self._levels)
+
     def __iter__(self) -> Iterator[Chunk]:
         """Go through all, the highest level first."""
         return (chunk for level in reversed(self._levels) for chunk in level)

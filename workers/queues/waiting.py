@@ -46,6 +46,9 @@ class Order(Protocol):
     def wakes_at(self) -> float:
         """When something may leave that may not now; inf: nothing waits for the time."""
 
+    def oldest(self) -> float:
+        """When that was put which has waited longest, about; inf: nothing waits."""
+
     def __iter__(self) -> Iterator[Chunk]:
         """Go through all that wait, in about the order in which they will leave."""
 
@@ -105,6 +108,11 @@ class Fifo:
     def wakes_at(self) -> float:
         """Nothing here waits for the time."""
         return math.inf
+
+    def oldest(self) -> float:
+        """When the first one was put."""
+        first = self.next()
+        return math.inf if first is None else first.put_at
 
     def __iter__(self) -> Iterator[Chunk]:
         """Go through what waits."""
