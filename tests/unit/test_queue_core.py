@@ -252,3 +252,14 @@ def test_a_nack_out_of_place_is_late() -> None:
     assert world.core.counts.late_acks == 3
     assert world.core.books.depth == 1
     assert world.balanced()
+
+
+def test_saying_the_same_again_is_not_late() -> None:
+    """A consumer that acknowledges its last chunk twice has lost no lease."""
+    world = World()
+    world.put("a", "b")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    world.ack(1, chunk)
+    world.ack(1, chunk)
+    assert world.core.counts.late_acks == 0

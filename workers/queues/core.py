@@ -172,7 +172,7 @@ class QueueCore:
         one = self.delivery.consumers[consumer]
         chunk = one.leased.get(chunk_id)
         if chunk is None:
-            self.counts.late_acks += 1
+            self.counts.late_acks += chunk_id != one.settled
         else:
             self.delivery.advance(one, chunk, done, now)
             if chunk.caller and chunk.void:

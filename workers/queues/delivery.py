@@ -73,6 +73,7 @@ class Delivery:
         one.held -= gone
         if chunk.done >= chunk.count:
             one.leased.pop(chunk.id, None)
+            one.settled = chunk.id
         if self._shedder is not None:
             self._shedder.settled(gone, self._books.depth, now)
 
@@ -81,6 +82,7 @@ class Delivery:
         one.held -= messages
         if chunk.done >= chunk.count:
             one.leased.pop(chunk.id, None)
+            one.settled = chunk.id
 
     def next_at(self) -> float:
         """When deliveries that have to wait for the time may go on; inf: none have to."""
