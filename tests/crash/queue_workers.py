@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ class Crew:
         context = Context("app/worker.0", incarnation, queue="q", fds={"queues": self._door})
 
         def live() -> None:
+            sys.stdout = open(os.devnull, "w")  # pytest's own is closed here
             link = WorkerLink(theirs, context)
             link.stop_on_signal()
             worker().supervised(link)

@@ -42,6 +42,8 @@ from workers.queues.statistics import statistics
 MAX_CLIENT = 64
 #: Seconds between two rounds of what can wait.
 IDLE = 1.0
+#: Receptions of what a peer had said before it ended: more than its socket holds.
+MAX_LAST_WORDS = 16
 #: What a peer can cause by what it sends, or by going: it ends its connection, and nothing else.
 PEER_ERRORS = (
     FrameError,
@@ -203,6 +205,20 @@ class Broker:
             connection.watched = wanted
             self._epoll.modify(connection.socket, wanted)
 
+    def _hear_out(self, connection: Connection) -> None:
+        """Take what a peer had said before it ended, which a failed send has told us first.
+
+        Its cursor counts on it: a message that it gave back is done, as far as the cursor says.
+        """
+        try:
+            for _ in range(MAX_LAST_WORDS):
+                if connection.parked:
+                    break
+                connection.receive()  # raises at the end
+                self._read_frames(connection)
+        except PEER_ERRORS:
+            pass
+
     def _close(self, connection: Connection, error: Exception | None) -> None:
         fd = connection.socket.fileno()
         if self._by_fd.pop(fd, None) is None:
@@ -300,6 +316,9 @@ class Broker:
                 continue
             try:
                 connection.flush()
+            except OSError as error:
+                self._hear_out(connection)
+                self._close(connection, error)
             except PEER_ERRORS as error:
                 self._close(connection, error)
             else:

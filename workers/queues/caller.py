@@ -74,6 +74,8 @@ class Caller:
         raise CallFailed("the broker has gone: whether the call was handled is not known")
 
     def _result(self, reply: Reply) -> Any:
+        if not reply.ok and reply.error == "expired":
+            raise CallTimeout(f"no result from {self.queue!r} in time")
         if not reply.ok:
             raise CallFailed(reply.error)
         return self._decode(reply.body)
