@@ -290,7 +290,7 @@ class WorkerLink:
         intensity; the first one, unannounced, counts. So one message that ends every process cannot
         take a tree down, and processes that end over every message do.
         """
-        self._say(Suspect(on), LAST_WORDS)
+        self._say(Suspect(on))
 
     @property
     def stopping(self) -> bool:

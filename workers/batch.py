@@ -123,11 +123,16 @@ class BatchLoop(SerialLoop):
             return False
         self.consumer.at(first.chunk, first.start)
         batch: Batch[Any] = Batch(messages, [first.chunk.attempt] * len(messages))
+        again = first.chunk.attempt > 1  # alone, then: it may have ended a process
+        if again:
+            self.link.suspect(True)
         try:
             self.consumer.handle_many(batch)
         except Exception as error:
             self._failed_batch(pieces, error)
+            self._lift(again)
             return True
+        self._lift(again)
         outcomes = {index: failure(said, "").nack for index, said in batch.outcomes.items()}
         self._settle_batch(pieces, outcomes)
         self.handled += len(messages)
@@ -139,6 +144,10 @@ class BatchLoop(SerialLoop):
             reader.flush()
             self.link.beat(self.handled)
         return True
+
+    def _lift(self, suspect: bool) -> None:
+        if suspect:
+            self.link.suspect(False)
 
     def _settle_batch(self, pieces: list[Piece], nacks: dict[int, Nack]) -> None:
         number = 0

@@ -44,6 +44,7 @@ class Lanes:
         self.error: Exception | None = None  # that ends the process
         self._early = reader.door.welcome.ack == "early"
         self._busy_since: dict[int, float] = {}
+        self._suspect: set[int] = set()  # lanes whose message may have ended a process before
         self._took = 0.0
 
     @property
@@ -86,6 +87,9 @@ class Lanes:
             self.waiting = []
             return None
         self._busy_since[lane] = time.monotonic()
+        if chunk.attempt > 1:
+            self._suspect.add(lane)
+            self.link.suspect(True)
         return lane, chunk
 
     def done(self, lane: int, chunk: Delivered, result: Any) -> None:
@@ -117,6 +121,9 @@ class Lanes:
     def _freed(self, lane: int) -> None:
         now = time.monotonic()
         self._took += now - self._busy_since.pop(lane)
+        if lane in self._suspect:
+            self._suspect.discard(lane)
+            self.link.suspect(bool(self._suspect))
         self.free.append(lane)
         self.handled += 1
         if self.handled % MEASURED == 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import QueueAnswer, QueueCommand
@@ -17,10 +18,10 @@ from tests.crash.app_harness import App, eventually
 EXIT_GAVE_UP = 70
 
 
-def run(directory: Path, *numbers: int) -> App:
+def run(directory: Path, *numbers: int, tree: str = "tree") -> App:
     """Run the app with these numbers in its queue."""
     environment = {"FED": str(directory / "fed")}
-    return App("poison:tree", directory, "--", *map(str, numbers), env=environment)
+    return App(f"poison:{tree}", directory, "--", *map(str, numbers), env=environment)
 
 
 def queue_of(app: App) -> dict[str, Any]:
@@ -50,6 +51,20 @@ def test_one_poison_message_ends_in_the_dead_letters_and_takes_no_tree_down(
         (letter,) = letters(app)
         assert (letter["reason"], letter["attempts"]) == ("crashed", 8)
         assert "process" in letter["error"]
+        assert app.stop() == 0
+
+
+@pytest.mark.parametrize("tree", ["threads", "batches", "raising"])
+def test_so_it_is_with_threads_batches_and_exceptions(tmp_path: Path, tree: str) -> None:
+    """However messages are handled: the message is dead, all others are done, the tree stands."""
+    with run(tmp_path, 1, 2, -7, 3, 4, tree=tree) as app:
+        app.up()
+        eventually(lambda: queue_of(app).get("dead") == 1, "the letter")
+        eventually(lambda: queue_of(app)["depth"] == 0, "the rest")
+        assert queue_of(app)["settled_total"] == 4
+        (letter,) = letters(app)
+        assert letter["attempts"] == 8
+        assert app.snapshot().tree.restarts_in_period <= 2
         assert app.stop() == 0
 
 

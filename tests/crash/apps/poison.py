@@ -5,7 +5,7 @@ import signal
 import sys
 
 from supervisor import Child, Queue, Supervisor
-from workers import Consumer, Producer
+from workers import Batch, Consumer, Producer
 
 #: What the queue of an app is fed: `python` numbers, "-" in front of those that kill.
 FEED = [int(word) for word in sys.argv[1:]]
@@ -35,15 +35,44 @@ class Worker(Consumer):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-queue = Queue("numbers", 100, max_attempts=8, lease=60.0)
+class Threads(Worker):
+    """The same, four at once."""
 
-tree = Supervisor(
-    "poison",
-    intensity=3,
-    period=60,
-    queues=[queue],
-    children=[
-        Child("worker", Worker, queue=queue, count=2),
+    threads = 4
+
+
+class Batches(Consumer):
+    """The same, in batches."""
+
+    def handle_many(self, batch: Batch[int]) -> None:
+        """Handle some numbers."""
+        print("handling", *batch, flush=True)
+        if any(number < 0 for number in batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Raising(Consumer):
+    """The same, with an exception."""
+
+    def handle(self, number: int) -> None:
+        """Handle one number."""
+        print("handling", number, self.attempt, flush=True)
+        if number < 0:
+            raise ValueError(number)
+
+
+queue = Queue("numbers", 100, max_attempts=8, lease=60.0, retry_backoff=(0.01, 0.02))
+
+
+def _tree(worker: type[Consumer]) -> Supervisor:
+    children = [
+        Child("worker", worker, queue=queue, count=2),
         Child("feeder", Feeder, queue=queue, restart="transient"),
-    ],
-)
+    ]
+    return Supervisor("poison", children, intensity=3, period=60, queues=[queue])
+
+
+tree = _tree(Worker)
+threads = _tree(Threads)
+batches = _tree(Batches)
+raising = _tree(Raising)
