@@ -1,17 +1,15 @@
 """Batches: what `handle_many` gets, and the loop that makes them."""
 
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from supervisor.link import WorkerLink
 from workers.failure import failure
+from workers.handler import Handler
 from workers.queues.errors import Reject, Retry
 from workers.queues.frames import Nack
 from workers.queues.reader import Delivered, QueueReader
 from workers.serial import LOOK, SerialLoop
-
-if TYPE_CHECKING:
-    from workers.consumer import Consumer
 
 _T = TypeVar("_T")
 
@@ -53,7 +51,7 @@ class BatchLoop(SerialLoop):
     ones after a restart: that singles out the one that is to blame.
     """
 
-    def __init__(self, consumer: "Consumer", reader: QueueReader, link: WorkerLink) -> None:
+    def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
         super().__init__(consumer, reader, link)
         self._size, self._wait = consumer.batch, consumer.batch_wait
         self._alone = consumer.batch if link.context.incarnation > 1 else 0

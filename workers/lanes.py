@@ -6,17 +6,15 @@ cells of a dead process which messages were being worked on. Each chunk holds on
 
 import contextvars
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from supervisor.link import WorkerLink
 from workers.failure import failure, said
+from workers.handler import Handler
 from workers.queues.errors import Interrupted
 from workers.queues.frames import Reply
 from workers.queues.payload import Undecodable
 from workers.queues.reader import Delivered, QueueReader
-
-if TYPE_CHECKING:
-    from workers.consumer import Consumer
 
 #: The message at hand, of this thread or task; handlers in lanes see their own.
 at_hand: contextvars.ContextVar[Delivered] = contextvars.ContextVar("at_hand")
@@ -36,7 +34,7 @@ class Lanes:
 
     """
 
-    def __init__(self, consumer: "Consumer", reader: QueueReader, link: WorkerLink) -> None:
+    def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
         self.consumer, self.reader, self.link = consumer, reader, link
         self.free = list(reversed(range(reader.lanes)))
         self.waiting: list[Delivered] = []  # came, not begun

@@ -5,18 +5,16 @@ and one at the clock. All else is done every few milliseconds, or once for a chu
 """
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from supervisor.link import WorkerLink
 from workers.failure import failure, said
+from workers.handler import Handler
 from workers.queues.cursor import BUSY, DONE_SHIFT, FENCE, at
 from workers.queues.errors import Interrupted
 from workers.queues.frames import Reply
 from workers.queues.payload import Undecodable
 from workers.queues.reader import Delivered, QueueReader
-
-if TYPE_CHECKING:
-    from workers.consumer import Consumer
 
 #: Seconds of work between two looks at what goes on beside it: acknowledgements, beats, a stop.
 LOOK = 0.005
@@ -34,7 +32,7 @@ class SerialLoop:
 
     """
 
-    def __init__(self, consumer: "Consumer", reader: QueueReader, link: WorkerLink) -> None:
+    def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
         self.consumer, self.reader, self.link = consumer, reader, link
         self.early = reader.door.welcome.ack == "early"
         self.handled = 0

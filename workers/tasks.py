@@ -1,15 +1,12 @@
 """The loop of a consumer whose ``handle`` is a coroutine: messages are tasks, so many at once."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from supervisor.link import WorkerLink
+from workers.handler import Handler
 from workers.lanes import Lanes, at_hand
 from workers.queues.reader import Delivered, QueueReader
 from workers.queues.readiness import Readiness, stopped
-
-if TYPE_CHECKING:
-    from workers.consumer import Consumer
 
 
 class TaskLoop:
@@ -22,7 +19,7 @@ class TaskLoop:
 
     """
 
-    def __init__(self, consumer: "Consumer", reader: QueueReader, link: WorkerLink) -> None:
+    def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
         self._consumer, self._reader, self._link = consumer, reader, link
         self._lanes = Lanes(consumer, reader, link)
         self._tasks: set[asyncio.Task[None]] = set()

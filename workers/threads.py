@@ -9,14 +9,11 @@ import os
 import queue
 import select
 import threading
-from typing import TYPE_CHECKING
 
 from supervisor.link import WorkerLink
+from workers.handler import Handler
 from workers.lanes import Lanes, at_hand
 from workers.queues.reader import Delivered, QueueReader
-
-if TYPE_CHECKING:
-    from workers.consumer import Consumer
 
 
 class ThreadLoop:
@@ -29,7 +26,7 @@ class ThreadLoop:
 
     """
 
-    def __init__(self, consumer: "Consumer", reader: QueueReader, link: WorkerLink) -> None:
+    def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
         self._consumer, self._reader, self._link = consumer, reader, link
         self._lanes = Lanes(consumer, reader, link)
         self._lock = threading.Lock()

@@ -1,4 +1,7 @@
-"""What is left of messages when everything around a queue is SIGKILLed at random, 2 000 times."""
+"""What is left of messages when everything around a queue is SIGKILLed at random.
+
+`python -m tests.crash.queue_killer` does the same 50 000 times.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from tests.crash.queue_killer import Fire
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("kills", "queue"),
-    [(1200, {}), (700, {"durable": "process"}), (100, {"durable": "full"})],
+    [(500, {}), (300, {"durable": "process"}), (50, {"durable": "full"})],
     ids=["memory", "process", "full"],
 )
 def test_nothing_confirmed_is_lost(tmp_path: Path, kills: int, queue: dict[str, Any]) -> None:
