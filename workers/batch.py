@@ -121,9 +121,6 @@ class BatchLoop(SerialLoop):
             return False
         self.consumer.at(first.chunk, first.start)
         batch: Batch[Any] = Batch(messages, [first.chunk.attempt] * len(messages))
-        again = first.chunk.attempt > 1  # as in `SerialLoop.work_off`
-        if again:
-            self.link.suspect(True)
         again = first.chunk.attempt > 1  # alone, then: it may have ended a process
         if again:
             self.link.suspect(True)
@@ -134,8 +131,6 @@ class BatchLoop(SerialLoop):
             self._lift(again)
             return True
         self._lift(again)
-        if again:
-            self.link.suspect(False)
         outcomes = {index: failure(said, "").nack for index, said in batch.outcomes.items()}
         self._settle_batch(pieces, outcomes)
         self.handled += len(messages)
