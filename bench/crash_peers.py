@@ -17,6 +17,7 @@ import random
 import select
 import signal
 import statistics
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -178,11 +179,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a line of JSON in the end")
     parser.add_argument("--rounds", type=int)
     options = parser.parse_args()
-    rounds, kills = options.rounds or (2 if options.quick else 5), 60 if options.quick else 300
+    rounds, kills = options.rounds or (2 if options.quick else 5), 40 if options.quick else 100
     figures: Figures = {}
     rows = []
     for name, kind in CONTESTANTS.items():
-        found = [Stage(kind, seed).run(kills) for seed in range(rounds)]
+        found = []
+        for seed in range(rounds):
+            print(f"{name}: round {seed + 1} of {rounds}", file=sys.stderr, flush=True)
+            found.append(Stage(kind, seed).run(kills))
         rows.append([name, *_row(found)])
         key = "".join(c if c.isalnum() else "_" for c in name.lower())
         for field_name in ("kills", "put", "lost", "repeated", "dead"):
