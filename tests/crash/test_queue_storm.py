@@ -32,6 +32,37 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield from scenes(tmp_path)
 
 
+class History:
+    """What was seen of messages: which were confirmed, and at which attempts they were handled."""
+
+    def __init__(self) -> None:
+        self.confirmed: set[int] = set()
+        self.attempts: dict[int, Counter[int]] = {}
+
+    def confirm(self, last: int) -> None:
+        """All numbers of a range up to this one are in the queue."""
+        self.confirmed.update(range(last // RANGE * RANGE, last + 1))
+
+    def handle(self, number: int, attempt: int) -> None:
+        """A number was begun."""
+        self.attempts.setdefault(number, Counter())[attempt] += 1
+
+    @property
+    def missing(self) -> set[int]:
+        """What was confirmed, and not handled yet."""
+        return self.confirmed - self.attempts.keys()
+
+    def problems(self, ranges: int) -> list[str]:
+        """Say what must not be; ``ranges``: how many were put from."""
+        found = [f"{number} was lost" for number in sorted(self.missing)]
+        for number, attempts in self.attempts.items():
+            if not RANGE <= number < (ranges + 1) * RANGE:
+                found.append(f"{number} was invented")
+            if attempts[1] > 1:
+                found.append(f"{number} came {attempts[1]} times at its first attempt")
+        return found
+
+
 class Storm:
     """Producers, consumers and a broker that are killed, and what was seen of messages.
 
@@ -45,8 +76,7 @@ class Storm:
     def __init__(self, scene: Scene, chance: random.Random, kill_broker: bool) -> None:
         self.scene, self.chance, self.kill_broker = scene, chance, kill_broker
         self.ranges = 0
-        self.confirmed: set[int] = set()
-        self.attempts: dict[int, Counter[int]] = {}
+        self.history = History()
         self.consumers = [scene.consumer(_slowly) for _ in range(3)]
         self.producers = [self._producer() for _ in range(2)]
 
@@ -77,23 +107,21 @@ class Storm:
     def _note(self, lines: list[list[int]]) -> None:
         for number, attempt, *_ in lines:
             if attempt == CONFIRMED:
-                self.confirmed.update(range(number // RANGE * RANGE, number + 1))
+                self.history.confirm(number)
             else:
-                self.attempts.setdefault(number, Counter())[attempt] += 1
+                self.history.handle(number, attempt)
 
     def check(self) -> None:
         """Let the rest be handled, and judge."""
         for producer in self.producers:
             self.scene.kill(producer)
-        while self.confirmed - self.attempts.keys():
+        while self.history.missing:
             self.watch(1)
         while self.scene.stat()["depth"]:  # who writes waits for who reads
             self._note(self.scene.reports.lines(0.01))
         self.scene.until(depth=0, leased=0, dead=0)
-        assert self.confirmed
-        assert all(0 < number < (self.ranges + 1) * RANGE for number in self.attempts)
-        twice_the_first_time = [n for n, attempts in self.attempts.items() if attempts[1] > 1]
-        assert not twice_the_first_time
+        assert self.history.confirmed
+        assert self.history.problems(self.ranges) == []
 
 
 def _slowly(_delivery: Delivery) -> None:
@@ -123,3 +151,21 @@ def test_a_storm_of_kills_loses_and_invents_nothing(make: Make, durable: str, sh
         storm.watch(chance.randint(1, 12))
         storm.kill()
     storm.check()
+
+
+def test_the_checker_sees_what_must_not_be() -> None:
+    """A loss, an invention, and a repetition that does not say so."""
+    history = History()
+    history.confirm(RANGE + 2)
+    for number in (RANGE, RANGE + 1):
+        history.handle(number, 1)
+    history.handle(RANGE, 2)
+    assert history.problems(1) == [f"{RANGE + 2} was lost"]
+    history.handle(RANGE + 2, 1)
+    assert history.problems(1) == []
+    history.handle(RANGE + 1, 1)
+    history.handle(2 * RANGE, 1)
+    assert history.problems(1) == [
+        f"{RANGE + 1} came 2 times at its first attempt",
+        f"{2 * RANGE} was invented",
+    ]
