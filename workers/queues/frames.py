@@ -182,7 +182,7 @@ class FrameReader:
     A body is given as a memoryview of the buffer: to be copied by whoever keeps it.
     """
 
-    def __init__(self, size: int = 1 << 18) -> None:
+    def __init__(self, size: int = 1 << 20) -> None:
         self._buffer = bytearray(size)
         self._view = memoryview(self._buffer)
         self._start = 0
@@ -226,5 +226,5 @@ class FrameReader:
             grown[:left] = self._view[self._start : self._end]
             self._buffer, self._view = grown, memoryview(grown)
         elif self._start and left:
-            self._view[:left] = bytes(self._view[self._start : self._end])
+            self._view[:left] = self._view[self._start : self._end]  # it may overlap
         self._start, self._end = 0, left
