@@ -125,7 +125,7 @@ def latency(figures: Figures, quick: bool) -> str:
     """Measure from put to handle, at 1000 messages a second."""
     rows = []
     for durable in ("full", "process"):
-        found = latencies(Ours(1, durable=durable), PAYLOADS["1k"], 1000 if quick else 3000)
+        found = latencies(Ours(1, durable=durable), PAYLOADS["1k"], 1000, 1000 if quick else 3000)
         figures[f"latency_{durable}_p50_us"], figures[f"latency_{durable}_p99_us"] = (
             p50(found),
             p99(found),
