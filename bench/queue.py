@@ -166,7 +166,7 @@ def main() -> None:
     zmq = have_zmq()
     if not zmq:
         print("pyzmq is not installed: left out (pip install pyzmq)\n")
-    figures = throughput(plan_of(options.quick, rounds, zmq), 0.7 if options.quick else 1.0)
+    figures = throughput(plan_of(options.quick, rounds, zmq), 0.5 if options.quick else 1.0)
     print()
     figures |= latency(1 if options.quick else 5, 1.0 if options.quick else 2.0)
     if not options.quick:
