@@ -18,7 +18,7 @@ from workers.queues.journal import (
     Removed,
     Sequenced,
 )
-from workers.queues.sqlite import SqliteStore
+from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import MemoryStore, State, Store, StoreFailed
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.conformance.store_cases import Writer, held
 from tests.crash.disk import Disk, lay_out, record
-from workers.queues.sqlite import SqliteStore
+from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import MemoryStore, Recovered
 
 Held = tuple[object, ...]

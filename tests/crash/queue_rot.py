@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.conformance.store_cases import Writer, held
-from workers.queues.sqlite import SqliteStore
+from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import MemoryStore, Recovered
 
 GROUPS = 40

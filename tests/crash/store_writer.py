@@ -8,7 +8,7 @@ import sys
 
 from tests.conformance.store_cases import Writer
 from workers.queues.journal import Change
-from workers.queues.sqlite import SqliteStore
+from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import StoreError, StoreFull
 
 #: Groups between two rests, in which the store is tended.

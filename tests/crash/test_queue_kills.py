@@ -15,7 +15,7 @@ from tests.crash.queue_killer import Fire
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("kills", "queue"),
-    [(500, {}), (300, {"durable": "process"}), (50, {"durable": "full"})],
+    [(1100, {}), (800, {"durable": "process"}), (150, {"durable": "full"})],
     ids=["memory", "process", "full"],
 )
 def test_nothing_confirmed_is_lost(tmp_path: Path, kills: int, queue: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.conformance.store_cases import chunk, held, letter
 from workers.queues.journal import Added, Advanced, Buried, Removed, Sequenced
-from workers.queues.sqlite import SqliteStore, boot
+from workers.queues.sqlite import boot
 from workers.queues.sqlite.schema import VERSION
+from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import (
     DamageKind,
     State,

@@ -14,7 +14,7 @@ from workers.queues.clients import Clients, Sent
 from workers.queues.connection import Connection
 from workers.queues.core import QueueCore
 from workers.queues.journal import Added, Advanced, Change, Removed, Sequenced
-from workers.queues.sqlite import SqliteStore
+from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import Damage, State, Store, StoreError, StoreFull
 
 #: Seconds that acknowledgements wait to be written, when no put is.
@@ -72,7 +72,10 @@ class Keeping:
         journal = core.books.journal
         assert journal is not None
         if not self._puts:
-            if not journal or (now < self.due and self.due != math.inf):
+            if not journal:
+                self.due = math.inf
+                return
+            if now < self.due and self.due != math.inf:
                 return
             if self.due == math.inf:
                 self.due = now + PATIENCE

@@ -1,3 +1,1 @@
-"""Durable queues in SQLite files: `SqliteStore`."""
-
-from workers.queues.sqlite.store import SqliteStore as SqliteStore
+"""Durable queues in SQLite files: see `store`."""
