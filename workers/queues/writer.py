@@ -3,10 +3,10 @@
     put ──► [ draft ] ──sealed──► [ unconfirmed ] ──CONFIRM──► forgotten
                                          └──REJECTED──► an error, raised by the next call
 
-A message is sent at once while nothing else is on its way; otherwise it waits in the draft for the
-others that come meanwhile, and all are one chunk: the broker's work is by chunks. What waits is
-sent when the chunk is full, when the broker has confirmed what was on its way, before anything
-blocks, and by a thread (see `flusher`) within a millisecond at the latest.
+A message is sent at once after a pause, while nothing else is on its way; otherwise it waits in the
+draft for the others that come meanwhile, and all are one chunk: the broker's work is by chunks.
+What waits is sent when the chunk is full, when the broker has confirmed what was on its way, before
+anything blocks, and by a thread (see `flusher`) within a millisecond at the latest.
 """
 
 import os
@@ -32,6 +32,8 @@ from workers.queues.serializers import batch_encoder_of, encoder_of
 #: A chunk is sent with so many messages, or bytes; and with at most this part of the capacity.
 CHUNK_MESSAGES, CHUNK_BYTES = 256, 1 << 15
 CHUNKS_OF_CAPACITY = 8
+#: Seconds without a put, after which one is sent at once: what comes faster is sent together.
+PAUSE = 0.0001
 #: Messages in one chunk of `put_many`.
 BATCH = 100
 
@@ -292,6 +294,7 @@ class QueueWriter:
             self._send()
         self._outlet.wait_for_room(_deadline(timeout))
         self._draft.begin(options)
+        self._began = time.monotonic()
 
     def _look(self, mark: int, timeout: float | None) -> None:
         """Send the draft if it is time to. ``mark``: where its last message begins."""
@@ -299,14 +302,21 @@ class QueueWriter:
         if draft.size > self._door.welcome.max_body:
             self._part(mark)
         full = draft.count >= self._chunk or len(draft.buffer) >= self._limit
-        if not full and draft.count > 1:
-            self._outlet.collect()
-        if full or self._outlet.idle:
+        if full or self._is_time():
             self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)
             draft.begin(b"")
         else:
             draft.look_at = min(self._chunk, draft.look_at * 2)
             self._flusher.wake()
+
+    def _is_time(self) -> bool:
+        """Whether nothing is on its way, and there was a pause: more is not about to come."""
+        if self._draft.count == 1:  # `_begin` has just collected
+            return self._outlet.idle and self._began - self._sent > PAUSE
+        if time.monotonic() - self._began < PAUSE:
+            return False
+        self._outlet.collect()
+        return self._outlet.idle
 
     def _part(self, mark: int) -> None:
         """The last message does not fit beside the others: it goes alone, if it can go at all."""
@@ -329,6 +339,7 @@ class QueueWriter:
 
     def _post(self, count: int, frame: bytearray, timeout: float | None) -> None:
         self._outlet.send(count, frame)
+        self._sent = self._began
         if self._door.backlog:
             if timeout is None:
                 self._outlet.wait_until_sent()
@@ -354,6 +365,8 @@ class QueueWriter:
             self._lock.release()
 
     _seen = 0  # the serial of the draft at the last tick
+    _began = 0.0  # when the draft was begun
+    _sent = 0.0  # when the last one was that was sent
 
     def _break_off(self) -> None:
         self._flusher.stop()
