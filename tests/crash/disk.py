@@ -159,6 +159,12 @@ class Disk:
         self._renamed = [one for one in self._renamed if os.path.dirname(one[0]) != folder]
         return True
 
+    def sync(self) -> None:
+        """Make all of it safe: time has passed."""
+        self._safe_names, self._renamed = dict(self._names), []
+        for file in self._names.values():
+            file.sync()
+
     # --- what is left ---------------------------------------------------------------------------
 
     def everything(self) -> dict[str, bytes]:

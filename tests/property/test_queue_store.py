@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.conformance.store_cases import Writer, chunk, held, letter
 from workers.queues.batch import Batch
 from workers.queues.journal import Added
-from workers.queues.sqlite import SqliteStore
+from workers.queues.sqlite.store import SqliteStore
 from workers.queues.sqlite.ledger import Ledger
 from workers.queues.store import MemoryStore
 
