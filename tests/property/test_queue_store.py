@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.conformance.store_cases import Writer, chunk, held, letter
 from workers.queues.batch import Batch
 from workers.queues.journal import Added
-from workers.queues.sqlite.store import SqliteStore
 from workers.queues.sqlite.ledger import Ledger
+from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import MemoryStore
 
 SEEDS = st.integers(0, 2**32)
