@@ -142,8 +142,9 @@ class QueueCore:
 
     def undo(self, chunk: Chunk) -> None:
         """Take back a put that nobody was told of."""
-        self.counts.accepted -= chunk.count
-        self.counts.dropped -= self.drop(chunk)
+        gone = self.drop(chunk)
+        self.counts.dropped -= gone
+        self.counts.accepted -= gone
 
     def restore(self, chunks: Sequence[Chunk]) -> None:
         """Take back what the store has kept, in order.
