@@ -81,12 +81,15 @@ def test_what_it_sends_is_understood(broker: Broker) -> None:
     reader, found = frames.FrameReader(), []
 
     def act(peer: socket.socket) -> None:
-        peer.settimeout(5)
-        while len(found) < 2:
+        def read(_mask: int) -> None:
             reader.received(peer.recv_into(reader.space))
             while (one := reader.next()) is not None:
                 found.append((one[0], bytes(one[3])))
-        peer.send(frame(MANAGED, b"\xc0"))
+            if len(found) == 2:
+                broker.loop.unwatch(peer)
+                peer.send(frame(MANAGED, b"\xc0"))
+
+        broker.loop.watch(peer, read)
 
     broker.ask(act)
     (hello_kind, hello), (manage_kind, manage) = found
