@@ -45,7 +45,7 @@ class Consumer(Worker):
     #: Which message of its chunk is handled; kept by the loop.
     index = 0
     finished = False
-    _chunk = Delivered(0, 0, 0, b"", [])
+    _chunk = Delivered(0, 0, 0, 0, b"", [])
     _reader: QueueReader
     _loop: SerialLoop | ThreadLoop | TaskLoop
 
@@ -75,9 +75,9 @@ class Consumer(Worker):
 
     @property
     def message_id(self) -> str:
-        """Names the message at hand, for logs."""
+        """Names the message at hand: the same however often it comes, and no other one's ever."""
         chunk = self._at_hand
-        return f"{chunk.id}.{self.index if chunk is self._chunk else chunk.done}"
+        return self._reader.name(chunk, self.index if chunk is self._chunk else chunk.done)
 
     @property
     def deadline(self) -> float | None:

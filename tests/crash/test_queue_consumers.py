@@ -78,6 +78,31 @@ def test_what_the_producer_said_reaches_the_handler(start: Start) -> None:
     assert scene.reports.take(3) == [[3, -1, 0], [1, -1, 0], [2, 1, 9]]
 
 
+def test_a_message_keeps_its_name(start: Start) -> None:
+    """However often a message comes, and however its chunk was cut, its id is its own."""
+    scene, crew = start(max_attempts=9)
+
+    class Named(Consumer):
+        def handle(self, message: int) -> None:
+            scene.report(message, self.attempt, int(self.message_id.rpartition(":")[2]))
+            if message % 3 >= self.attempt:
+                self.nack(delay=0.0)
+            if message == 8 and self.attempt == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with QueueWriter("q", scene.path) as writer:
+        writer.put_many(range(10))
+        writer.put_many(range(10, 20))
+    assert scene.ended(crew.start(Named).pid) == -signal.SIGKILL
+    crew.start(Named)
+    scene.until(depth=0, settled_total=20)
+    names: dict[int, set[int]] = {}
+    for message, _attempt, name in scene.reports.lines():
+        names.setdefault(message, set()).add(name)
+    assert all(len(found) == 1 for found in names.values())
+    assert len({name for found in names.values() for name in found}) == 20
+
+
 def test_retry_and_reject_end_nobody(start: Start) -> None:
     """`Retry` brings a message back with one attempt more, `Reject` buries it, and others go on."""
     scene, crew = start()

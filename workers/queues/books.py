@@ -63,8 +63,9 @@ class Books:
         caller: int = 0,
     ) -> Chunk:
         """Make a chunk of what was put."""
-        self.last_chunk = number = self.last_chunk + 1
-        chunk = Chunk(number, count, body, options, 1, 0, now, 0.0, 0.0, number, caller, 0, extra)
+        first = self.last_chunk + 1
+        self.last_chunk = number = self.last_chunk + count  # one for each message
+        chunk = Chunk(number, count, body, options, 1, 0, now, 0.0, 0.0, first, caller, 0, extra)
         self.depth += count
         self.bytes += len(body) + len(options)
         return chunk
@@ -127,9 +128,10 @@ class Books:
         self.added(fresh)
         return fresh
 
-    def part(self, chunk: Chunk, messages: Sequence[bytes], attempt: int) -> Chunk:
-        """Make a chunk of some of the messages of another, which is then removed or advanced."""
+    def part(self, chunk: Chunk, messages: Sequence[bytes], index: int, attempt: int) -> Chunk:
+        """Make a chunk of messages of another from ``index``, which is then removed or advanced."""
         fresh = self._copy(chunk, len(messages), self._join(messages), attempt)
+        fresh.origin += index
         self.depth += fresh.count
         self.bytes += fresh.size
         return fresh
@@ -151,7 +153,10 @@ class Books:
     def _parts(self, chunk: Chunk, pieces: Sequence[Sequence[bytes]]) -> list[Chunk]:
         if not pieces:
             return []
-        parts = [self.part(chunk, piece, chunk.attempt) for piece in pieces]
+        parts, index = list[Chunk](), chunk.done
+        for piece in pieces:
+            parts.append(self.part(chunk, piece, index, chunk.attempt))
+            index += len(piece)
         self.remove(chunk)
         for part in parts:
             self.added(part)

@@ -10,9 +10,10 @@ _options = msgspec.msgpack.Decoder(Options)
 class Chunk(msgspec.Struct, gc=False):
     """Messages that travel together. ``done``: so many of them, from the first, are settled.
 
-    ``id`` is the epoch of a lease too: a chunk that comes back gets a new one. ``origin``: the one
-    that its messages were put under, which says where they stand in the queue. Times are seconds
-    since 1970, by the broker's clock, which never goes back while the broker lives; 0: none.
+    ``id`` is the epoch of a lease too: a chunk that comes back gets a new one. ``origin``: the
+    number of its first message, the others follow: it stays with a message for ever, and says where
+    it stands in the queue. Times are seconds since 1970, by the broker's clock, which never goes
+    back while the broker lives; 0: none.
     """
 
     id: int

@@ -177,7 +177,14 @@ class Connection:
             options = _with_time_left(chunk, now)
         size = len(body) + len(options) + _PREFIX
         head = _DELIVER.pack(
-            size, _KIND, chunk.count, chunk.id, chunk.done, chunk.attempt, len(options)
+            size,
+            _KIND,
+            chunk.count,
+            chunk.id,
+            chunk.done,
+            chunk.attempt,
+            len(options),
+            chunk.origin,
         )
         if len(body) <= SMALL:
             self._add(b"".join((head, options, body)))

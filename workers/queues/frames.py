@@ -35,7 +35,8 @@ import msgspec
 
 PROTOCOL = 2
 HEADER = struct.Struct("<IHHQ")  # body size, kind, count, argument
-PREFIX = struct.Struct("<HHI")  # of a delivered chunk: messages done before, attempt, options
+#: Of a delivered chunk: messages done, attempt, size of options, number of its first message.
+PREFIX = struct.Struct("<HHIQ")
 SIZE = struct.Struct("<I")  # of the options of a chunk that is put
 PAIR = struct.Struct("<QQ")  # chunk, messages done in it
 #: Bytes of a chunk at most: one message of 1 MiB, and what its encoding adds.
@@ -121,6 +122,7 @@ class Welcome(msgspec.Struct, frozen=True):
     priorities: int = 1
     max_attempts: int = 5
     durable: str = ""  # "", "process" or "full"
+    epoch: int = 0  # of the numbers of messages: another one, other messages; durable ones have one
     protocol: int = PROTOCOL
 
 

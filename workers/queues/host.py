@@ -1,5 +1,6 @@
 """A queue in the broker: its core, the producers it holds back, and its store."""
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
@@ -286,4 +287,5 @@ def welcome(definition: QueueDefinition) -> Welcome:
         priorities=definition.priorities,
         max_attempts=definition.max_attempts,
         durable=definition.durable,
+        epoch=0 if definition.durable else secrets.randbits(32),
     )

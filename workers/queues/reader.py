@@ -28,14 +28,16 @@ class Delivered:
     """A chunk that was delivered.
 
     ``messages`` holds all of its messages, those that were done before too: ``done`` of them.
-    ``attempt`` is 1 the first time. ``flawed``: some of them are `Undecodable`.
+    ``attempt`` is 1 the first time. ``first`` numbers the first of its messages, for ever.
+    ``flawed``: some of them are `Undecodable`.
     """
 
-    __slots__ = ("_options", "attempt", "came", "done", "flawed", "id", "messages")
+    __slots__ = ("_options", "attempt", "came", "done", "first", "flawed", "id", "messages")
 
     def __init__(
-        self, number: int, done: int, attempt: int, options: bytes, messages: list[Any]
+        self, number: int, done: int, attempt: int, first: int, options: bytes, messages: list[Any]
     ) -> None:
+        self.first = first
         self.id, self.done, self.attempt, self.messages = number, done, attempt, messages
         self._options = options
         self.came = time.monotonic() if options else 0.0
@@ -136,11 +138,11 @@ class QueueReader:
         chunks = []
         for kind, count, number, body in self.door.frames(block=block, deadline=deadline):
             if kind == Kind.DELIVER:
-                done, attempt, size = PREFIX.unpack_from(body)
+                done, attempt, size, first = PREFIX.unpack_from(body)
                 start = PREFIX.size + size
                 options = bytes(body[PREFIX.size : start]) if size else b""
                 messages = self._decoder.decode(body[start:], count)
-                chunk = Delivered(number, done, attempt, options, messages)
+                chunk = Delivered(number, done, attempt, first, options, messages)
                 chunk.flawed = self._decoder.flawed
                 chunks.append(chunk)
         return chunks
@@ -218,6 +220,12 @@ class QueueReader:
         buffer = bytearray()
         self._encode_into(result, buffer, -1)
         return bytes(buffer)
+
+    def name(self, chunk: Delivered, index: int) -> str:
+        """Name a message: the same however often it comes, and no other one's ever."""
+        epoch = self.door.welcome.epoch
+        number = chunk.first + index
+        return f"{self.queue}:{number}" if not epoch else f"{self.queue}:{epoch:08x}:{number}"
 
     def extend(self, chunk: Delivered) -> None:
         """Say that a chunk is worked on: its lease begins anew."""

@@ -46,7 +46,7 @@ class Returns:
             delay = nack.delay
             if delay is None:
                 delay = backoff(chunk.attempt, *self._definition.retry_backoff, self._jitter)
-            alone = self._alone(chunk, message)
+            alone = self._alone(chunk, message, index)
             alone.not_before = now + max(0.0, delay)
             self._books.counts.retried += 1
             self._books.added(alone)
@@ -85,13 +85,13 @@ class Returns:
         if chunk.attempt >= self._definition.max_attempts:
             self._burial.one(chunk, message, cause, now)
         else:
-            back.append(self._alone(chunk, message))
+            back.append(self._alone(chunk, message, chunk.done))
             self._books.added(back[0])
         self._books.advance(chunk, chunk.done + 1)
         return back
 
-    def _alone(self, chunk: Chunk, message: bytes) -> Chunk:
-        alone = self._books.part(chunk, [message], chunk.attempt + 1)
+    def _alone(self, chunk: Chunk, message: bytes, index: int) -> Chunk:
+        alone = self._books.part(chunk, [message], index, chunk.attempt + 1)
         self._books.counts.redelivered += 1
         self._calls.opened(alone)
         return alone
