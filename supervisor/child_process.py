@@ -242,6 +242,8 @@ class ChildProcess:
                 self.ending.finished = True
             case link.Ignored():
                 self.ending.ended = IGNORED
+            case link.Suspect(on=on):
+                self.ending.suspect = on
 
     def _beat(self, beat: link.Beat) -> None:
         moved = beat.progress != self.status.progress
@@ -338,7 +340,8 @@ class ChildProcess:
             self._publish("stopped")
         self._report_stacks(reason)
         if was_ready:
-            self._deliver(Exited(self.key, self.incarnation, reason, blameless))
+            no_blame = blameless or self.ending.suspect
+            self._deliver(Exited(self.key, self.incarnation, reason, no_blame))
         elif ignored:
             self._deliver(StartIgnored(self.key, self.incarnation))
         else:

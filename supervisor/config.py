@@ -21,7 +21,8 @@ class RunOptions:
     ``spares``: processes that each supervisor keeps forked ahead of a restart (0: fork on demand).
     ``restart_burst`` and ``restart_rate`` (per second) bound the restarts of the whole tree, as
     `supervisor.core.budget` says; the burst is at least two for each slot.
-    ``runtime_dir`` stands for $SUPERVISOR_RUNTIME_DIR. ``debug``: tracebacks of the runtime too.
+    ``runtime_dir`` stands for $SUPERVISOR_RUNTIME_DIR. ``state``: where durable queues are kept;
+    None: by the app's name, see `state_dir`. ``debug``: tracebacks of the runtime too.
     """
 
     app: str
@@ -31,6 +32,7 @@ class RunOptions:
     log_level: str = "INFO"
     debug: bool = False
     runtime_dir: str | None = None
+    state: str | None = None
     spares: int = 2
     restart_burst: int = BURST
     restart_rate: float = RATE

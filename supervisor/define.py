@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from supervisor import checks, limits, recyclers, settings, targets
 from supervisor.checks import Subject, did_you_mean, shown
+from supervisor.define_queue import define_queue
 from supervisor.definition import ChildDefinition, QueueDefinition, SupervisorDefinition
 from supervisor.tree import Child, Queue, Supervisor
 
@@ -21,8 +22,6 @@ MAX_CHILDREN = 10_000
 MAX_DEPTH = 32
 MAX_INTENSITY = 1_000_000
 MAX_PERIOD = 10 * 365 * 86_400
-MAX_CAPACITY = 100_000_000
-MAX_ATTEMPTS = 1_000_000
 
 
 @dataclass(slots=True)
@@ -73,7 +72,7 @@ def _queues(subject: Subject, tree: Supervisor, walk: _Walk) -> list[QueueDefini
             raise subject.error(
                 f"queues holds {shown(queue)}, which is no Queue", 'write Queue("orders")'
             )
-        definition = _queue(queue)
+        definition = define_queue(queue)
         if definition.name in walk.queues:
             raise Subject(f"queue {shown(queue.name)}", queue.where).error(
                 f"the name is taken by the queue declared at {walk.queues[queue.name].where}",
@@ -82,17 +81,6 @@ def _queues(subject: Subject, tree: Supervisor, walk: _Walk) -> list[QueueDefini
         walk.queues[definition.name] = queue
         definitions.append(definition)
     return definitions
-
-
-def _queue(queue: Queue) -> QueueDefinition:
-    subject = Subject(f"queue {shown(queue.name)}", queue.where)
-    return QueueDefinition(
-        name=checks.name(subject, queue.name),
-        where=queue.where,
-        capacity=checks.whole(subject, "capacity", queue.capacity, 1, MAX_CAPACITY),
-        max_bytes=checks.size(subject, "max_bytes", queue.max_bytes),
-        max_attempts=checks.whole(subject, "max_attempts", queue.max_attempts, 1, MAX_ATTEMPTS),
-    )
 
 
 def _queue_of(subject: Subject, child: Child, walk: _Walk, is_command: bool) -> str | None:

@@ -48,13 +48,30 @@ class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=Tr
 
 
 class QueueDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One Queue, checked."""
+    """One Queue, checked. Durations are seconds; ``rate``s are (messages a second, burst)."""
 
     name: str
     where: str = ""
     capacity: int = 1000
     max_bytes: int = 64 << 20
+    overflow: str = "block"
     max_attempts: int = 5
+    lease: float | None = 1800.0
+    ack: str = "late"
+    retry_backoff: tuple[float, float] = (0.1, 60.0)
+    retry_budget: float | None = 0.1
+    ttl: float | None = None
+    on_expired: str = "dead"
+    priorities: int = 1
+    fair_by: str | None = None
+    dedupe_by: str | None = None
+    dedupe_window: float = 300.0
+    rate: tuple[float, float] | None = None
+    rate_per_key: tuple[float, float] | None = None
+    durable: str = ""  # "", "process" or "full"
+    serializer: str = "msgspec"
+    max_dead: int = 1000
+    dead_ttl: float | None = None
 
 
 class RecyclerDefinition(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -61,7 +61,13 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """The target has returned, or raised SystemExit: only after this is exit status 0 success."""
 
 
-FromWorker = Ready | Ignored | Failed | Beat | Finished
+class Suspect(msgspec.Struct, frozen=True, tag="suspect"):
+    """The message at hand has ended a process before; or is done with. See `WorkerLink.suspect`."""
+
+    on: bool
+
+
+FromWorker = Ready | Ignored | Failed | Beat | Finished | Suspect
 
 
 # --- from a supervisor to a process -----------------------------------------------------------
@@ -299,6 +305,15 @@ class WorkerLink:
             self._next_beat = now + self.beat_interval
             self._idle = idle
             self._say(Beat(progress, idle))
+
+    def suspect(self, on: bool) -> None:
+        """Say that the message at hand has ended a process before, or is done with.
+
+        Ends over it are charged to the message, whose attempts its queue counts, not to the restart
+        intensity; the first one, unannounced, counts. So one message that ends every process cannot
+        take a tree down, and processes that end over every message do.
+        """
+        self._say(Suspect(on))
 
     @property
     def stopping(self) -> bool:

@@ -4,18 +4,24 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from supervisor.broker_call import call_broker
+from supervisor.checks import did_you_mean
 from supervisor.commands import Answered
 from supervisor.control import messages as control
 from supervisor.control.paths import resolve
 from supervisor.control.peer import Peer
 from supervisor.loop import TimerHandle
 from supervisor.plan import declared_paths
+from supervisor.queue_watch import QueueWatch
 from supervisor.root import Phase, Root
 from supervisor.shell import INFO
 from supervisor.uplink import Answer, Command
 
 EXIT_NO_SUCH_CHILD = 4
 EXIT_TRY_LATER = 75
+
+#: Commands of queues that change nothing.
+LOOKS = frozenset({"stats", "peek", "dead_list", "dead_show"})
 
 #: What a refusal of the core means to somebody at a terminal.
 _HINTS = {
@@ -32,6 +38,7 @@ class Requests:
         self._root = root
         self._tokens = 0
         self._levels: dict[str, TimerHandle] = {}  # by path: when a changed log level ends
+        self._queues = QueueWatch(root.loop)
 
     def handle(
         self, request: control.Request, peer: Peer, answer: Callable[[control.Reply], None]
@@ -45,7 +52,10 @@ class Requests:
                 if root.definition is None:
                     answer(_later("the app is still being loaded"))
                 else:
-                    answer(control.SnapshotReply(root.snapshot()))
+                    self._queues.ask(
+                        root.services.queues_path,
+                        lambda facts: answer(control.SnapshotReply(root.snapshot(facts))),
+                    )
             case control.StopChildren(path=None):
                 self._audit(peer, "stop", root.identity.name)
                 root.stop()
@@ -72,6 +82,8 @@ class Requests:
                     answer(control.Done(f"recycling {path}", [path]))
                     answer = _ignore
                 self._command(peer, "recycle", path, 0, answer, **details)
+            case control.QueueCommand():
+                self._queue(peer, request, answer)
 
     def _command(
         self,
@@ -129,6 +141,23 @@ class Requests:
         else:
             hint = "name a child below it, or stop the app and run it again"
             answer(control.Failed("not-supported", f"cannot {verb} the whole app", hint, 2))
+
+    def _queue(
+        self, peer: Peer, command: control.QueueCommand, answer: Callable[[control.Reply], None]
+    ) -> None:
+        definition, path = self._root.definition, self._root.services.queues_path
+        if definition is None or (definition.queues and path is None):
+            answer(_later("the queues are not there yet"))
+            return
+        names = [queue.name for queue in definition.queues]
+        if path is None or (command.verb != "stats" and command.queue not in names):
+            hint = did_you_mean(command.queue, names, "see them with: supervisor queue list")
+            problem = f'there is no queue "{command.queue}"' if names else "the app has no queues"
+            answer(control.Failed("no-such-queue", problem, hint, EXIT_NO_SUCH_CHILD))
+            return
+        if command.verb not in LOOKS:
+            self._audit(peer, f"queue {command.verb}", command.queue)
+        call_broker(self._root.loop, path, command, answer)
 
     def _audit(self, peer: Peer, verb: str, path: str) -> None:
         self._root.shell.log(INFO, "command", verb=verb, path=path, uid=peer.uid, by_pid=peer.pid)

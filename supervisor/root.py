@@ -34,7 +34,7 @@ from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
-from supervisor.observe.snapshot import Snapshot
+from supervisor.observe.snapshot import QueueFacts, Snapshot
 from supervisor.plan import supervisor_spec
 from supervisor.process.family import sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
@@ -289,8 +289,8 @@ class Root:
 
     # --- looking ------------------------------------------------------------------------------
 
-    def snapshot(self) -> Snapshot:
-        """Return the state of the whole app as it is known now."""
+    def snapshot(self, queues: list[QueueFacts] | None = None) -> Snapshot:
+        """Return the state of the whole app as it is known now; ``queues``: of its broker."""
         assert self.definition is not None
         return Snapshot(
             name=self.identity.name,
@@ -310,6 +310,7 @@ class Root:
                 for worker in self.shell.board.slots(f"runtime/{name}")
             ],
             loop_longest_pass=self.loop.longest_pass,
+            queues=queues or [],
             health_address=self.services.health_address,
         )
 

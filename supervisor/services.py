@@ -20,7 +20,7 @@ import msgspec
 
 from supervisor.actor import Actor
 from supervisor.config import RunOptions
-from supervisor.control.runtime_dir import SOCKET
+from supervisor.control.runtime_dir import QUEUES_SOCKET, SOCKET
 from supervisor.core.events import Boot, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition, RecyclerDefinition, SupervisorDefinition
@@ -32,6 +32,7 @@ from supervisor.plan import Service, services_spec
 from supervisor.reports import write
 from supervisor.service_process import ServiceProcess
 from supervisor.shell import Shell
+from supervisor.state_dir import prepare, state_dir
 
 #: Connections that may wait while the broker or the observer is being restarted.
 BACKLOG = 512
@@ -46,6 +47,11 @@ class Services:
         self._queues: socket.socket | None = None
         self._health: socket.socket | None = None
         self._ledger = ledger.descriptors()  # what outlives a pump
+
+    @property
+    def queues_path(self) -> str | None:
+        """Where the broker listens; None without one."""
+        return None if self._queues is None else str(self._queues.getsockname())
 
     @property
     def health_address(self) -> str | None:
@@ -76,9 +82,10 @@ class Services:
             self._health = health_listener(options.health)
             plan.append(observer_service(options.name or "", control, self._health))
         if queues:
+            state = queue_state(queues, options, shell.runtime_dir)
             self._queues, door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = door
-            plan.insert(1, broker_service(queues, self._queues))
+            plan.insert(1, broker_service(queues, self._queues, state))
         plan.append(arbiter_service(control, definition))
         if definition.recyclers:
             plan.append(janitor_service(shell, definition.recyclers))
@@ -111,7 +118,7 @@ def queue_listener(directory: str) -> tuple[socket.socket, int]:
     A worker connects to /proc/self/fd/N of that descriptor: that works after it gave up its
     privileges, though the directory is closed to it, which is why the socket itself is open to all.
     """
-    path = os.path.join(directory, "queues.sock")
+    path = os.path.join(directory, QUEUES_SOCKET)
     if os.path.lexists(path):
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -178,9 +185,24 @@ def janitor_service(shell: Shell, recyclers: list[RecyclerDefinition]) -> Servic
     return Service("janitor", "supervisor.janitor.janitor:main", argument, needs_app=True)
 
 
-def broker_service(queues: list[QueueDefinition], listener: socket.socket) -> Service:
-    """Describe the queue broker."""
-    argument = msgspec.msgpack.encode(queues)
+def queue_state(queues: list[QueueDefinition], options: RunOptions, runtime_dir: str) -> str:
+    """Make the directory of the durable queues, if there are any; return it, or an empty path.
+
+    Raises:
+        DefinitionError: there is no safe place for them.
+
+    """
+    if not any(queue.durable for queue in queues):
+        return ""
+    name = options.name or os.path.basename(runtime_dir)
+    return prepare(state_dir(name, options.state))
+
+
+def broker_service(
+    queues: list[QueueDefinition], listener: socket.socket, state: str = ""
+) -> Service:
+    """Describe the queue broker. ``state``: the directory of the durable queues."""
+    argument = msgspec.msgpack.encode({"queues": queues, "state": state})
     fds = {"listener": listener.fileno()}
     return Service("broker", "workers.queues.broker:main", argument, fds)
 

@@ -20,14 +20,40 @@ def _where(depth: int = 2) -> str:
 
 
 class Queue:
-    """A bounded queue that feeds workers.
+    """A bounded queue that feeds workers, and has one broker process between them.
 
     Args:
         name: `[a-z0-9][a-z0-9_-]{0,62}`, unique in the app.
-        capacity: messages it holds at most, leased ones included (default 1000). A full queue makes
-            producers wait.
-        max_bytes: payload bytes it holds at most (default 64 MiB).
-        max_attempts: deliveries of one message before it is dead-lettered (default 5).
+        capacity: messages it holds at most, leased ones included (default 1000).
+        max_bytes: payload bytes it holds at most, and its dead letters too (default 64 MiB).
+        overflow: what becomes of a put that does not fit: "block" (default: the producer waits),
+            "reject" (QueueFull at once), "drop_oldest" (of what nobody works on; counted), or
+            "shed" (as "reject", and also what would miss its deadline: see `ttl`).
+        max_attempts: deliveries of one message before it is a dead letter (default 5).
+        lease: seconds without progress after which what a consumer has is given to another one
+            (default 1800: half an hour); a handler that takes longer calls `extend`. None: never,
+            when a `heartbeat` of the child ends what is stuck.
+        ack: "late" (default: a message is settled when its handler has returned, at least once) or
+            "early" (before it is handled: at most once).
+        retry_backoff: (base, cap) in seconds: how long a message waits that a handler asks to try
+            again, doubling, with full jitter (default (0.1, 60.0)).
+        retry_budget: such retries per first delivery, beside ten a second (default 0.1); None: as
+            many as fail.
+        ttl: seconds until a message expires that nobody has taken (default None: never).
+        on_expired: "dead" (default: it is a dead letter) or "drop" (it is counted).
+        priorities: levels of priority, 1 to 10 (default 1: none). Higher ones go first, always.
+        fair_by: field of a message whose values take turns, so that a flood under one value does
+            not hold up another (default None: one line for all).
+        dedupe_by: field of a message by which it is recognised when it is put again.
+        dedupe_window: seconds for which it is (default 300).
+        rate: messages a second that are delivered at most, or (messages a second, burst); what is
+            put waits (default None).
+        rate_per_key: the same for each value of `fair_by`.
+        durable: False (default: what is in it ends with the broker), True (kept in SQLite, survives
+            loss of power), or "process" (survives the end of every process, not loss of power).
+        serializer: "msgspec" (default), "bytes" or "pickle" (which runs code of whoever can put).
+        max_dead: dead letters that it keeps (default 1000); full, they hold the queue up.
+        dead_ttl: seconds after which a dead letter is discarded (default None: never).
 
     """
 
@@ -37,12 +63,46 @@ class Queue:
         capacity: int = 1000,
         *,
         max_bytes: int | str = "64MiB",
+        overflow: str = "block",
         max_attempts: int = 5,
+        lease: float | None = 1800.0,
+        ack: str = "late",
+        retry_backoff: tuple[float, float] = (0.1, 60.0),
+        retry_budget: float | None = 0.1,
+        ttl: float | None = None,
+        on_expired: str = "dead",
+        priorities: int = 1,
+        fair_by: str | None = None,
+        dedupe_by: str | None = None,
+        dedupe_window: float = 300.0,
+        rate: float | tuple[float, float] | None = None,
+        rate_per_key: float | tuple[float, float] | None = None,
+        durable: bool | str = False,
+        serializer: str = "msgspec",
+        max_dead: int = 1000,
+        dead_ttl: float | None = None,
     ) -> None:
         self.name = name
         self.capacity = capacity
         self.max_bytes = max_bytes
+        self.overflow = overflow
         self.max_attempts = max_attempts
+        self.lease = lease
+        self.ack = ack
+        self.retry_backoff = retry_backoff
+        self.retry_budget = retry_budget
+        self.ttl = ttl
+        self.on_expired = on_expired
+        self.priorities = priorities
+        self.fair_by = fair_by
+        self.dedupe_by = dedupe_by
+        self.dedupe_window = dedupe_window
+        self.rate = rate
+        self.rate_per_key = rate_per_key
+        self.durable = durable
+        self.serializer = serializer
+        self.max_dead = max_dead
+        self.dead_ttl = dead_ttl
         self.where = _where()
 
 

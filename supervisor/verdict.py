@@ -29,6 +29,7 @@ class Ending:
     message: str = ""
     out_of_memory: bool = False  # the kernel killed it for want of memory
     stacks: str = ""  # of its threads, when it hung or died of a fault
+    suspect: bool = False  # it works on a message that has ended a process before
     ended: ExitReason | None = None  # what a nested supervisor said about its own end
 
 

@@ -9,7 +9,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("supervisor", "workers")
 
 #: Modules that decide and must not touch the world.
-PURE = ("supervisor/core/", "workers/queues/core.py")
+PURE = (
+    "supervisor/core/",
+    *(
+        f"workers/queues/{name}.py"
+        for name in (
+            "agenda", "books", "burial", "calls", "chunk", "core", "counts", "dead_letter",
+            "dead_letters", "dedupe", "delivery", "fair", "frames", "intake", "journal", "leases",
+            "levels", "limits", "management", "retry", "returns", "shedding", "stock", "waiting",
+        )
+    ),
+)  # fmt: skip
 IMPURE = {
     "asyncio", "logging", "os", "random", "select", "selectors", "signal", "socket", "subprocess",
     "threading", "time",
@@ -41,6 +51,8 @@ FORBIDDEN_NAMES = {
 }
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve"}
 FORBIDDEN_CALLS = {"eval", "exec"}
+#: The serializer "pickle" of queues: opt-in, and decoded in the worker only.
+MAY_PICKLE = ("workers/queues/serializers.py",)
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
@@ -109,7 +121,8 @@ def test_outsiders_reach_the_tree_only_through_control(path: Path) -> None:
 def test_nothing_locks_across_processes_or_runs_data(path: Path) -> None:
     """No shared locks or queues, no pickle, no eval, exec or shell=True in the package."""
     used = imports(path)
-    assert not {name.partition(".")[0] for name in used} & FORBIDDEN_MODULES
+    if not relative(path).startswith(MAY_PICKLE):
+        assert not {name.partition(".")[0] for name in used} & FORBIDDEN_MODULES
     for module, names in FORBIDDEN_NAMES.items():
         assert not used & {f"{module}.{name}" for name in names}
     for node in ast.walk(ast.parse(path.read_text())):

@@ -1,13 +1,38 @@
 """What authors of workers import: Worker, Consumer, Producer, queues by name, and the log."""
 
 from supervisor.link import current
+from workers.batch import Batch
 from workers.consumer import Consumer
 from workers.producer import Producer
-from workers.queues.errors import QueueError, QueueFull
+from workers.queues.async_writer import AsyncQueueWriter
+from workers.queues.errors import (
+    CallFailed,
+    CallTimeout,
+    QueueError,
+    QueueFull,
+    QueueUnavailable,
+    Reject,
+    Retry,
+)
 from workers.queues.writer import QueueWriter
 from workers.worker import Worker, queue_address
 
-__all__ = ["Consumer", "Producer", "QueueError", "QueueFull", "QueueWriter", "Worker", "open_queue"]
+__all__ = [
+    "AsyncQueueWriter",
+    "Batch",
+    "CallFailed",
+    "CallTimeout",
+    "Consumer",
+    "Producer",
+    "QueueError",
+    "QueueFull",
+    "QueueUnavailable",
+    "QueueWriter",
+    "Reject",
+    "Retry",
+    "Worker",
+    "open_queue",
+]
 
 
 def open_queue(name: str) -> QueueWriter:

@@ -1,12 +1,17 @@
-"""A consumer: one message after the other, each acknowledged when `handle` has returned."""
+"""A consumer: what an author writes to be fed by a queue."""
 
-import time
+import inspect
 import typing
-from typing import Any
+from typing import Any, NoReturn
 
-from supervisor.logs.record import context
-from workers.queues.errors import Interrupted
-from workers.queues.reader import Delivery, QueueReader
+from supervisor.logs import record
+from workers.batch import Batch, BatchLoop
+from workers.lanes import at_hand
+from workers.queues.errors import Reject, Retry
+from workers.queues.reader import NOTHING, Delivered, QueueReader
+from workers.serial import SerialLoop
+from workers.tasks import TaskLoop
+from workers.threads import ThreadLoop
 from workers.worker import Worker, queue_address, queue_name
 
 
@@ -14,75 +19,144 @@ class Consumer(Worker):
     """Base of workers that are fed by a queue (``Child(..., queue=...)``).
 
     At least once: a message is acknowledged after `handle` returned. When the process dies before
-    that, for whatever reason, the message comes again, to another consumer or the next
+    that, for whatever reason, the message comes again at once, to another consumer or the next
     incarnation, with `attempt` one higher; after the queue's ``max_attempts`` it becomes a dead
-    letter. What `handle` raises ends the process: let it crash. Messages that were only fetched
-    ahead are not blamed.
+    letter. Messages that were only sent ahead are not blamed.
+
+    What `handle` raises is told to the broker, with its traceback, and the message comes again
+    after the queue's backoff; then the exception ends the process: let it crash. With
+    ``on_error = "retry"`` the process goes on instead. `Retry` and `Reject` never end it.
 
     A message is decoded to the type that the parameter of `handle` is annotated with; one that
-    does not fit becomes a dead letter.
+    does not fit becomes a dead letter. What `handle` returns is the result, if it was called (see
+    `QueueWriter.call`), and means nothing otherwise.
     """
 
-    #: Messages that are fetched ahead, at most.
-    prefetch: int = 16
-    #: How often the message at hand was delivered, from 1; names it for logs.
-    attempt: int = 0
-    message_id: str = ""
+    #: Messages that are sent ahead, at most; 0: as many as are handled in a quarter of a second.
+    prefetch: int = 0
+    #: Messages of a batch of `handle_many` at most, and seconds to wait for a full one.
+    batch: int = 100
+    batch_wait: float = 0.0
+    #: Messages that are handled at once: by threads; or, if `handle` is ``async def``, by tasks.
+    threads: int = 1
+    concurrency: int = 100
+    #: After an exception: "crash" ends the process, "retry" goes on with the next message.
+    on_error: str = "crash"
 
+    #: Which message of its chunk is handled; kept by the loop.
+    index = 0
+    finished = False
+    _chunk = NOTHING
     _reader: QueueReader
-    _finished = False
+    _loop: SerialLoop | ThreadLoop | TaskLoop
 
-    def handle(self, message: Any) -> None:
+    def handle(self, message: Any) -> Any:
         """Handle one message."""
-        raise NotImplementedError(f"{type(self).__name__} has no handle()")
+        if not self.batches:
+            raise NotImplementedError(f"{type(self).__name__} has no handle()")
+        batch: Batch[Any] = Batch([message], [self.attempt])
+        self.handle_many(batch)
+        if 0 in batch.outcomes:
+            raise batch.outcomes[0]
+
+    def handle_many(self, batch: Batch[Any]) -> None:
+        """Handle several messages at once: override this instead of `handle`.
+
+        When it returns, all of them are done but those that `Batch.nack` or `Batch.reject` named.
+        When it raises, all come again, each alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no handle_many()")
+
+    # --- for handlers -------------------------------------------------------------------------
+
+    @property
+    def attempt(self) -> int:
+        """How often the message at hand was delivered, from 1."""
+        return self._at_hand.attempt
+
+    @property
+    def message_id(self) -> str:
+        """Names the message at hand: the same however often it comes, and no other one's ever."""
+        chunk = self._at_hand
+        return self._reader.name(chunk, self.index if chunk is self._chunk else chunk.done)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the message at hand expires, by `time.monotonic`; None: never."""
+        return self._at_hand.deadline
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What its producer sent along with the message at hand."""
+        return self._at_hand.options.headers
+
+    def extend(self) -> None:
+        """Say that the message at hand is still worked on: its lease begins anew."""
+        self._reader.extend(self._at_hand)
+
+    def nack(self, delay: float | None = None, reason: str = "") -> NoReturn:
+        """Let the message at hand come again, ``delay`` seconds later; does not return."""
+        raise Retry(delay, reason)
+
+    def reject(self, reason: str = "") -> NoReturn:
+        """Make the message at hand a dead letter; does not return."""
+        raise Reject(reason)
 
     def finish(self) -> None:
         """End in order after the message at hand (which is acknowledged), with exit status 0."""
-        self._finished = True
+        self.finished = True
+        if isinstance(self._loop, SerialLoop):
+            self._loop.look_at = 0.0
+
+    @property
+    def batches(self) -> bool:
+        """Whether it handles batches: has a `handle_many` of its own."""
+        return type(self).handle_many is not Consumer.handle_many
+
+    @property
+    def _at_hand(self) -> Delivered:
+        return at_hand.get(self._chunk)
+
+    # --- for the runtime ----------------------------------------------------------------------
+
+    def at(self, chunk: Delivered, index: int) -> None:
+        """The message at ``index`` of a chunk is handled from now on."""
+        self._chunk, self.index = chunk, index
+
+    def _in_records(self) -> dict[str, Any]:
+        return {} if self._at_hand is NOTHING else {"message_id": self.message_id}
 
     def connect(self) -> None:
         """Connect to the queue."""
+        loop: type[SerialLoop] | type[ThreadLoop] | type[TaskLoop]
+        if inspect.iscoroutinefunction(self.handle):
+            loop, lanes = TaskLoop, self.concurrency
+        elif self.threads > 1:
+            loop, lanes = ThreadLoop, self.threads
+        else:
+            loop, lanes = (BatchLoop if self.batches else SerialLoop), 1
         self._reader = QueueReader(
             queue_name(self, self.link),
             queue_address(self.link),
             message_type(type(self)),
             self.prefetch,
             self.link,
+            lanes,
         )
+        self._loop = loop(self, self._reader, self.link)
+        record.at_hand.append(self._in_records)
 
     def run(self) -> None:
         """Take and handle messages until asked to stop."""
-        handled = 0
-        interval = self.link.beat_interval
-        while not self._finished and not self.link.stopping:  # between batches: it costs a syscall
-            deadline = None if interval is None else time.monotonic() + interval
-            try:
-                for delivery in self._reader.receive(deadline):
-                    self.link.beat(handled)  # before, or who hangs in it would count as idle
-                    self._handle(delivery)
-                    handled += 1
-                    if self._done:
-                        break
-            except Interrupted:
-                break
-            self.link.beat(handled, idle=True)
-        self._reader.close()
-
-    @property
-    def _done(self) -> bool:
-        return self._finished or self.link.interrupted
-
-    def _handle(self, delivery: Delivery) -> None:
-        self.attempt, self.message_id = delivery.attempt, delivery.id
-        context["message_id"] = delivery.id
-        self.handle(delivery.message)
-        del context["message_id"]
-        self._reader.done(delivery)
+        self._loop.run()
 
 
-def message_type(consumer: type) -> Any:
-    """Return the type that a consumer's `handle` takes; Any if it does not say."""
-    handle: Any = consumer.handle  # type: ignore[attr-defined]
-    hints = typing.get_type_hints(handle)
+def message_type(consumer: type[Consumer]) -> Any:
+    """Return the type of message that a consumer handles; Any if it does not say."""
+    many = consumer.handle_many is not Consumer.handle_many
+    hints = typing.get_type_hints(consumer.handle_many if many else consumer.handle)
     hints.pop("return", None)
-    return next(iter(hints.values()), Any)
+    taken = next(iter(hints.values()), Any)
+    if not many:
+        return taken
+    return next(iter(typing.get_args(taken)), Any)  # of list[Order], or Batch[Order]

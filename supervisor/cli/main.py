@@ -25,6 +25,8 @@ COMMANDS = {
     "stop": ("supervisor.cli.children", "Stop children, or the whole app."),
     "start": ("supervisor.cli.children", "Start children that were stopped."),
     "scale": ("supervisor.cli.children", "Change how many slots a child has."),
+    "queue": ("supervisor.cli.queue", "Look at queues, pause, drain, purge and fill them."),
+    "dlq": ("supervisor.cli.dlq", "Look at dead letters, replay or discard them."),
 }
 EXIT_INTERRUPTED = 130
 
@@ -82,7 +84,7 @@ def cli() -> None:
 
     \b
     Exit codes: 0 ok · 1 failed · 2 usage · 3 not running or not healthy
-    4 no such child · 5 partly failed · 6 timed out · 70 the tree gave up
+    4 no such child or queue · 5 partly failed · 6 timed out · 70 the tree gave up
     75 already running · 77 not permitted · 78 bad app or environment · 130 interrupted
     """
 

@@ -78,6 +78,11 @@ PASS_ON = {"ignore_unknown_options": True}
         "--restart-rate", type=click.FloatRange(min=0, min_open=True), default=RATE,
         show_default=True, help="Restarts of the whole tree per second, after the burst.",
     ),
+    click.option(
+        "--state", metavar="DIR", envvar="SUPERVISOR_STATE_DIR",
+        type=click.Path(file_okay=False, resolve_path=True),
+        help="Where durable queues are kept [default: by the app's name, in the state directory].",
+    ),
     *LOG_OPTIONS,
     debug_option,
 )  # fmt: skip
@@ -92,6 +97,7 @@ def run(
     spares: int,
     restart_burst: int,
     restart_rate: float,
+    state: str | None,
     debug: bool,
     **log_options: Any,
 ) -> int:
@@ -110,6 +116,7 @@ def run(
         spares=spares,
         restart_burst=restart_burst,
         restart_rate=restart_rate,
+        state=state,
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
         logs=file_options(log_options),

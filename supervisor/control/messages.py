@@ -15,6 +15,7 @@ from supervisor.observe.snapshot import Snapshot
 MAX_PATH = 4096
 MAX_SLOTS = 10_000
 MAX_SECONDS = 366 * 86_400
+MAX_IDS = 1_000
 
 #: A path in the tree: "shop/payments" (supervisor), "shop/web" (child), "shop/web.0" (slot).
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH)]
@@ -85,6 +86,36 @@ class TrimChildren(msgspec.Struct, frozen=True, tag="trim", forbid_unknown_field
     path: Path
 
 
+#: What can be done to a queue, and to its dead letters.
+QueueVerb = Literal[
+    "stats",
+    "pause",
+    "resume",
+    "drain",
+    "reopen",
+    "purge",
+    "peek",
+    "dead_list",
+    "dead_show",
+    "dead_replay",
+    "dead_discard",
+]
+
+
+class QueueCommand(msgspec.Struct, frozen=True, tag="queue", forbid_unknown_fields=True):
+    """Ask the broker of the queues; answered with QueueAnswer.
+
+    ``queue``: which; stats are of all. ``ids``: of dead letters; none: all, page by page, from
+    ``offset`` on, at most ``limit``.
+    """
+
+    verb: QueueVerb
+    queue: Annotated[str, msgspec.Meta(max_length=MAX_PATH)] = ""
+    ids: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(max_length=MAX_IDS)] = []
+    offset: Annotated[int, msgspec.Meta(ge=0)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_IDS)] = 100
+
+
 Request = (
     Ping
     | GetSnapshot
@@ -95,6 +126,7 @@ Request = (
     | RecycleChildren
     | TrimChildren
     | SetLogLevel
+    | QueueCommand
 )
 
 
@@ -109,6 +141,12 @@ class SnapshotReply(msgspec.Struct, frozen=True, tag="snapshot"):
     """The state of the whole tree."""
 
     snapshot: Snapshot
+
+
+class QueueAnswer(msgspec.Struct, frozen=True, tag="queue_answer"):
+    """What the broker says, in MessagePack: not for root to understand."""
+
+    body: bytes
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -128,7 +166,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     exit_code: int = 1
 
 
-Reply = Pong | SnapshotReply | Done | Failed
+Reply = Pong | SnapshotReply | QueueAnswer | Done | Failed
 
 encode = msgspec.msgpack.Encoder().encode
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

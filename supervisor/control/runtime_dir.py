@@ -18,6 +18,7 @@ from supervisor.control.errors import UnsafeDirectory, WhichApp
 from supervisor.errors import AlreadyRunning, NotRunning
 
 SOCKET = "control.sock"
+QUEUES_SOCKET = "queues.sock"
 LOCK = "lock"
 #: What fits into sockaddr_un, less the NUL.
 MAX_SOCKET_PATH = 107

@@ -5,7 +5,7 @@ import sys
 import traceback
 from typing import Any
 
-from supervisor.logs.record import context, stderr, timestamp
+from supervisor.logs.record import at_hand, stderr, timestamp
 
 #: Characters of a traceback that are kept: its end says what happened.
 MAX_TRACEBACK = 32_000
@@ -35,8 +35,8 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     if record.processName not in (None, "MainProcess"):  # a child of the worker
         fields["process"] = record.processName
     fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
-    if context:
-        fields |= context
+    for fields_of in at_hand:
+        fields |= fields_of()
     if "structlog" in sys.modules:
         fields |= sys.modules["structlog"].contextvars.get_contextvars()
     if record.exc_info and record.exc_info[1] is not None:

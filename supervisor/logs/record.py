@@ -41,8 +41,8 @@ SUPERVISOR_PIPE = 1 << 20
 #: The levels of a record, and what they are worth to a filter.
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
-#: Fields of every record that this process writes now: what it is working on.
-context: dict[str, Any] = {}
+#: Say what this process is working on: fields of every record that it writes then.
+at_hand: list[Callable[[], dict[str, Any]]] = []
 
 _encode_json = msgspec.json.Encoder(enc_hook=repr).encode
 

@@ -16,7 +16,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from supervisor.logs.handler import RecordHandler, traceback_text
-from supervisor.logs.record import LEVELS, context, stderr, timestamp
+from supervisor.logs.record import LEVELS, at_hand, stderr, timestamp
 
 #: Sent by a supervisor to make a worker log records of a level and above.
 LEVEL_SIGNALS = {name: signal.SIGRTMAX - 2 - place for place, name in enumerate(LEVELS)}
@@ -47,8 +47,8 @@ def _finish(logger: "_Logger", method: str, fields: MutableMapping[str, Any]) ->
     if logger.name is not None:
         record["logger"] = logger.name
     record.update(fields)
-    if context:
-        record.update(context)
+    for fields_of in at_hand:
+        record |= fields_of()
     return (record,), {}  # the arguments for `_Logger`
 
 

@@ -93,7 +93,11 @@ def node(one: Node, now: float, down_since: Mapping[str, float]) -> str:
 
 
 def queue(one: Mapping[str, int | float | str]) -> str:
-    """Judge a queue by how full it is."""
+    """Judge a queue: fail when it can keep nothing, a warning when it is full or held up."""
+    if one.get("store", "ok") not in ("", "ok"):
+        return FAIL
+    if one.get("dead_full"):
+        return WARN  # nothing is delivered before somebody has looked at the dead letters
     used = utilization(one)
     return WARN if used is not None and used > QUEUE_WARN else PASS
 

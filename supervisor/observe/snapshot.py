@@ -6,6 +6,9 @@ when a nested supervisor does not answer any more. Times are Unix seconds; durat
 
 import msgspec
 
+#: What the broker says of one queue: name, depth, capacity, oldest_age_s, blocked, dead ...
+QueueFacts = dict[str, int | float | str | bool]
+
 
 class LastExit(msgspec.Struct, frozen=True):
     """The last end of a process: why, and when."""
@@ -86,5 +89,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     tree: SupervisorStatus
     services: list[WorkerStatus]  # pump, broker, observer
     loop_longest_pass: float = 0.0
-    queues: list[dict[str, int | float | str]] = []
+    queues: list[QueueFacts] = []
     health_address: str | None = None

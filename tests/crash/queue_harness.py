@@ -20,7 +20,7 @@ import msgspec
 from supervisor.definition import QueueDefinition
 from supervisor.link import Channel, Context, FromWorker, WorkerLink, pair
 from workers.queues import broker
-from workers.queues.frames import FrameReader, Hello, Kind, frame
+from workers.queues.frames import Command, FrameReader, Hello, Kind, frame
 from workers.queues.reader import Delivery, QueueReader
 from workers.queues.writer import QueueWriter
 
@@ -65,7 +65,8 @@ class Scene:
     """A listener, the broker behind it and the processes around it."""
 
     def __init__(self, where: Path, **queue: Any) -> None:
-        self.path = str(where / "queues")
+        self.path = str(where / "queues.sock")
+        self.state = str(where)
         self.queue = QueueDefinition("q", **queue)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
@@ -107,7 +108,7 @@ class Scene:
         return self.broker
 
     def _broker(self, link: socket.socket) -> None:
-        argument = msgspec.msgpack.encode([self.queue])
+        argument = msgspec.msgpack.encode(broker.Argument([self.queue], self.state))
         worker_link = WorkerLink(link, Context("broker", 1))
         broker.main(worker_link, argument, {"listener": self.listener.fileno()})
 
@@ -171,8 +172,8 @@ class Scene:
     def stat(self) -> dict[str, Any]:
         """Return the broker's statistics of the queue."""
         with self.raw(Hello("observer")) as observer:
-            observer.send(frame(Kind.STAT))
-            body = observer.expect(Kind.STATS)[1]
+            observer.send(frame(Kind.MANAGE, msgspec.msgpack.encode(Command("stats"))))
+            body = observer.expect(Kind.MANAGED)[1]
         found: dict[str, Any] = msgspec.msgpack.decode(body)[0]
         return found
 

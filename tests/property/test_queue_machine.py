@@ -1,17 +1,33 @@
-"""Any order of puts, deliveries, acks, refusals and deaths keeps the promises of the core."""
+"""Any order of puts, deliveries, acks, failures, deaths and time keeps the promises of the core."""
 
 from collections import Counter
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
-from workers.queues import payload
-from workers.queues.core import Chunk, Cursor, QueueCore
+from tests.queue_world import World, decoded, messages
+from workers.queues.chunk import Chunk
+from workers.queues.leases import Cursor
 
-CAPACITY, MAX_BYTES, MAX_ATTEMPTS = 12, 60, 3
-#: A part that was cut off has an array header of its own.
-HEADER_BYTES = 3
+CAPACITY, MAX_BYTES, MAX_ATTEMPTS = 12, 90, 3
+KEYS = ("", "a", "b")
+
+
+class Held:
+    """A chunk that a consumer has: its messages, and how many of them it has done."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.chunk = chunk
+        self.done = chunk.done
+        self.messages: list[Any] = decoded(chunk.body)
 
 
 class Queue(RuleBasedStateMachine):
@@ -19,164 +35,253 @@ class Queue(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.core = QueueCore(CAPACITY, MAX_BYTES, MAX_ATTEMPTS, payload.split, payload.join)
-        self.next_message = self.next_key = 0
+        self.world = World()
+        self.next_message = self.next_consumer = 0
+        self.key: dict[int, str] = {}
         self.finished: Counter[int] = Counter()  # handled to the end by a consumer
-        self.blamed: Counter[int] = Counter()
-        #: Per consumer its deliveries, in order: [chunk, its messages, done by the consumer].
-        self.having: dict[int, list[list[object]]] = {}
-        self.credit: dict[int, int] = {}
-        self.first_seen: list[int] = []
+        self.tries: Counter[int] = Counter()  # that ended badly
+        self.seen: dict[str, list[int]] = {key: [] for key in KEYS}  # first deliveries
+        self.last_attempt: Counter[int] = Counter()
+        self.having: dict[int, list[Held]] = {}
+        self.windows: dict[int, int] = {}
+        self.has_returned: set[str] = set()
 
-    @rule(count=st.integers(1, 5))
-    def put(self, count: int) -> None:
-        """Put as many as fit; what does not fit is the producer's to keep."""
-        messages = list(range(self.next_message, self.next_message + count))
-        body = payload.encode(messages)
-        if self.core.fits(count, len(body)):
-            self.core.put(count, body)
+    @initialize(
+        overflow=st.sampled_from(["block", "reject", "drop_oldest"]),
+        fair=st.booleans(),
+        priorities=st.sampled_from([1, 3]),
+        max_dead=st.sampled_from([2, 1000]),
+        durable=st.booleans(),
+    )
+    def declare(
+        self, overflow: str, fair: bool, priorities: int, max_dead: int, durable: bool
+    ) -> None:
+        """Any queue."""
+        self.world = World(
+            capacity=CAPACITY,
+            max_bytes=MAX_BYTES,
+            max_attempts=MAX_ATTEMPTS,
+            overflow=overflow,
+            fair_by="key" if fair else None,
+            priorities=priorities,
+            max_dead=max_dead,
+            lease=60.0,
+            durable="full" if durable else "",
+            retry_backoff=(1.0, 4.0),
+        )
+        self.enter(4, 1)
+
+    # --- in, out --------------------------------------------------------------------------------
+
+    @rule(
+        count=st.integers(1, 5),
+        key=st.sampled_from(KEYS),
+        ttl=st.sampled_from([0.0, 0.0, 5.0]),
+        delay=st.sampled_from([0.0, 0.0, 2.0]),
+    )
+    def put(self, count: int, key: str, ttl: float, delay: float) -> None:
+        """Put as many as fit; what does not is its producer's to keep."""
+        values = list(range(self.next_message, self.next_message + count))
+        options = {"key": key, "ttl": ttl, "delay": delay}
+        if not self.world.put(*values, **{k: v for k, v in options.items() if v}):
             self.next_message += count
+            self.key.update(dict.fromkeys(values, key))
+            if delay:
+                self.has_returned.add(key)  # the order of these is that of their times
+        self._deliver()
 
-    @precondition(lambda self: len(self.having) < 3)
-    @rule(credit=st.integers(1, 6))
-    def enter(self, credit: int) -> None:
+    @precondition(lambda self: len(self.having) < 2)
+    @rule(window=st.integers(1, 6), lanes=st.sampled_from([1, 1, 2]))
+    def enter(self, window: int, lanes: int) -> None:
         """A consumer comes."""
-        self.next_key += 1
-        self.core.enter(self.next_key)
-        self.core.grant(self.next_key, credit)
-        self.having[self.next_key], self.credit[self.next_key] = [], credit
+        self.next_consumer += 1
+        self.world.consumer(self.next_consumer, window, lanes)
+        self.having[self.next_consumer], self.windows[self.next_consumer] = [], window
+        self._deliver()
 
-    @rule()
-    def deliver(self) -> None:
-        """Deliveries are within credit, of the attempt that the blame says, and in order."""
-        for key, chunk in self.core.deliveries():
-            messages = payload.ChunkDecoder().decode(chunk.body)
-            for message in messages[chunk.done :]:
-                assert chunk.attempt == self.blamed[message] + 1
-                if message not in self.first_seen:
-                    self.first_seen.append(message)
-            self.having[key].append([chunk, messages, chunk.done])
-            self.credit[key] -= len(messages) - chunk.done
-            assert self.credit[key] >= 0
+    def _deliver(self) -> None:
+        """Deliveries are within the window, of the attempt that the tries say, and in order."""
+        for number, chunk in self.world.core.deliveries(self.world.now):
+            for message in messages(chunk):
+                assert chunk.attempt == self.tries[message] + 1
+                assert chunk.attempt >= self.last_attempt[message]
+                self.last_attempt[message] = chunk.attempt
+                key = self.key[message]
+                if message not in self.seen[key] and key not in self.has_returned:
+                    self.seen[key].append(message)
+            self.having[number].append(Held(chunk))
+            has = sum(len(held.messages) - held.chunk.done for held in self.having[number])
+            assert has <= self.windows[number]
 
-    def _work(self, key: int, steps: int) -> None:
-        for delivery in self.having[key]:
-            _, messages, done = delivery
-            assert isinstance(messages, list)
-            assert isinstance(done, int)
-            taken = min(steps, len(messages) - done)
-            self.finished.update(messages[done : done + taken])
-            delivery[2] = done + taken
-            steps -= taken
+    # --- what consumers do ----------------------------------------------------------------------
 
     @precondition(lambda self: self.having)
     @rule(data=st.data(), steps=st.integers(1, 5), acknowledge=st.booleans())
     def work(self, data: st.DataObject, steps: int, acknowledge: bool) -> None:
-        """A consumer finishes some messages, and may tell."""
-        key = data.draw(st.sampled_from(sorted(self.having)))
-        self._work(key, steps)
+        """A consumer finishes some messages, in order, and may tell."""
+        number = data.draw(st.sampled_from(sorted(self.having)))
+        for held in self.having[number]:
+            taken = min(steps, len(held.messages) - held.done)
+            self.finished.update(held.messages[held.done : held.done + taken])
+            held.done += taken
+            steps -= taken
         if acknowledge:
-            for chunk, _messages, done in self.having[key]:
-                assert isinstance(chunk, Chunk)
-                assert isinstance(done, int)
-                self.credit[key] += done - chunk.done
-                self.core.ack(key, chunk.id, done)
-            self.having[key] = [one for one in self.having[key] if one[2] < len(one[1])]  # type: ignore[arg-type, operator]
+            self._tell(number)
+        self._deliver()
 
-    def _position(self, key: int) -> tuple[Chunk, int, int] | None:
-        """Return chunk, index and message that a consumer is at."""
-        for chunk, messages, done in self.having[key]:
-            assert isinstance(messages, list)
-            assert isinstance(done, int)
-            assert isinstance(chunk, Chunk)
-            if done < len(messages):
-                return chunk, done, messages[done]
-        return None
+    def _tell(self, number: int) -> None:
+        for held in self.having[number]:
+            self.world.ack(number, held.chunk, held.done)
+        self.having[number] = [h for h in self.having[number] if h.done < len(h.messages)]
+
+    def _at(self, number: int) -> Held | None:
+        return next((h for h in self.having[number] if h.done < len(h.messages)), None)
+
+    @precondition(lambda self: any(self._at(number) for number in self.having))
+    @rule(dead=st.booleans(), delay=st.sampled_from([None, 0.0, 3.0]))
+    def fail(self, dead: bool, delay: float | None) -> None:
+        """A consumer fails with its next message, and goes on behind it."""
+        number = next(number for number in self.having if self._at(number))
+        self._tell(number)
+        held = self._at(number)
+        assert held is not None
+        message = held.messages[held.done]
+        self.tries[message] = MAX_ATTEMPTS if dead else self.tries[message] + 1
+        self.has_returned.add(self.key[message])
+        action = "dead" if dead else "retry"
+        self.world.nack(number, held.chunk, held.done, action=action, delay=delay)
+        held.done += 1
+        self.having[number] = [h for h in self.having[number] if h.done < len(h.messages)]
+        self._deliver()
+
+    def _cells(self, number: int, busy: bool) -> tuple[Cursor, ...]:
+        one = self.world.core.delivery.consumers[number]
+        at, last = self._at(number), self.having[number][-1:]
+        if one.lanes == 2:
+            # Lane 0 is at work; lane 1 has said what is done before: acks of lanes are not lazy.
+            self._tell(number)
+            cell = Cursor(at.chunk.id, 0, busy) if at else Cursor(0, 0, False)
+            return cell, Cursor(0, 0, False)
+        if at is not None:
+            return (Cursor(at.chunk.id, at.done, busy),)
+        return (Cursor(last[0].chunk.id, len(last[0].messages), False) if last else
+                Cursor(0, 0, False),)  # fmt: skip
+
+    def _blame(self, number: int, busy: bool) -> None:
+        at = self._at(number)
+        if busy and at is not None:
+            self.tries[at.messages[at.done]] += 1
+            self.has_returned.add(self.key[at.messages[at.done]])
+        for held in self.having[number]:
+            self.has_returned.update(self.key[message] for message in held.messages[held.done :])
 
     @precondition(lambda self: self.having)
     @rule(data=st.data(), busy=st.booleans())
     def die(self, data: st.DataObject, busy: bool) -> None:
         """A consumer ends, at work on its next message or not."""
-        key = data.draw(st.sampled_from(sorted(self.having)))
-        at = self._position(key)
-        if at is not None:
-            chunk, index, message = at
-            cursor = Cursor(chunk.id, index, busy)
-            if busy:
-                self.blamed[message] += 1
-        elif self.having[key]:
-            last, messages, _ = self.having[key][-1]
-            assert isinstance(last, Chunk)
-            cursor = Cursor(last.id, len(messages), False)  # type: ignore[arg-type]
-        else:
-            cursor = Cursor(0, 0, False)
-        self.core.leave(key, cursor)
-        del self.having[key], self.credit[key]
+        number = data.draw(st.sampled_from(sorted(self.having)))
+        cells = self._cells(number, busy)
+        self._blame(number, busy)
+        self.world.leave(number, *cells)
+        del self.having[number], self.windows[number]
+        self._deliver()
 
-    @precondition(lambda self: any(self._position(key) for key in self.having))
+    @precondition(lambda self: any(self._at(number) for number in self.having))
+    @rule(data=st.data())
+    def hang(self, data: st.DataObject) -> None:
+        """A consumer is silent until its lease is over: it loses what it has, and goes on."""
+        numbers = sorted(number for number in self.having if self._at(number))
+        number = data.draw(st.sampled_from(numbers))
+        cells = self._cells(number, True)
+        self.world.core.delivery.consumers[number].since.clear()
+        self.world.look(number, *cells)
+        self.world.wait(60.0)
+        self._blame(number, True)
+        late = [held.chunk for held in self.having[number]]
+        assert self.world.look(number, *cells) == [cells]
+        settled = self.world.core.counts.settled
+        for chunk in late:
+            self.world.ack(number, chunk)
+        assert self.world.core.counts.settled == settled
+        self.having[number] = []
+        self._deliver()
+
+    # --- time, and people -----------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 10.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.world.wait(seconds)
+        self._deliver()
+
     @rule()
-    def reject(self) -> None:
-        """A consumer cannot read its next message."""
-        key = next(key for key in self.having if self._position(key))
-        at = self._position(key)
-        assert at is not None
-        chunk, index, message = at
-        before = self.core.counts.dead
-        for earlier in self.having[key]:  # in order: what lies before is told first
-            if earlier[0] is chunk:
-                break
-            assert isinstance(earlier[0], Chunk)
-            self.credit[key] += earlier[0].left
-            self.core.ack(key, earlier[0].id, len(earlier[1]))  # type: ignore[arg-type]
-        self.credit[key] += index + 1 - chunk.done
-        self.core.reject(key, chunk.id, index, "no")
-        assert self.core.counts.dead == before + 1
-        self.blamed[message] = MAX_ATTEMPTS
-        for delivery in self.having[key]:
-            if delivery[0] is chunk:
-                delivery[2] = index + 1
-        self.having[key] = [one for one in self.having[key] if one[2] < len(one[1])]  # type: ignore[arg-type, operator]
+    def discard_letters(self) -> None:
+        """Somebody clears the dead letters away."""
+        for letter in self.world.dead:
+            self.world.core.burial.discard(letter.id)
+
+    # --- what always holds ------------------------------------------------------------------------
 
     @invariant()
     def bounded(self) -> None:
         """The bounds hold, and are exactly what is there."""
-        parts = len(self.core._waiting) + sum(len(c.leased) for c in self.core._consumers.values())
-        assert 0 <= self.core.depth <= CAPACITY
-        assert 0 <= self.core.bytes <= MAX_BYTES + HEADER_BYTES * parts
-        waiting = sum(chunk.left for chunk in self.core._waiting)
-        assert self.core.depth == waiting + self.core.leased
+        books = self.world.core.books
+        consumers = self.world.core.delivery.consumers.values()
+        leased = [chunk for one in consumers for chunk in one.leased.values()]
+        assert 0 <= books.depth <= CAPACITY
+        assert books.bytes == sum(c.size for c in [*self.world.core.stock, *leased])
+        assert all(one.held == sum(c.left for c in one.leased.values()) for one in consumers)
+        assert all(0 <= one.held <= one.window for one in consumers)
 
     @invariant()
     def nothing_lost_or_invented(self) -> None:
-        """Each message is in the queue, settled or dead; only blamed ones are finished twice."""
-        counts = self.core.counts
-        assert (
-            counts.accepted == self.next_message == self.core.depth + counts.settled + counts.dead
-        )
-        dead = {payload.ChunkDecoder().decode(b"\x91" + one.message)[0] for one in self.core.dead}
-        assert dead == {message for message, times in self.blamed.items() if times >= MAX_ATTEMPTS}
+        """Each message is in one place; only those that were tried in vain are finished twice."""
+        assert self.world.balanced()
+        assert self.world.core.counts.accepted == self.next_message
         assert all(times == 1 for times in self.finished.values())
-        assert counts.settled <= len(self.finished)
+        assert self.world.core.counts.settled <= len(self.finished)
 
     @invariant()
     def first_deliveries_are_in_order(self) -> None:
-        """What one producer puts is first seen in its order."""
-        assert self.first_seen == sorted(self.first_seen)
+        """What is put under one key is first seen in its order, as long as nothing came back."""
+        for seen in self.seen.values():
+            assert seen == sorted(seen)
+
+    @invariant()
+    def journal_tells_it_all(self) -> None:
+        """A store that has followed the journal holds what the queue holds."""
+        if self.world.core.books.journal is not None:
+            _follows(self.world)
 
     def teardown(self) -> None:
         """With one consumer that works, everything comes to its end."""
-        for key in list(self.having):
-            self.core.leave(key, Cursor(0, 0, False))
-            self.finished.clear()  # what was finished and not told comes again
-        self.core.enter(0)
-        self.core.grant(0, 4)
-        while self.core.depth:
-            found = self.core.deliveries()
-            assert found, "wedged"
-            for key, chunk in found:
-                self.core.ack(key, chunk.id, chunk.count)
-        assert self.core.bytes == 0
+        for number in list(self.having):
+            self.world.leave(number)
+        self.discard_letters()
+        self.world.consumer(0, 4)
+        for _ in range(200):
+            if not self.world.core.books.depth:
+                break
+            self.world.take(0)
+            self.world.wait(5.0)
+            self.discard_letters()
+        assert self.world.core.books.depth == 0, "wedged"
+        assert self.world.core.books.bytes == 0
+
+
+def _follows(world: World) -> None:
+    """Compare what a store would recover with what there is."""
+    from workers.queues.store import MemoryStore
+
+    store = MemoryStore()
+    store.write(world.journal)
+    kept = {chunk.id: (chunk.left, chunk.attempt) for chunk in store.recover().chunks}
+    consumers = world.core.delivery.consumers.values()
+    leased = [chunk for one in consumers for chunk in one.leased.values()]
+    there = {c.id: (c.left, c.attempt) for c in [*world.core.stock, *leased]}
+    assert kept == there
+    assert [one.id for one in store.recover().letters] == [one.id for one in world.dead]
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestQueue.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)

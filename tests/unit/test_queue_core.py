@@ -1,198 +1,215 @@
-"""The pure core of a queue, one claim at a time."""
+"""The pure core of a queue, one claim at a time: bounds, leases, blame, order."""
 
 import pytest
 
-from workers.queues import payload
-from workers.queues.core import MAX_DEAD_LETTERS, Chunk, Cursor, QueueCore
-
-NOWHERE = Cursor(0, 0, False)
-
-
-def queue(capacity: int = 100, max_bytes: int = 10_000, max_attempts: int = 3) -> QueueCore:
-    """Make a queue."""
-    return QueueCore(capacity, max_bytes, max_attempts, payload.split, payload.join)
-
-
-def put(core: QueueCore, *messages: object) -> None:
-    """Put messages as one chunk."""
-    core.put(len(messages), payload.encode(messages))
-
-
-def consumer(core: QueueCore, key: int, credit: int = 100) -> int:
-    """Add a consumer with credit."""
-    core.enter(key)
-    core.grant(key, credit)
-    return key
-
-
-def messages(chunk: Chunk) -> list[object]:
-    """Return what is left of a chunk, decoded."""
-    return payload.ChunkDecoder().decode(chunk.body)[chunk.done :]
-
-
-def delivered(core: QueueCore) -> list[tuple[int, list[object], int]]:
-    """Return deliveries as (consumer, messages, attempt)."""
-    return [(key, messages(chunk), chunk.attempt) for key, chunk in core.deliveries()]
+from tests.queue_world import NOWHERE, World, messages
+from workers.queues.frames import Nack
+from workers.queues.leases import Cursor
 
 
 def test_a_chunk_is_delivered_whole_and_unopened() -> None:
-    """What fits the credit goes out as it came in."""
-    core = queue()
-    put(core, "a", "b", "c")
-    consumer(core, 1)
-    assert delivered(core) == [(1, ["a", "b", "c"], 1)]
+    """What fits the window goes out as it came in."""
+    world = World()
+    world.put("a", "b", "c")
+    world.consumer(1)
+    assert world.delivered() == [(1, ["a", "b", "c"], 1)]
 
 
 def test_consumers_are_served_in_turn() -> None:
-    """Nobody gets everything while another one has credit."""
-    core = queue()
-    consumer(core, 1)
-    consumer(core, 2)
+    """Nobody gets everything while another one has room."""
+    world = World()
+    world.consumer(1)
+    world.consumer(2)
     for number in range(4):
-        put(core, number)
-    assert [key for key, _, _ in delivered(core)] == [1, 2, 1, 2]
+        world.put(number)
+    assert [number for number, _, _ in world.delivered()] == [1, 2, 1, 2]
 
 
 def test_leased_messages_count_for_the_bound() -> None:
     """A message makes room when it is settled, not when it is delivered."""
-    core = queue(capacity=2)
-    put(core, "a", "b")
-    consumer(core, 1)
-    ((_, chunk),) = core.deliveries()
-    assert not core.fits(1, 2)
-    core.ack(1, chunk.id, 1)
-    assert core.fits(1, 2)
+    world = World(capacity=2)
+    world.put("a", "b")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    assert world.put("c") == "wait"
+    world.ack(1, chunk, 1)
+    assert world.put("c") == ""
 
 
 def test_bytes_are_a_bound_of_their_own() -> None:
-    """A queue can be full of a single message."""
-    core = queue(max_bytes=20)
-    put(core, "x" * 15)
-    assert not core.fits(1, 10)
+    """A queue can be full of a single message; its options count too."""
+    world = World(max_bytes=20)
+    world.put("x" * 15)
+    assert world.put("x" * 10) == "wait"
+    assert World(max_bytes=20).put("x" * 15, key="tenant") == "wait"
 
 
-def test_a_chunk_is_cut_for_a_consumer_with_little_credit() -> None:
-    """Credit is never exceeded; the rest is for the next one."""
-    core = queue()
-    put(core, "a", "b", "c")
-    consumer(core, 1, credit=2)
-    consumer(core, 2)
-    assert delivered(core) == [(1, ["a", "b"], 1), (2, ["c"], 1)]
+def test_a_chunk_is_cut_for_a_consumer_with_a_small_window() -> None:
+    """The window is never exceeded; the rest is for the next one."""
+    world = World()
+    world.put("a", "b", "c")
+    world.consumer(1, window=2)
+    world.consumer(2)
+    assert world.delivered() == [(1, ["a", "b"], 1), (2, ["c"], 1)]
 
 
-def test_a_consumer_with_work_waits_for_credit_instead_of_a_cut() -> None:
+def test_a_consumer_with_work_waits_for_room_instead_of_a_cut() -> None:
     """Cutting costs: only a consumer that has nothing gets part of a chunk."""
-    core = queue()
-    put(core, "a")
-    put(core, "b", "c", "d")
-    consumer(core, 1, credit=3)
-    ((_, first),) = core.deliveries()
-    core.ack(1, first.id, 1)
-    assert delivered(core) == [(1, ["b", "c", "d"], 1)]
+    world = World()
+    world.put("a")
+    world.put("b", "c", "d")
+    world.consumer(1, window=3)
+    (first,) = world.deliver()
+    world.ack(1, first)
+    assert world.delivered() == [(1, ["b", "c", "d"], 1)]
 
 
-def test_acknowledging_is_credit() -> None:
-    """A consumer grants once; what it settles it may have again."""
-    core = queue()
-    consumer(core, 1, credit=1)
-    put(core, "a")
-    put(core, "b")
-    ((_, first),) = core.deliveries()
-    assert core.deliveries() == []
-    core.ack(1, first.id, 1)
-    assert delivered(core) == [(1, ["b"], 1)]
+def test_acknowledging_makes_room() -> None:
+    """A consumer says its window once; what it settles it may have again."""
+    world = World()
+    world.consumer(1, window=1)
+    world.put("a")
+    world.put("b")
+    (first,) = world.deliver()
+    assert world.deliver() == []
+    world.ack(1, first)
+    assert world.delivered() == [(1, ["b"], 1)]
 
 
-def test_old_and_foreign_acknowledgements_are_ignored() -> None:
-    """An ack for what one does not have, or has settled, changes nothing."""
-    core = queue()
-    put(core, "a", "b")
-    consumer(core, 1)
-    consumer(core, 2)
-    ((_, chunk),) = core.deliveries()
-    core.ack(2, chunk.id, 2)
-    core.ack(1, chunk.id, 1)
-    core.ack(1, chunk.id, 0)
-    assert (core.depth, core.counts.settled) == (1, 1)
+def test_a_window_can_be_made_smaller() -> None:
+    """The new window replaces the old one; what a consumer has already it keeps."""
+    world = World()
+    world.consumer(1, window=3)
+    for number in range(6):
+        world.put(number)
+    chunks = world.deliver()
+    world.core.window(1, 1)
+    world.ack(1, chunks[0])
+    world.ack(1, chunks[1])
+    assert world.deliver() == []
+    world.ack(1, chunks[2])
+    assert world.delivered() == [(1, [3], 1)]
+
+
+def test_old_and_foreign_acknowledgements_change_nothing_and_are_counted() -> None:
+    """An ack for what one does not have is late; one for what is settled is no news."""
+    world = World()
+    world.put("a", "b")
+    world.consumer(1)
+    world.consumer(2)
+    (chunk,) = world.deliver()
+    world.ack(2, chunk)
+    world.ack(1, chunk, 1)
+    world.ack(1, chunk, 0)
+    assert (world.core.books.depth, world.core.counts.settled) == (1, 1)
+    assert world.core.counts.late_acks == 1
+
+
+# --- blame ----------------------------------------------------------------------------------------
 
 
 def test_only_the_message_at_the_cursor_is_blamed() -> None:
     """It returns alone and older; those before it are done, those behind unblamed, in front."""
-    core = queue()
-    put(core, "a", "bad", "c")
-    put(core, "d")
-    put(core, "later")
-    consumer(core, 1, credit=4)
-    first, _ = (chunk for _, chunk in core.deliveries())
-    core.leave(1, Cursor(first.id, 1, True))
-    consumer(core, 2)
-    assert delivered(core) == [
+    world = World()
+    world.put("a", "bad", "c")
+    world.put("d")
+    world.put("later")
+    world.consumer(1, window=4)
+    first, _ = world.deliver()
+    world.crash(1, first, 1)
+    world.consumer(2)
+    assert world.delivered() == [
         (2, ["bad"], 2), (2, ["c"], 1), (2, ["d"], 1), (2, ["later"], 1),
     ]  # fmt: skip
-    assert core.counts.settled == 1
+    assert world.core.counts.settled == 1
 
 
 def test_an_idle_consumer_blames_nobody() -> None:
     """Its chunk returns unsplit, with what is done of it left out."""
-    core = queue()
-    put(core, "a", "b", "c")
-    consumer(core, 1)
-    ((_, chunk),) = core.deliveries()
-    core.leave(1, Cursor(chunk.id, 1, False))
-    consumer(core, 2)
-    assert delivered(core) == [(2, ["b", "c"], 1)]
+    world = World()
+    world.put("a", "b", "c")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    world.leave(1, Cursor(chunk.id, 1, False))
+    world.consumer(2)
+    assert world.delivered() == [(2, ["b", "c"], 1)]
 
 
 def test_chunks_before_the_cursor_are_done() -> None:
     """Their acknowledgements were still with the consumer when it was killed."""
-    core = queue()
-    put(core, "a")
-    put(core, "b")
-    consumer(core, 1)
-    _, second = (chunk for _, chunk in core.deliveries())
-    core.leave(1, Cursor(second.id, 0, True))
-    consumer(core, 2)
-    assert delivered(core) == [(2, ["b"], 2)]
+    world = World()
+    world.put("a")
+    world.put("b")
+    world.consumer(1)
+    _, second = world.deliver()
+    world.crash(1, second)
+    world.consumer(2)
+    assert world.delivered() == [(2, ["b"], 2)]
 
 
 @pytest.mark.parametrize("cursor", [NOWHERE, Cursor(1 << 40, 7, True)])
 def test_a_cursor_that_is_nowhere_settles_and_blames_nothing(cursor: Cursor) -> None:
     """A consumer that had begun nothing, or wrote nonsense, loses no message."""
-    core = queue()
-    put(core, "a")
-    consumer(core, 1)
-    core.deliveries()
-    core.leave(1, cursor)
-    consumer(core, 2)
-    assert delivered(core) == [(2, ["a"], 1)]
+    world = World()
+    world.put("a")
+    world.consumer(1)
+    world.deliver()
+    world.leave(1, cursor)
+    world.consumer(2)
+    assert world.delivered() == [(2, ["a"], 1)]
+
+
+def test_each_lane_is_blamed_for_its_own_message() -> None:
+    """Of several lanes: busy is suspect, done is settled, what no cell names was never begun."""
+    world = World()
+    world.put("a", "b", "c", "d")
+    world.consumer(1, window=4, lanes=3)
+    a, b, c, d = world.deliver()
+    assert [messages(chunk) for chunk in (a, b, c, d)] == [["a"], ["b"], ["c"], ["d"]]
+    world.leave(1, Cursor(b.id, 0, True), Cursor(a.id, 1, False), Cursor(c.id, 0, True))
+    world.consumer(2)
+    assert world.delivered() == [(2, ["b"], 2), (2, ["c"], 2), (2, ["d"], 1)]
+    assert world.core.counts.settled == 1
 
 
 def test_a_poison_message_is_dead_after_its_attempts() -> None:
-    """It is delivered max_attempts times, then kept with its reason, encoded."""
-    core = queue(max_attempts=3)
-    put(core, "good", "poison", "fine")
-    for key in range(3):
-        consumer(core, key)
-        chunks = [chunk for _, chunk in core.deliveries()]
+    """It is delivered max_attempts times, then kept with why and when, encoded."""
+    world = World(max_attempts=3)
+    world.put("good", "poison", "fine")
+    for number in range(3):
+        world.consumer(number)
+        chunks = world.deliver()
         bad = next(chunk for chunk in chunks if "poison" in messages(chunk))
-        core.leave(key, Cursor(bad.id, bad.done + messages(bad).index("poison"), True))
-    (letter,) = core.dead
-    assert (letter.message, letter.attempts) == (b"\xa6poison", 3)
-    consumer(core, 9)
-    assert delivered(core) == [(9, ["fine"], 1)]
-    assert (core.counts.settled, core.counts.dead) == (1, 1)
+        world.core.leave(
+            number,
+            (Cursor(bad.id, bad.done + messages(bad).index("poison"), True),),
+            world.now,
+            f"process {number} ended",
+        )
+    (letter,) = world.dead
+    assert (letter.message, letter.reason, letter.attempts) == (b"\xa6poison", "crashed", 3)
+    assert (letter.error, letter.first_put, letter.died) == ("process 2 ended", 1000.0, 1000.0)
+    world.consumer(9)
+    assert world.delivered() == [(9, ["fine"], 1)]
+    assert (world.core.counts.settled, world.core.counts.dead) == (1, 1)
+
+
+# --- messages that fail ---------------------------------------------------------------------------
 
 
 def test_a_rejected_message_is_dead_and_the_next_go_on() -> None:
     """Those before it are done; its consumer keeps the rest."""
-    core = queue()
-    put(core, "a", "bad", "c")
-    consumer(core, 1)
-    ((_, chunk),) = core.deliveries()
-    core.reject(1, chunk.id, 1, "not decodable")
-    core.ack(1, chunk.id, 3)
-    assert [letter.message for letter in core.dead] == [b"\xa3bad"]
-    assert (core.depth, core.bytes, core.counts.settled, core.counts.dead) == (0, 0, 2, 1)
+    world = World()
+    world.put("a", "bad", "c")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    world.nack(1, chunk, 1, action="dead", reason="undecodable", error="why", traceback="where")
+    world.ack(1, chunk)
+    (letter,) = world.dead
+    assert letter.message == b"\xa3bad"
+    assert (letter.reason, letter.error, letter.traceback) == ("undecodable", "why", "where")
+    assert (world.core.books.depth, world.core.books.bytes) == (0, 0)
+    assert (world.core.counts.settled, world.core.counts.dead) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -200,20 +217,49 @@ def test_a_rejected_message_is_dead_and_the_next_go_on() -> None:
 )
 def test_a_chunk_that_cannot_be_opened_is_buried_once(body: bytes) -> None:
     """A producer that lies about its chunk ends no broker, and takes no room for ever."""
-    core = queue(max_bytes=100_000)
-    core.put(3, body)
-    consumer(core, 1, credit=1)
-    assert core.deliveries() == []
-    assert (core.depth, core.bytes, core.counts.dead, len(core.dead)) == (0, 0, 3, 1)
+    world = World()
+    world.core.put(3, body, world.now)
+    world.consumer(1, window=1)
+    assert world.deliver() == []
+    assert (world.core.books.depth, world.core.books.bytes) == (0, 0)
+    assert (world.core.counts.dead, len(world.dead), world.dead[0].whole) == (3, 1, False)
 
 
-def test_dead_letters_are_bounded() -> None:
-    """The oldest is dropped, and counted."""
-    core = queue()
-    consumer(core, 1, credit=1)
-    for number in range(MAX_DEAD_LETTERS + 2):
-        put(core, number)
-        ((_, chunk),) = core.deliveries()
-        core.reject(1, chunk.id, 0, "no")
-    assert len(core.dead) == MAX_DEAD_LETTERS
-    assert (core.counts.dead, core.counts.dead_dropped) == (MAX_DEAD_LETTERS + 2, 2)
+@pytest.mark.parametrize("action", ["retry", "dead"])
+def test_a_nack_of_what_cannot_be_opened_buries_it(action: str) -> None:
+    """A consumer that could not decode a chunk ends with the same letter, and room again."""
+    world = World()
+    world.core.put(3, b"\xc1", world.now)
+    world.consumer(1, window=3)
+    (chunk,) = world.deliver()
+    world.core.nack(1, chunk.id, 1, Nack(action), world.now)
+    assert (world.core.counts.settled, world.core.counts.dead, len(world.dead)) == (1, 2, 1)
+    world.put("next", 2, 3)
+    assert world.take() == ["next", 2, 3]
+    assert world.balanced()
+
+
+def test_a_nack_out_of_place_is_late() -> None:
+    """Of a message that is settled, or of a chunk that one does not have: nothing happens."""
+    world = World()
+    world.put("a", "b")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    world.ack(1, chunk, 1)
+    world.nack(1, chunk, 0)
+    world.nack(1, chunk, 2)
+    world.core.nack(1, chunk.id + 7, 0, Nack(), world.now)
+    assert world.core.counts.late_acks == 3
+    assert world.core.books.depth == 1
+    assert world.balanced()
+
+
+def test_saying_the_same_again_is_not_late() -> None:
+    """A consumer that acknowledges its last chunk twice has lost no lease."""
+    world = World()
+    world.put("a", "b")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    world.ack(1, chunk)
+    world.ack(1, chunk)
+    assert world.core.counts.late_acks == 0

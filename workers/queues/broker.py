@@ -7,16 +7,21 @@ with it but its own connection, whose end tells the broker. Chunks pass through 
              ◄─CONFIRM─       ◄──ACK, CREDIT──          stays in its producer's connection, which is
                                                         not read until there is room
 
+A pass: read what came, take in what was parked, keep what is durable, deliver, send.
+
 Memory queues: what was confirmed and not yet acknowledged is lost when the *broker* dies (its
 supervisor starts another). What was not confirmed is sent again by its producer. The end of any
 producer or consumer, at any moment, loses nothing that was confirmed.
 """
 
+import itertools
+import math
+import random
 import select
 import socket
 import struct
 import time
-from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,23 +29,21 @@ import msgspec
 from supervisor.definition import QueueDefinition
 from supervisor.link import WorkerLink
 from workers.queues import payload
-from workers.queues.connection import FRAME_COST, Connection, Role
+from workers.queues.connection import Connection, Role
 from workers.queues.core import QueueCore
-from workers.queues.cursor import CursorReader
-from workers.queues.frames import MAX_BODY, PAIR, FrameError, Hello, Kind
+from workers.queues.frames import PROTOCOL, Command, FrameError, Hello, Kind, Welcome
+from workers.queues.greeter import Greeter
+from workers.queues.host import QueueHost
+from workers.queues.keeping import Keeping, open_keeping
+from workers.queues.management import UnknownCommandError, manage
+from workers.queues.statistics import statistics
 
-#: Connections accepted in one pass.
-MAX_ACCEPTS = 64
-#: Producers whose last sequence number is remembered after they have gone.
-MAX_REMEMBERED = 10_000
-#: Seconds without accepting after descriptors ran out.
-ACCEPT_PAUSE = 0.1
-#: Connections at most; another one is told so, and closed.
-MAX_CONNECTIONS = 4096
-#: Seconds in which a connection has to say who it is.
-HANDSHAKE_SECONDS = 5.0
-#: Characters of a client's name, and of the reason of a dead letter.
-MAX_CLIENT, MAX_REASON = 64, 1000
+#: Characters of a client's name.
+MAX_CLIENT = 64
+#: Seconds between two rounds of what can wait.
+IDLE = 1.0
+#: Receptions of what a peer had said before it ended: more than its socket holds.
+MAX_LAST_WORDS = 16
 #: What a peer can cause by what it sends, or by going: it ends its connection, and nothing else.
 PEER_ERRORS = (
     FrameError,
@@ -50,7 +53,6 @@ PEER_ERRORS = (
     struct.error,
     OSError,
 )
-_PEER = struct.Struct("3i")
 
 
 class Broker:
@@ -60,83 +62,111 @@ class Broker:
         queues: the queues.
         listener: the listening socket.
         stops: descriptors that become readable when it may have been asked to stop.
+        keepings: the stores of the durable queues, by name.
+        report: told of the statistics of all queues, every `IDLE` seconds while they change.
 
     """
 
     def __init__(
-        self, queues: list[QueueDefinition], listener: socket.socket, stops: tuple[int, ...]
+        self,
+        queues: list[QueueDefinition],
+        listener: socket.socket,
+        stops: tuple[int, ...],
+        keepings: dict[str, Keeping] | None = None,
+        report: Callable[[list[dict[str, Any]]], None] | None = None,
     ) -> None:
-        self._queues = {
-            q.name: QueueCore(q.capacity, q.max_bytes, q.max_attempts, payload.split, payload.join)
-            for q in queues
-        }
-        self._listener, self._stops = listener, stops
-        listener.setblocking(False)
         self._epoll = select.epoll()
-        self._epoll.register(listener, select.EPOLLIN)
+        self._stops = stops
         for stop in stops:
             self._epoll.register(stop, select.EPOLLIN)
-        self._connections: dict[int, Connection] = {}
-        self._greeting: OrderedDict[int, float] = OrderedDict()  # no HELLO yet; until when
-        self._paused = 0.0  # not accepting until then
-        self._blocked: dict[str, OrderedDict[int, None]] = {q.name: OrderedDict() for q in queues}
-        self._sequences: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._touched: set[str] = set()  # queues that may have something to deliver, or room
-        self._dirty: dict[int, Connection] = {}  # connections with something to send
+        self._greeter = Greeter(listener, self._epoll)
+        self._by_fd: dict[int, Connection] = {}
+        self._connections: dict[int, Connection] = {}  # by number
+        self._numbers = itertools.count(1)
+        self._dirty: dict[int, Connection] = {}  # connections with something to send, by number
+        self._hosts = {q.name: self._host(q, (keepings or {}).get(q.name)) for q in queues}
+        self._touched: dict[str, QueueHost] = {}  # may have something to deliver, or room
+        self._due = math.inf  # the first of the hosts'
+        # Seconds since 1970 that never go back while we live.
+        self._epoch = time.time() - time.monotonic()
+        self._report = report
+        self._chores_at = math.inf
+        self._touched.update(self._hosts)
 
-    def run(self, stopping: Any) -> None:
+    def _host(self, definition: QueueDefinition, keeping: Keeping | None) -> QueueHost:
+        core = QueueCore(definition, payload.split, payload.join, random.random)
+        if keeping is not None:
+            keeping.restore(core)
+        return QueueHost(core, keeping, self._dirty)
+
+    def run(self, stopping: Callable[[], bool]) -> None:
         """Serve until ``stopping()`` is true when a stop descriptor is readable."""
+        self._pass(self._tick())
         while True:
-            for fd, mask in self._epoll.poll(self._expire()):
-                connection = self._connections.get(fd)
+            ready = self._epoll.poll(self._timeout())
+            now = self._tick()
+            for fd, mask in ready:
+                connection = self._by_fd.get(fd)
                 if connection is not None:
                     self._on_connection(connection, mask)
-                elif fd == self._listener.fileno():
-                    self._accept()
+                elif fd == self._greeter.fd:
+                    for sock, pid in self._greeter.accept(len(self._by_fd)):
+                        self._enter(sock, pid)
                 elif fd in self._stops and stopping():
+                    self._close_stores()
                     return
-            while self._touched or self._dirty:  # again, if flushing found a consumer gone
-                self._serve_touched()
-                self._flush_dirty()
+            self._pass(now)
 
-    def _expire(self) -> float | None:
-        """Do what is due by now; return the seconds until something will be."""
-        if not self._greeting and not self._paused:
-            return None
-        now = time.monotonic()
-        if self._paused and self._paused <= now:
-            self._paused = 0.0
-            self._epoll.modify(self._listener, select.EPOLLIN)
-        while self._greeting:
-            fd, until = next(iter(self._greeting.items()))
-            if until > now:
-                break
-            self._close(self._connections[fd], FrameError("no HELLO came in time"))
-        due = [self._paused] if self._paused else []
-        due += [next(iter(self._greeting.values()))] if self._greeting else []
-        return max(0.0, min(due) - now) if due else None
+    # --- time -----------------------------------------------------------------------------------
+
+    def _tick(self) -> float:
+        """Tell every queue what time it is."""
+        now = time.monotonic() + self._epoch
+        for host in self._hosts.values():
+            host.now = now
+        return now
+
+    def _timeout(self) -> float | None:
+        due = min(self._due, self._chores_at) - self._epoch
+        due = min(due, self._greeter.due)
+        return None if due == math.inf else max(0.0, due - time.monotonic())
+
+    def _pass(self, now: float) -> None:
+        """Do what is due, and what the frames that came have made possible."""
+        if self._greeter.due != math.inf:
+            for fd in self._greeter.overdue():
+                self._close(self._by_fd[fd], FrameError("no HELLO came in time"))
+        if self._due <= now:
+            for host in self._hosts.values():
+                if host.due <= now:
+                    host.tick(self._connections)
+                    self._touched[host.name] = host
+        if self._touched and self._chores_at == math.inf:
+            self._chores_at = now + IDLE
+        while self._touched or self._dirty:  # again, if flushing found a consumer gone
+            self._serve_touched()
+            self._flush_dirty()
+        if self._chores_at <= now:
+            self._chores_at = now + IDLE if self._chores() else math.inf
+
+    def _chores(self) -> bool:
+        """Do what can wait; tell whether there will be more of it without anything happening."""
+        if self._report is not None:
+            self._report(self.statistics())
+        keepings = [host.keeping for host in self._hosts.values() if host.keeping is not None]
+        for host in self._hosts.values():
+            if host.keeping is not None:
+                host.keeping.tend(host.name)
+        holding = any(host.core.books.depth for host in self._hosts.values())
+        return holding or any(keeping.trouble for keeping in keepings)
 
     # --- connections ----------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        for _ in range(MAX_ACCEPTS):
-            try:
-                sock, _address = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError:  # no descriptors: leave them waiting for a moment, do not spin
-                self._epoll.modify(self._listener, 0)
-                self._paused = time.monotonic() + ACCEPT_PAUSE
-                return
-            sock.setblocking(False)
-            connection = Connection(sock, _pid_of(sock))
-            if len(self._connections) >= MAX_CONNECTIONS:
-                connection.refuse(f"the broker has {MAX_CONNECTIONS} connections, its limit")
-                connection.close()
-                continue
-            self._connections[sock.fileno()] = connection
-            self._greeting[sock.fileno()] = time.monotonic() + HANDSHAKE_SECONDS
-            self._epoll.register(sock, select.EPOLLIN)
+    def _enter(self, sock: socket.socket, pid: int) -> None:
+        connection = Connection(sock, pid, next(self._numbers))
+        self._by_fd[sock.fileno()] = connection
+        self._connections[connection.number] = connection
+        self._epoll.register(sock, select.EPOLLIN)
 
     def _on_connection(self, connection: Connection, mask: int) -> None:
         try:
@@ -154,15 +184,18 @@ class Broker:
             self._watch(connection)
 
     def _read_frames(self, connection: Connection) -> None:
+        frames = connection.frames
         while not connection.parked:
-            found = connection.frames.next()
+            found = frames.next()
             if found is None:
-                return
+                break
             kind, count, argument, body = found
-            if connection.role is None:
+            if connection.handler is None:
                 self._hello(connection, kind, body)
             else:
-                self._frame(connection, kind, count, argument, body)
+                connection.handler(connection, kind, count, argument, body)
+        if connection.host is not None:
+            self._touched[connection.host.name] = connection.host
 
     def _watch(self, connection: Connection) -> None:
         wanted = 0 if connection.parked else select.EPOLLIN
@@ -172,21 +205,32 @@ class Broker:
             connection.watched = wanted
             self._epoll.modify(connection.socket, wanted)
 
+    def _hear_out(self, connection: Connection) -> None:
+        """Take what a peer had said before it ended, which a failed send has told us first.
+
+        Its cursor counts on it: a message that it gave back is done, as far as the cursor says.
+        """
+        try:
+            for _ in range(MAX_LAST_WORDS):
+                if connection.parked:
+                    break
+                connection.receive()  # raises at the end
+                self._read_frames(connection)
+        except PEER_ERRORS:
+            pass
+
     def _close(self, connection: Connection, error: Exception | None) -> None:
         fd = connection.socket.fileno()
-        if self._connections.pop(fd, None) is None:
+        if self._by_fd.pop(fd, None) is None:
             return
+        del self._connections[connection.number]
         if error is not None and not isinstance(error, OSError):
             connection.refuse(str(error))
-        self._greeting.pop(fd, None)
+        self._greeter.greeted(fd)
         self._epoll.unregister(fd)
-        if connection.role is Role.CONSUMER:
-            assert connection.cursor is not None
-            self._queues[connection.queue].leave(fd, connection.cursor.read())
-            connection.cursor.close()
-            self._touched.add(connection.queue)
-        if connection.parked:
-            del self._blocked[connection.queue][fd]
+        if connection.host is not None:
+            connection.host.gone(connection)
+            self._touched[connection.host.name] = connection.host
         connection.close()
 
     # --- frames ---------------------------------------------------------------------------------
@@ -195,157 +239,125 @@ class Broker:
         if kind != Kind.HELLO:
             raise FrameError("the first frame has to be HELLO")
         hello = msgspec.msgpack.decode(body, type=Hello)
+        if hello.protocol != PROTOCOL:
+            raise FrameError(f"protocol {hello.protocol}; this broker speaks {PROTOCOL}")
         role = Role(hello.role)
-        queue = self._queues.get(hello.queue)
-        if role is not Role.OBSERVER and queue is None:
-            known = ", ".join(self._queues)
+        host = self._hosts.get(hello.queue)
+        if role is not Role.OBSERVER and host is None:
+            known = ", ".join(self._hosts)
             raise FrameError(f"there is no queue {hello.queue!r}; there are: {known}")
         if len(hello.client) > MAX_CLIENT:
             raise FrameError(f"a name of {len(hello.client)} characters; at most {MAX_CLIENT}")
-        fd = connection.socket.fileno()
-        if role is Role.CONSUMER:
-            assert queue is not None
-            connection.cursor = CursorReader(connection.take_descriptor())
-            connection.max_unread += queue.max_bytes + FRAME_COST * 2 * queue.capacity
-            queue.enter(fd)
-        connection.role, connection.queue, connection.client = role, hello.queue, hello.client
-        del self._greeting[fd]
-        limits = (queue.capacity, min(queue.max_bytes, MAX_BODY)) if queue is not None else (0, 0)
-        connection.send(Kind.WELCOME, PAIR.pack(*limits))
-        self._dirty[fd] = connection
-
-    def _frame(
-        self, connection: Connection, kind: int, count: int, argument: int, body: memoryview
-    ) -> None:
-        queue = self._queues.get(connection.queue)
-        fd = connection.socket.fileno()
-        match connection.role, kind:
-            case Role.PRODUCER, Kind.PUT:
-                self._put(connection, count, argument, bytes(body))
-            case Role.CONSUMER, Kind.ACK:
-                assert queue is not None
-                for chunk, done in PAIR.iter_unpack(body):
-                    queue.ack(fd, chunk, done)
-                self._touched.add(connection.queue)
-            case Role.CONSUMER, Kind.CREDIT:
-                assert queue is not None
-                queue.grant(fd, argument)
-                self._touched.add(connection.queue)
-            case Role.CONSUMER, Kind.REJECT:
-                assert queue is not None
-                reason = bytes(body).decode(errors="replace")[:MAX_REASON]
-                queue.reject(fd, argument, count, reason)
-            case Role.OBSERVER, Kind.STAT:
-                connection.send(Kind.STATS, msgspec.msgpack.encode(self.statistics()))
-                self._dirty[fd] = connection
-            case role, other:
-                raise FrameError(f"a {role} cannot send a frame of kind {other}")
-
-    # --- putting --------------------------------------------------------------------------------
-
-    def _put(self, connection: Connection, count: int, sequence: int, body: bytes) -> None:
-        queue = self._queues[connection.queue]
-        if not 1 <= count <= queue.capacity or len(body) > min(queue.max_bytes, MAX_BODY):
-            raise FrameError(
-                f"a chunk of {count} messages and {len(body)} bytes can never fit: "
-                f"the queue takes {queue.capacity} messages and {queue.max_bytes} bytes, "
-                f"and a chunk {MAX_BODY}"
-            )
-        if sequence <= self._sequences.get((connection.queue, connection.client), 0):
-            connection.confirm(sequence)  # sent again after a reconnection: we have it
-            self._dirty[connection.socket.fileno()] = connection
-        elif not self._blocked[connection.queue] and queue.fits(count, len(body)):
-            self._take(connection, count, sequence, body)
+        limits = Welcome()
+        if host is None or role is Role.OBSERVER:
+            connection.handler = self._manage
         else:
-            connection.parked = (count, sequence, body)
-            self._blocked[connection.queue][connection.socket.fileno()] = None
+            (host.consumer if role is Role.CONSUMER else host.producer)(connection, hello)
+            connection.host = host
+            limits = host.welcome
+        connection.role = role
+        self._greeter.greeted(connection.socket.fileno())
+        connection.send(Kind.WELCOME, msgspec.msgpack.encode(limits))
+        self._dirty[connection.number] = connection
 
-    def _take(self, connection: Connection, count: int, sequence: int, body: bytes) -> None:
-        self._queues[connection.queue].put(count, body)
-        key = (connection.queue, connection.client)
-        self._sequences[key] = sequence
-        self._sequences.move_to_end(key)
-        if len(self._sequences) > MAX_REMEMBERED:
-            self._sequences.popitem(last=False)
-        connection.confirm(sequence)
-        self._dirty[connection.socket.fileno()] = connection
-        self._touched.add(connection.queue)
+    def _manage(
+        self, connection: Connection, kind: int, _count: int, argument: int, body: memoryview
+    ) -> None:
+        """Take a command of an observer."""
+        if kind != Kind.MANAGE:
+            raise FrameError(f"an observer cannot send a frame of kind {kind}")
+        command = msgspec.msgpack.decode(body, type=Command)
+        connection.send(Kind.MANAGED, msgspec.msgpack.encode(self.manage(command)), argument)
+        self._dirty[connection.number] = connection
 
-    def _unblock(self, name: str) -> None:
-        """Take parked chunks as far as they fit now, the longest parked first."""
-        queue, blocked = self._queues[name], self._blocked[name]
-        while blocked:
-            connection = self._connections[next(iter(blocked))]
-            assert connection.parked is not None
-            count, sequence, body = connection.parked
-            if not queue.fits(count, len(body)):
-                return
-            blocked.popitem(last=False)
-            connection.parked = None
-            self._take(connection, count, sequence, body)
-            try:
-                self._read_frames(connection)  # what it had sent behind it
-            except PEER_ERRORS as error:
-                self._close(connection, error)
-            else:
-                self._watch(connection)
+    def manage(self, command: Command) -> Any:
+        """Carry out a command; an answer with "error" if it cannot be."""
+        if command.name == "stats":
+            return self.statistics()
+        host = self._hosts.get(command.queue)
+        if host is None:
+            known = ", ".join(self._hosts)
+            return {"error": f"there is no queue {command.queue!r}; there are: {known}"}
+        try:
+            answer = manage(host.core, command, host.now)
+        except UnknownCommandError as error:
+            return {"error": str(error)}
+        self._touched[host.name] = host
+        return answer
 
     # --- delivering -----------------------------------------------------------------------------
 
     def _serve_touched(self) -> None:
         while self._touched:
-            name = self._touched.pop()
-            self._unblock(name)
-            for consumer, chunk in self._queues[name].deliveries():
-                connection = self._connections[consumer]
-                connection.deliver(chunk)
-                self._dirty[consumer] = connection
+            _, host = self._touched.popitem()
+            while host.blocked and (freed := host.unblock()):
+                for connection in freed:
+                    self._read_on(connection)  # what it had sent behind it
+            before = host.due
+            host.serve(self._connections)
+            if host.due != before:
+                self._due = min(one.due for one in self._hosts.values())
+
+    def _read_on(self, connection: Connection) -> None:
+        try:
+            self._read_frames(connection)
+        except PEER_ERRORS as error:
+            self._close(connection, error)
+        else:
+            self._watch(connection)
 
     def _flush_dirty(self) -> None:
         """Send what this pass has produced: several frames to one worker are one call."""
-        dirty, self._dirty = self._dirty, {}
-        for fd, connection in dirty.items():
-            if self._connections.get(fd) is not connection:
+        dirty = list(self._dirty.values())
+        dirty.reverse()  # those that were delivered to come first: somebody waits for it
+        self._dirty.clear()
+        for connection in dirty:
+            if connection.number not in self._connections:
                 continue
             try:
                 connection.flush()
+            except OSError as error:
+                self._hear_out(connection)
+                self._close(connection, error)
             except PEER_ERRORS as error:
                 self._close(connection, error)
             else:
-                self._watch(connection)
+                if connection.wants_write or connection.watched != select.EPOLLIN:
+                    self._watch(connection)
 
-    def statistics(self) -> list[dict[str, int | str]]:
-        """What each queue holds and has done; in messages, ``bytes`` in bytes."""
+    # --- what it says, and its end ----------------------------------------------------------------
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """What each queue holds and has done."""
         return [
-            {
-                "name": name,
-                "depth": queue.depth,
-                "capacity": queue.capacity,
-                "bytes": queue.bytes,
-                "bytes_capacity": queue.max_bytes,
-                "leased": queue.leased,
-                "consumers": queue.consumers,
-                "blocked": len(self._blocked[name]),
-                "accepted_total": queue.counts.accepted,
-                "settled_total": queue.counts.settled,
-                "redelivered_total": queue.counts.redelivered,
-                "dead": len(queue.dead),
-                "dead_total": queue.counts.dead,
-            }
-            for name, queue in self._queues.items()
+            statistics(host.core, host.keeping, len(host.blocked), host.now)
+            for host in self._hosts.values()
         ]
 
+    def _close_stores(self) -> None:
+        for host in self._hosts.values():
+            if host.keeping is not None:
+                host.keeping.close(host.core, self._dirty)
+        self._flush_dirty()
 
-def _pid_of(sock: socket.socket) -> int:
-    peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    return int(_PEER.unpack(peer)[0])
+
+class Argument(msgspec.Struct, frozen=True):
+    """What a broker is told. ``state``: the folder of the durable queues."""
+
+    queues: list[QueueDefinition]
+    state: str = ""
 
 
 def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     """Run the broker: a process of the runtime."""
-    queues = msgspec.msgpack.decode(argument, type=list[QueueDefinition])
+    told = msgspec.msgpack.decode(argument, type=Argument)
     listener = socket.socket(fileno=fds["listener"])
     link.stop_on_signal()
-    broker = Broker(queues, listener, (link.fileno(), link.wakeup_fd))
+    keepings = {
+        queue.name: open_keeping(told.state, queue.name, queue.durable)
+        for queue in told.queues
+        if queue.durable
+    }
+    broker = Broker(told.queues, listener, (link.fileno(), link.wakeup_fd), keepings)
     link.ready()
     broker.run(lambda: link.stopping)

@@ -4,11 +4,26 @@ import array
 import os
 import select
 import socket
+import struct
+from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
-from workers.queues.core import Chunk
+import msgspec
+
+from workers.queues.chunk import Chunk
+from workers.queues.clients import Sent
 from workers.queues.cursor import CursorReader
-from workers.queues.frames import HEADER, PREFIX, FrameError, FrameReader, Kind, frame
+from workers.queues.frames import (
+    HEADER,
+    PREFIX,
+    FrameError,
+    FrameReader,
+    Kind,
+    Options,
+    Rejected,
+    frame,
+)
 
 #: Buffers given to one sendmsg.
 MAX_BUFFERS = 512
@@ -19,6 +34,26 @@ MAX_UNREAD = 1 << 20
 MAX_DESCRIPTORS = 2
 #: Counted for each frame that waits, beside its bytes: what an object costs.
 FRAME_COST = 64
+#: Bytes of a chunk that is copied behind its header, to be sent as one buffer.
+SMALL = 4096
+#: Header and prefix of a delivered chunk.
+_DELIVER = struct.Struct(HEADER.format + PREFIX.format[1:])
+
+_PREFIX, _KIND = PREFIX.size, int(Kind.DELIVER)
+
+#: Why a put was refused, for people.
+WHY = {
+    "full": "the queue is full",
+    "shed": "it would come too late: the queue is overloaded",
+    "duplicate": "the same was accepted a short while ago",
+    "closed": "the queue is being drained: it takes nothing in",
+    "store": "it cannot be kept: see the store of the queue",
+}
+
+#: A put that has no room yet: count, sequence, chunk, options, the options decoded.
+Parked = tuple[int, int, bytes, bytes, Options | None]
+#: Takes a frame: kind, count, argument, body.
+Handler = Callable[["Connection", int, int, int, memoryview], None]
 
 
 class Role(Enum):
@@ -30,32 +65,40 @@ class Role(Enum):
 
 
 class Connection:
-    """One connection. ``parked``: a chunk that has no room yet, as (count, sequence, body)."""
+    """One connection. ``number``: names it, and no other one ever.
+
+    ``sent``: what a producer has put before. ``handler``: takes its frames, once it has said who it
+    is. ``host``: whose queue it serves.
+    """
 
     __slots__ = (
         "_confirmed",
         "_descriptors",
         "_out",
         "_unread",
-        "client",
         "cursor",
         "frames",
+        "handler",
+        "host",
         "max_unread",
+        "number",
         "parked",
         "pid",
-        "queue",
         "role",
+        "sent",
         "socket",
         "watched",
     )
 
-    def __init__(self, sock: socket.socket, pid: int) -> None:
-        self.socket, self.pid = sock, pid
+    def __init__(self, sock: socket.socket, pid: int, number: int) -> None:
+        self.socket, self.pid, self.number = sock, pid, number
         self.role: Role | None = None
-        self.queue = self.client = ""
+        self.host: Any = None
+        self.sent: Sent | None = None
+        self.handler: Handler | None = None
         self.cursor: CursorReader | None = None
         self.frames = FrameReader()
-        self.parked: tuple[int, int, bytes] | None = None
+        self.parked: Parked | None = None
         self.watched = int(select.EPOLLIN)
         self.max_unread = MAX_UNREAD
         self._out: list[bytes | memoryview] = []
@@ -117,14 +160,37 @@ class Connection:
 
     def confirm(self, sequence: int) -> None:
         """Tell a producer that all up to here is in the queue."""
-        self._confirmed = max(self._confirmed, sequence)
+        if sequence > self._confirmed:
+            self._confirmed = sequence
 
-    def deliver(self, chunk: Chunk) -> None:
-        """Add a chunk; in front of the body, the messages that are done and the attempt."""
-        prefix = PREFIX.pack(chunk.done, chunk.attempt)
-        head = HEADER.pack(len(chunk.body) + PREFIX.size, Kind.DELIVER, chunk.count, chunk.id)
-        self._add(head + prefix)
-        self._add(chunk.body)
+    def reject(self, sequence: int, reason: str) -> None:
+        """Tell a producer that a put is not in the queue."""
+        assert self.sent is not None
+        self.sent.rejected(sequence, reason)
+        body = msgspec.msgpack.encode(Rejected(reason, WHY.get(reason, reason)))
+        self.send(Kind.REJECTED, body, sequence)
+
+    def deliver(self, chunk: Chunk, now: float) -> None:
+        """Add a chunk; in front of it, the messages that are done, the attempt, the options."""
+        options, body = chunk.options, chunk.body
+        if chunk.expires:
+            options = _with_time_left(chunk, now)
+        size = len(body) + len(options) + _PREFIX
+        head = _DELIVER.pack(
+            size,
+            _KIND,
+            chunk.count,
+            chunk.id,
+            chunk.done,
+            chunk.attempt,
+            len(options),
+            chunk.origin,
+        )
+        if len(body) <= SMALL:
+            self._add(b"".join((head, options, body)))
+        else:
+            self._add(head + options)
+            self._add(body)
 
     def flush(self) -> None:
         """Send as much as the peer takes.
@@ -143,6 +209,10 @@ class Connection:
             except BlockingIOError:
                 if self._unread > self.max_unread:
                     raise FrameError(f"{self._unread} bytes wait, and are not read") from None
+                return
+            if sent == self._unread - FRAME_COST * len(self._out):
+                self._out.clear()
+                self._unread = 0
                 return
             self._sent(sent)
 
@@ -177,3 +247,10 @@ class Connection:
         self._unread -= whole * FRAME_COST
         if size:
             self._out[0] = memoryview(self._out[0])[size:]
+
+
+def _with_time_left(chunk: Chunk, now: float) -> bytes:
+    """Encode the options of a chunk that expires: its ttl is what is left of it now."""
+    options = chunk.extra or Options()
+    left = max(1e-6, chunk.expires - now)
+    return msgspec.msgpack.encode(msgspec.structs.replace(options, ttl=left, delay=0.0))

@@ -1,295 +1,303 @@
 """The core of one bounded queue: pure; it decides, and the broker around it acts.
 
-    put ──► [ waiting chunks ] ──deliveries──► leased to consumers ──ack──► settled
-                    ▲                                │
-                    └─────── front: returned ────────┤ leave
-                                                     └──► dead letters
+    put ──► [ stock ] ──deliveries──► leased to consumers ──ack, reply──► settled
+               ▲  │                        │
+               │  └─ expired ─┐            │ nack, leave, lease over
+               └── returned ──┼────────────┤
+                              └──► dead letters
 
 Rules, in the order of their weight:
 
-* A message that was put is waiting, leased, settled or dead, and never two of these at once.
-* `capacity` and `max_bytes` hold for waiting and leased messages together. The broker puts only
-  what `fits`, and leaves the rest with its producer.
-* A consumer never has more messages than it granted credit for; what it settles is credit again.
-  A chunk that is larger is cut, but only for a consumer that has nothing else to do: cutting
-  costs, waiting for the next acknowledgement does not.
-* A consumer works in the order of its deliveries, and its cursor says where it is. When it leaves,
-  what lies before the cursor is settled. If it was busy, the one message at the cursor is the
-  suspect: it returns alone, one attempt older, or is dead after `max_attempts`. What lies behind
-  was never begun, and returns as it was, unblamed.
-* What returns goes to the front, in its old order.
+* A message that was put is waiting, scheduled, leased, settled, dropped (and counted) or dead, and
+  never two of these at once.
+* `capacity` and `max_bytes` hold for waiting, scheduled and leased messages together. What does
+  not fit is left with its producer, refused, or takes the place of what is oldest (`overflow`).
+* A consumer never has more messages than its window. A chunk that is larger is cut, but only for
+  a consumer that has nothing else to do: cutting costs, the next acknowledgement does not.
+* A consumer's cursor says where it is. When it leaves, or its lease is over, what it has done is
+  settled; what it was working on is the suspect: it returns alone, one attempt older, or is dead
+  after `max_attempts`. What was never begun returns as it was, unblamed.
+* What returns goes to the front, in its old order. From a consumer that lives on it returns under
+  a new number: what that one still says of it is late, counted and ignored.
+* Nothing is delivered while the dead letters are full: the queue fills up, and its producers are
+  held back, instead of letters being lost.
+
+Times are seconds since 1970 by the broker's clock, which never goes back.
 """
 
-from collections import OrderedDict, deque
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-#: Dead letters that are kept; the oldest is dropped, and counted, when one more comes.
-MAX_DEAD_LETTERS = 1_000
+from supervisor.definition import QueueDefinition
+from workers.queues.books import Books, Join, Split
+from workers.queues.burial import Burial, Cause
+from workers.queues.calls import Answer, Calls
+from workers.queues.chunk import Chunk, decode_options
+from workers.queues.delivery import Delivery
+from workers.queues.frames import Nack, Options, Reply
+from workers.queues.intake import Intake
+from workers.queues.leases import Cursor, fates, overdue
+from workers.queues.retry import Jitter
+from workers.queues.returns import NIL, Returns
+from workers.queues.stock import Stock
 
-#: Opens a body into its messages, still encoded; raises ValueError if it cannot be opened.
-Split = Callable[[bytes], Sequence[bytes]]
-#: Makes a body of encoded messages.
-Join = Callable[[Sequence[bytes]], bytes]
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Messages that travel together. ``done``: so many of them, from the first, are settled."""
-
-    id: int
-    count: int
-    body: bytes
-    attempt: int = 1
-    done: int = 0
-
-    @property
-    def left(self) -> int:
-        """Messages that are not settled."""
-        return self.count - self.done
-
-
-@dataclass(slots=True)
-class Consumer:
-    """What a consumer may be sent (``credit``, in messages), and has, in order of delivery."""
-
-    credit: int = 0
-    leased: dict[int, Chunk] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """Where a consumer is: ``done`` messages of ``chunk``; ``busy``: it works on the next one."""
-
-    chunk: int
-    done: int
-    busy: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that is not tried again; ``attempts``: its deliveries.
-
-    ``message``: still encoded; the body of a whole chunk if that could not be opened.
-    """
-
-    message: bytes
-    reason: str
-    attempts: int
-
-
-@dataclass(slots=True)
-class Counts:
-    """Messages, since the broker started."""
-
-    accepted: int = 0
-    settled: int = 0
-    redelivered: int = 0  # returned with one attempt more
-    dead: int = 0
-    dead_dropped: int = 0
+#: Looks at a consumer's cursor in the time of one lease.
+LOOKS = 4
 
 
 class QueueCore:
     """One queue.
 
     Args:
-        capacity: messages it holds at most, leased ones included.
-        max_bytes: bytes of chunks it holds at most, leased ones included.
-        max_attempts: deliveries of one message before it is dead.
-        split: opens a body, to single out the message that ended its consumer.
-        join: makes a body of what is left.
+        definition: what its author has said of it.
+        split: opens a body, to single out messages.
+        join: makes a body of messages.
+        jitter: a random number from 0 to below 1.
+        last_chunk: the highest number that a chunk ever had (of a durable queue).
 
     """
 
     def __init__(
-        self, capacity: int, max_bytes: int, max_attempts: int, split: Split, join: Join
+        self,
+        definition: QueueDefinition,
+        split: Split,
+        join: Join,
+        jitter: Jitter,
+        last_chunk: int = 0,
     ) -> None:
-        self.capacity, self.max_bytes, self.max_attempts = capacity, max_bytes, max_attempts
-        self._split, self._join = split, join
-        self.depth = self.bytes = 0  # waiting and leased
-        self.counts = Counts()
-        self.dead: deque[DeadLetter] = deque()
-        self._waiting: deque[Chunk] = deque()
-        self._consumers: dict[int, Consumer] = {}
-        self._hungry: OrderedDict[int, None] = OrderedDict()  # have credit; first: next in turn
-        self._last_chunk = 0
+        self.definition = definition
+        self.books = books = Books(
+            definition.capacity,
+            definition.max_bytes,
+            split,
+            join,
+            bool(definition.durable),
+            last_chunk,
+        )
+        self.counts = books.counts
+        self.calls = Calls()
+        self.burial = Burial(definition, books, self.calls)
+        self.stock = Stock(definition)
+        self.intake = Intake(definition, books, self.stock, self.burial)
+        self.delivery = Delivery(definition, books, self.stock, self.burial, self.intake.shedder)
+        self._returns = Returns(definition, books, self.stock, self.burial, self.calls, jitter)
+        self.deliveries = self.delivery.deliveries
+        self._next_look = math.inf  # when leases have to be looked at
+        limits = definition.rate, definition.rate_per_key, definition.dead_ttl
+        self._timed = any(limit is not None for limit in limits)
 
     @property
     def leased(self) -> int:
         """Messages that consumers have."""
-        return sum(c.left for one in self._consumers.values() for c in one.leased.values())
+        return sum(one.held for one in self.delivery.consumers.values())
 
-    @property
-    def consumers(self) -> int:
-        """Consumers there are."""
-        return len(self._consumers)
+    def oldest_put(self) -> float | None:
+        """When that was put which waits or is worked on longest, about; None if there is none."""
+        consumers = self.delivery.consumers.values()
+        leased = [chunk.put_at for one in consumers for chunk in one.leased.values()]
+        oldest = min(leased, default=math.inf)
+        oldest = min(oldest, self.stock.order.oldest())
+        return None if oldest == math.inf else oldest
 
     # --- in -----------------------------------------------------------------------------------
 
-    def fits(self, count: int, size: int) -> bool:
-        """Whether a chunk of so many messages and bytes can be put now."""
-        return self.depth + count <= self.capacity and self.bytes + size <= self.max_bytes
+    def put(
+        self,
+        count: int,
+        body: bytes,
+        now: float,
+        options: bytes = b"",
+        extra: Options | None = None,
+        caller: int = 0,
+    ) -> Chunk:
+        """Take in a chunk that `intake.admits`, and return it.
 
-    def put(self, count: int, body: bytes) -> None:
-        """Take in a chunk, which fits."""
-        assert self.fits(count, len(body))
-        self._waiting.append(self._hold(self._chunk(count, body, 1)))
-        self.counts.accepted += count
+        Args:
+            count: messages in it.
+            body: the chunk.
+            now: the time.
+            options: of its messages, encoded; empty: the default ones.
+            extra: the same, decoded.
+            caller: the connection that waits for the result, of a call.
 
-    # --- out ----------------------------------------------------------------------------------
-
-    def enter(self, consumer: int) -> None:
-        """Add a consumer; it is sent nothing before it grants credit."""
-        self._consumers[consumer] = Consumer()
-
-    def grant(self, consumer: int, credit: int) -> None:
-        """Let a consumer be sent so many messages more."""
-        one = self._consumers[consumer]
-        one.credit += credit
-        if one.credit > 0:
-            self._hungry[consumer] = None
-
-    def deliveries(self) -> list[tuple[int, Chunk]]:
-        """Lease what can be leased, to each consumer with credit in turn."""
-        found: list[tuple[int, Chunk]] = []
-        while self._waiting and self._hungry:
-            consumer, _ = self._hungry.popitem(last=False)
-            one = self._consumers[consumer]
-            chunk = self._next_for(one)
-            if chunk is None:  # its next acknowledgement makes it hungry again
-                continue
-            one.leased[chunk.id] = chunk
-            one.credit -= chunk.left
-            found.append((consumer, chunk))
-            if one.credit > 0:
-                self._hungry[consumer] = None
-        return found
-
-    def ack(self, consumer: int, chunk_id: int, done: int) -> None:
-        """The first ``done`` messages of a chunk are done. Old news is ignored."""
-        one = self._consumers[consumer]
-        chunk = one.leased.get(chunk_id)
-        if chunk is None:
-            return
-        before = chunk.left
-        self._settle(chunk, done)
-        if not chunk.left:
-            del one.leased[chunk_id]
-        self.grant(consumer, before - chunk.left)
-
-    def reject(self, consumer: int, chunk_id: int, index: int, reason: str) -> None:
-        """Bury the message at ``index``; those before it are done, the consumer goes on behind."""
-        chunk = self._consumers[consumer].leased.get(chunk_id)
-        if chunk is None or not chunk.done <= index < chunk.count:
-            return
-        self.ack(consumer, chunk_id, index)
-        messages = self._opened(chunk)
-        self._bury(messages[index] if messages else chunk.body, reason, chunk.attempt)
-        self.counts.settled -= 1  # counted as dead instead
-        self.ack(consumer, chunk_id, index + 1)
-
-    def leave(self, consumer: int, cursor: Cursor) -> None:
-        """Take back what a consumer has; it is gone."""
-        one = self._consumers.pop(consumer)
-        self._hungry.pop(consumer, None)
-        # The chunk of the cursor may be acknowledged already: then nothing behind it was begun.
-        before = cursor.chunk in one.leased
-        back: list[Chunk] = []
-        for chunk in one.leased.values():
-            at_cursor = chunk.id == cursor.chunk
-            if at_cursor:
-                before = False
-                self._settle(chunk, cursor.done)
-            elif before:
-                self._settle(chunk, chunk.count)
-            if chunk.left:
-                back += self._reopened(chunk, at_cursor and cursor.busy)
-        self._waiting.extendleft(reversed(back))
-
-    # --- chunks -------------------------------------------------------------------------------
-
-    def _next_for(self, one: Consumer) -> Chunk | None:
-        """Take the next chunk for a consumer, cut to its credit; None to let it wait."""
-        while self._waiting:
-            chunk = self._waiting[0]
-            if chunk.left > one.credit and one.leased:
-                return None
-            self._waiting.popleft()
-            if chunk.left <= one.credit:
-                return chunk
-            parts = self._cut(chunk, one.credit)
-            self._waiting.extendleft(reversed(parts[1:]))
-            if parts:
-                return parts[0]
-        return None
-
-    def _reopened(self, chunk: Chunk, suspect: bool) -> list[Chunk]:
-        """Return what comes back of a chunk; a suspect, its next message, comes back alone."""
-        if not suspect:
-            return [chunk]
-        back = self._cut(chunk, 1)
-        if not back:
-            return []
-        alone = back[0]
-        if alone.attempt >= self.max_attempts:
-            message = self._opened(alone)[0]
-            self._bury(message, "its consumer ended while handling it", alone.attempt)
-            self._drop(alone)
-            return back[1:]
-        alone.attempt += 1
-        self.counts.redelivered += 1
-        return back
-
-    def _cut(self, chunk: Chunk, count: int) -> list[Chunk]:
-        """Cut a chunk that nobody has behind ``count`` messages: one part or two.
-
-        No part if it is not what its producer said: it cannot be cut, and is buried whole, once.
         """
-        messages = self._opened(chunk)
-        self._drop(chunk)
-        if not messages:
-            self._bury(chunk.body, "not the messages that its producer said", chunk.attempt)
-            self.counts.dead += chunk.left - 1
-            return []
-        parts = messages[chunk.done : chunk.done + count], messages[chunk.done + count :]
-        return [self._part(part, chunk.attempt) for part in parts if part]
-
-    def _opened(self, chunk: Chunk) -> Sequence[bytes]:
-        """Open a chunk; nothing if it is not what its producer said it is."""
-        try:
-            messages = self._split(chunk.body)
-        except (ValueError, RecursionError):  # the latter: nested thousands deep
-            return ()
-        return messages if len(messages) == chunk.count else ()
-
-    def _part(self, messages: Sequence[bytes], attempt: int) -> Chunk:
-        return self._hold(self._chunk(len(messages), self._join(messages), attempt))
-
-    def _chunk(self, count: int, body: bytes, attempt: int) -> Chunk:
-        self._last_chunk += 1
-        return Chunk(self._last_chunk, count, body, attempt)
-
-    def _hold(self, chunk: Chunk) -> Chunk:
-        self.depth += chunk.left
-        self.bytes += len(chunk.body)
+        if extra is None or not extra.reply:
+            caller = 0
+        books = self.books
+        chunk = books.take_in(count, body, options, extra, now, caller)
+        books.counts.accepted += count
+        ttl = self.definition.ttl
+        if extra is not None:
+            self.intake.remember(extra, now)
+            ttl = extra.ttl or ttl
+            if extra.delay > 0:
+                chunk.not_before = now + extra.delay
+            self.calls.opened(chunk)
+        if ttl is not None:
+            chunk.expires = now + ttl
+        if books.journal is not None:
+            books.added(chunk)
+        self.stock.add(chunk)
         return chunk
 
-    def _drop(self, chunk: Chunk) -> None:
-        self.depth -= chunk.left
-        self.bytes -= len(chunk.body)
+    def undo(self, chunk: Chunk) -> None:
+        """Take back a put that nobody was told of."""
+        gone = self.drop(chunk)
+        self.counts.dropped -= gone
+        self.counts.accepted -= gone
 
-    def _settle(self, chunk: Chunk, done: int) -> None:
-        """Count messages up to ``done`` as done; give the room back when all are."""
-        done = min(max(done, chunk.done), chunk.count)
-        self.depth -= done - chunk.done
-        self.counts.settled += done - chunk.done
-        if done == chunk.count and chunk.left:
-            self.bytes -= len(chunk.body)
-        chunk.done = done
+    def restore(self, chunks: Sequence[Chunk]) -> None:
+        """Take back what the store has kept, in order.
 
-    def _bury(self, message: bytes, reason: str, attempts: int) -> None:
-        self.counts.dead += 1
-        self.dead.append(DeadLetter(message, reason, attempts))
-        if len(self.dead) > MAX_DEAD_LETTERS:
-            self.dead.popleft()
-            self.counts.dead_dropped += 1
+        Nobody knows which of it was delivered before, so all of it counts as such: an attempt more.
+        """
+        for chunk in chunks:
+            chunk.extra = decode_options(chunk.options)
+            chunk.attempt += 1
+            self.books.restore(chunk)
+            self.stock.add(chunk)
+
+    # --- what consumers say -------------------------------------------------------------------
+
+    def enter(self, consumer: int, now: float, lanes: int = 1) -> None:
+        """Add a consumer; it is sent nothing before it says its `window`."""
+        self.delivery.enter(consumer, lanes)
+        self._set_look(now)
+
+    def window(self, consumer: int, messages: int) -> None:
+        """A consumer may have so many messages at once."""
+        self.delivery.window(consumer, messages)
+
+    def ack(self, consumer: int, chunk_id: int, done: int, now: float) -> None:
+        """The first ``done`` messages of a chunk are done."""
+        one = self.delivery.consumers[consumer]
+        chunk = one.leased.get(chunk_id)
+        if chunk is None:
+            self.counts.late_acks += chunk_id != one.settled
+        else:
+            self.delivery.advance(one, chunk, done, now)
+            if chunk.caller and chunk.void:
+                self.calls.answer(chunk, Reply(True, NIL))
+        self.delivery.heard_of(consumer, one)
+
+    def reply(self, consumer: int, chunk_id: int, reply: Reply, now: float) -> None:
+        """The result of a call: settles its message."""
+        chunk = self.delivery.consumers[consumer].leased.get(chunk_id)
+        if chunk is not None and chunk.caller:
+            self.calls.answer(chunk, reply)
+        self.ack(consumer, chunk_id, 0 if chunk is None else chunk.count, now)
+
+    def nack(self, consumer: int, chunk_id: int, index: int, nack: Nack, now: float) -> None:
+        """Try the message at ``index`` again later, or bury it; those before it are done."""
+        one = self.delivery.consumers[consumer]
+        chunk = one.leased.get(chunk_id)
+        if chunk is None or not chunk.done <= index < chunk.count:
+            self.counts.late_acks += 1
+        else:
+            self.delivery.advance(one, chunk, index, now)
+            before = chunk.left
+            self._returns.failed(chunk, index, nack, now)
+            self.delivery.gone(one, chunk, before - chunk.left)
+        self.delivery.heard_of(consumer, one)
+
+    def progress(self, consumer: int, chunk_id: int, now: float) -> None:
+        """A consumer says that it works on."""
+        one = self.delivery.consumers[consumer]
+        one.works_on(chunk_id, now)
+        self.delivery.heard_of(consumer, one)
+
+    def leave(self, consumer: int, cells: Sequence[Cursor], now: float, error: str = "") -> None:
+        """Take back what a consumer has; it is gone. ``error``: says so in a dead letter."""
+        one = self.delivery.leave(consumer)
+        cause = Cause("crashed", error or "its consumer ended while handling it")
+        self._returns.take_back(fates(one, cells), cause, now)
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float:
+        """When `expire`, `looks_due` or `deliveries` has something to do; inf: never."""
+        if not self._timed and not self.stock.timed:
+            return self._next_look
+        due = min(self._next_look, self.delivery.next_at(), self.stock.next_at())
+        letters = self.burial.letters.next_at()
+        return due if letters is None else min(due, letters)
+
+    def expire(self, now: float) -> None:
+        """Do what is due now."""
+        self.burial.sweep(now)
+        while (chunk := self.stock.expired(now)) is not None:
+            if not self.burial.may_expire(chunk):
+                self.stock.expires_later(chunk, now + 1.0)
+                return
+            self.burial.expire(chunk, now)
+            self.stock.withdrawn(chunk)
+
+    def looks_due(self, now: float) -> list[int]:
+        """Return the consumers whose cursors have to be `looked_at` now."""
+        if now < self._next_look:
+            return []
+        self._next_look = math.inf
+        self._set_look(now)
+        return [number for number, one in self.delivery.consumers.items() if one.leased]
+
+    def looked_at(
+        self,
+        consumer: int,
+        cells: Sequence[Cursor],
+        now: float,
+        fence: Callable[[], Sequence[Cursor]],
+    ) -> None:
+        """Take back what a consumer makes no progress with.
+
+        Args:
+            consumer: its number.
+            cells: what its cursor says.
+            now: the time.
+            fence: tells it that all it has is taken back, and returns what its cursor says then.
+
+        """
+        lease = self.definition.lease
+        one = self.delivery.consumers[consumer]
+        over = set() if lease is None else overdue(one, cells, now, lease)
+        if not over:
+            return
+        if len(over) == len(one.leased):
+            cells = fence()
+            self.delivery.stall(consumer)
+        self.counts.leases_over += 1
+        cause = Cause("stuck", f"its consumer was silent for {lease} s while handling it")
+        chosen = [found for found in fates(one, cells) if found[0].id in over]
+        for chunk, _, _ in chosen:
+            del one.leased[chunk.id]
+            one.held -= chunk.left
+        self._returns.take_back(chosen, cause, now, renew=True)
+
+    # --- calls --------------------------------------------------------------------------------
+
+    def cancel(self, caller: int, correlation: int) -> None:
+        """A caller has given up a call: its message is dropped, unless somebody has it."""
+        chunk = self.calls.give_up(caller, correlation)
+        if chunk is not None:
+            self.drop(chunk)
+
+    def caller_left(self, caller: int) -> None:
+        """A caller is gone, and with it its calls."""
+        for chunk in self.calls.leave(caller):
+            self.drop(chunk)
+
+    def answers(self) -> list[Answer]:
+        """Return the results of calls since the last time."""
+        return self.calls.take() if self.calls.answers else []
+
+    def drop(self, chunk: Chunk) -> int:
+        """Drop a chunk, unless it is leased; return how many messages that were."""
+        if chunk.holder or chunk.void:
+            return 0
+        gone = self.burial.drop(chunk, "dropped")
+        self.stock.withdrawn(chunk)
+        return gone
+
+    def _set_look(self, now: float) -> None:
+        lease = self.definition.lease
+        if lease is not None and self.delivery.consumers:
+            self._next_look = min(self._next_look, now + lease / LOOKS)

@@ -10,57 +10,97 @@ import fcntl
 import mmap
 import os
 
-from workers.queues.core import Cursor
+from workers.queues.leases import Cursor
 
 SIZE = mmap.PAGESIZE
-_BUSY = 1
-_DONE_SHIFT, _DONE_MASK = 1, 0x1FFFF
+#: The cell that the broker writes: 1 when it has taken back what the writer holds.
+FENCE = SIZE // 8 - 1
+#: A bit of a cell; and where the messages that are done begin.
+BUSY, DONE_SHIFT = 1, 1
+_DONE_MASK = 0x1FFFF
 _CHUNK_SHIFT = 18
 
 
 class CursorWriter:
-    """A consumer's own end."""
+    """A consumer's own end: a cell for each lane, and the fence.
+
+    ``cells`` is there for loops that cannot afford a call for each message: ``cells[lane]`` is
+    `at` of a chunk, the messages done shifted by `DONE_SHIFT`, and `BUSY` or not.
+    """
 
     def __init__(self) -> None:
         self.fd = os.memfd_create("cursor", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.fd, SIZE)
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        self._cell = memoryview(mmap.mmap(self.fd, SIZE)).cast("Q")
+        self.cells = memoryview(mmap.mmap(self.fd, SIZE)).cast("Q")
 
-    def busy(self, chunk: int, done: int) -> None:
+    def busy(self, chunk: int, done: int, lane: int = 0) -> None:
         """The message after ``done`` others of this chunk is being worked on."""
-        self._cell[0] = chunk << _CHUNK_SHIFT | done << _DONE_SHIFT | _BUSY
+        self.cells[lane] = chunk << _CHUNK_SHIFT | done << DONE_SHIFT | BUSY
 
-    def idle(self, chunk: int, done: int) -> None:
+    def idle(self, chunk: int, done: int, lane: int = 0) -> None:
         """So many messages of this chunk are done, and none is being worked on."""
-        self._cell[0] = chunk << _CHUNK_SHIFT | done << _DONE_SHIFT
+        self.cells[lane] = chunk << _CHUNK_SHIFT | done << DONE_SHIFT
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the broker has taken back what we have. To be asked after `busy`, not before."""
+        return bool(self.cells[FENCE])
+
+    def close(self) -> None:
+        """Close the descriptor. The page stays while the broker has it mapped."""
+        os.close(self.fd)
+
+
+def at(chunk: int) -> int:
+    """Return what a cell holds when nothing of a chunk is done, and none of it worked on."""
+    return chunk << _CHUNK_SHIFT
 
 
 class CursorReader:
     """The broker's end.
+
+    Args:
+        fd: the page's descriptor; it is closed.
+        lanes: cells that are used.
 
     Raises:
         ValueError: the descriptor is not a sealed cursor.
 
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, lanes: int = 1) -> None:
+        self._lanes = lanes
         try:
             seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
             if not seals & fcntl.F_SEAL_SHRINK or os.fstat(fd).st_size < SIZE:
                 raise ValueError("the cursor is not sealed, or too small")
-            self._map = mmap.mmap(fd, SIZE, prot=mmap.PROT_READ)
+            self._map = mmap.mmap(fd, SIZE)
         except OSError as error:
             raise ValueError(f"no cursor: {error.strerror}") from error
         finally:
             os.close(fd)
 
-    def read(self) -> Cursor:
-        """Where its writer is, or was."""
-        value = int.from_bytes(self._map[:8], "little")
-        done = value >> _DONE_SHIFT & _DONE_MASK
-        return Cursor(value >> _CHUNK_SHIFT, done, bool(value & _BUSY))
+    def cells(self) -> tuple[Cursor, ...]:
+        """Where each lane of its writer is, or was."""
+        page = memoryview(self._map)[: 8 * self._lanes].cast("Q")
+        try:
+            return tuple(_cursor(cell) for cell in page)
+        finally:
+            page.release()
+
+    def fence(self) -> None:
+        """Tell its writer that what it holds was taken back: it has to connect anew.
+
+        The last cell of the page says so. The writer looks there after it has said that it begins a
+        message, and we look at its cells after we have written: one of the two sees the other.
+        """
+        self._map[8 * FENCE : SIZE] = (1).to_bytes(8, "little")
 
     def close(self) -> None:
         """Unmap it."""
         self._map.close()
+
+
+def _cursor(cell: int) -> Cursor:
+    return Cursor(cell >> _CHUNK_SHIFT, cell >> DONE_SHIFT & _DONE_MASK, bool(cell & BUSY))

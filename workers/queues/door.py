@@ -14,7 +14,7 @@ import msgspec
 
 from supervisor.link import WorkerLink
 from workers.queues.errors import Interrupted, QueueRefused, QueueUnavailable
-from workers.queues.frames import PAIR, FrameReader, Hello, Kind, frame
+from workers.queues.frames import FrameReader, Hello, Kind, Welcome, frame
 
 #: Seconds to wait for the broker to come back, before giving up (and crashing, as a rule).
 RECONNECT_LIMIT = 30.0
@@ -32,17 +32,20 @@ class Door:
         address: path of the broker's socket.
         hello: who we are.
         link: the worker's link, when waiting is to end with a request to stop.
+        fd: a descriptor that goes with the hello: a consumer's cursor.
 
     """
 
     def __init__(
         self, address: str, hello: Hello, link: WorkerLink | None = None, fd: int | None = None
     ) -> None:
-        self._address, self._hello, self._link, self._fd = address, hello, link, fd
+        self._address, self._hello, self._link, self.fd = address, hello, link, fd
         self._socket: socket.socket | None = None
         self._frames = FrameReader()
         self._out: list[memoryview] = []  # what the socket did not take yet
-        self.capacity = self.max_body = 0  # of the queue: messages, and bytes of a chunk
+        self._poll = select.poll()  # knows the link; the connection is added while we wait for it
+        self._poll_link()
+        self.welcome = Welcome()
 
     @property
     def connected(self) -> bool:
@@ -54,15 +57,25 @@ class Door:
         """Whether something that was posted is not sent yet."""
         return bool(self._out)
 
-    def connect(self) -> None:
+    def fileno(self) -> int:
+        """The connection's descriptor, for who waits for it elsewhere; -1: there is none."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def forget_link(self) -> None:
+        """Do not heed requests to stop any more: what follows ends by its deadlines."""
+        self._link, self._poll = None, select.poll()
+
+    def connect(self, deadline: float | None = None) -> None:
         """Connect, however often that needs to be tried.
 
         Raises:
-            QueueUnavailable: the broker did not answer in `RECONNECT_LIMIT` seconds.
+            QueueUnavailable: the broker did not answer by the deadline, or in `RECONNECT_LIMIT`
+                seconds.
             QueueRefused: it does not know the queue.
 
         """
-        deadline = time.monotonic() + RECONNECT_LIMIT
+        limit = time.monotonic() + RECONNECT_LIMIT
+        deadline = limit if deadline is None else min(deadline, limit)
         pause = FIRST_PAUSE
         while True:
             try:
@@ -84,7 +97,7 @@ class Door:
             self._socket = None
         self._out.clear()
 
-    def post(self, *buffers: bytes) -> bool:
+    def post(self, *buffers: bytes | bytearray) -> bool:
         """Send what the socket takes now, and the rest while waiting in `frames` or `send`.
 
         False when the connection broke, or was broken.
@@ -105,23 +118,22 @@ class Door:
             self._sent(sent)
         else:
             self._out += map(memoryview, buffers)
-        return self._push()
+        return self.push()
 
-    def send(self, *buffers: bytes) -> bool:
+    def send(self, *buffers: bytes | bytearray) -> bool:
         """Send everything; False when the connection broke, or was broken."""
         if not self.post(*buffers):
             return False
         while self._out:
-            assert self._socket is not None
-            self._wait(self._socket.fileno(), select.POLLOUT, None)
-            if not self._push():
+            self._wait(self.fileno(), select.POLLOUT, None)
+            if not self.push():
                 return False
         return True
 
-    def _push(self) -> bool:
+    def push(self) -> bool:
         """Send what the socket takes of what is left; False when the connection broke."""
-        assert self._socket is not None
         while self._out:
+            assert self._socket is not None
             try:
                 sent = self._socket.sendmsg(self._out[:MAX_BUFFERS])
             except BlockingIOError:
@@ -169,7 +181,7 @@ class Door:
     def _receive(self, block: bool, deadline: float | None) -> bool:
         assert self._socket is not None
         while True:
-            if self._out and not self._push():
+            if self._out and not self.push():
                 return False
             try:
                 size = self._socket.recv_into(self._frames.space)
@@ -194,31 +206,40 @@ class Door:
         sock.connect(self._address)
         hello = frame(Kind.HELLO, msgspec.msgpack.encode(self._hello))
         rights = []
-        if self._fd is not None:
-            fds = array.array("i", [self._fd])
+        if self.fd is not None:
+            fds = array.array("i", [self.fd])
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
         sock.sendmsg([hello], rights)
         sock.setblocking(False)
         for kind, _count, _argument, body in self.frames(block=True, deadline=deadline):
             if kind == Kind.WELCOME:
-                self.capacity, self.max_body = PAIR.unpack(body)
+                self.welcome = msgspec.msgpack.decode(body, type=Welcome)
                 return
         raise ConnectionError("the broker closed the connection, or did not answer")
 
+    def _poll_link(self) -> None:
+        if self._link is not None:
+            self._poll.register(self._link.fileno(), select.POLLIN)
+            self._poll.register(self._link.wakeup_fd, select.POLLIN)
+
     def _wait(self, fd: int, events: int, deadline: float | None) -> bool:
         """Wait for a descriptor; False at the deadline. A request to stop raises Interrupted."""
-        poll = select.poll()
+        poll = self._poll
         if fd >= 0:
             poll.register(fd, events)
-        if self._link is not None:
-            poll.register(self._link.fileno(), select.POLLIN)
-            poll.register(self._link.wakeup_fd, select.POLLIN)
-        while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = poll.poll(None if left is None else left * 1000)
-            if not ready:
-                return False
-            if self._link is not None and self._link.stopping:
-                raise Interrupted(f"asked to stop while waiting for queue {self._hello.queue!r}")
-            if any(one == fd for one, _ in ready):
-                return True
+        try:
+            while True:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                ready = poll.poll(None if left is None else left * 1000)
+                if not ready:
+                    return False
+                if len(ready) == 1 and ready[0][0] == fd:
+                    return True
+                if self._link is not None and self._link.stopping:
+                    name = self._hello.queue
+                    raise Interrupted(f"asked to stop while waiting for queue {name!r}")
+                if any(one == fd for one, _ in ready):
+                    return True
+        finally:
+            if fd >= 0:
+                poll.unregister(fd)

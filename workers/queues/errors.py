@@ -1,12 +1,31 @@
 """What can go wrong with a queue, as its users see it."""
 
+from workers.queues.frames import Rejected
+
 
 class QueueError(Exception):
     """Base of the errors of queues."""
 
 
 class QueueFull(QueueError):  # noqa: N818 - a state, said as the user would
-    """The queue had no room within the timeout; the message was not put."""
+    """The queue had no room, or would not have served it in time; the message was not put.
+
+    ``messages``: how many were not put, of those put since the last confirmation.
+    """
+
+    messages: int = 1
+
+
+class QueueClosed(QueueFull):
+    """The queue is being drained: it takes no messages until it is opened again."""
+
+
+class RateExceeded(QueueFull):
+    """More messages a second than the queue takes; the message was not put."""
+
+
+class QueueNotDurable(QueueFull):
+    """The queue's store cannot write (its disk is full, or failed); the message was not put."""
 
 
 class MessageTooLarge(QueueError):  # noqa: N818
@@ -23,3 +42,52 @@ class QueueRefused(QueueError):  # noqa: N818
 
 class Interrupted(QueueError):  # noqa: N818
     """The worker was asked to stop while it waited for a queue."""
+
+
+class CallFailed(QueueError):  # noqa: N818
+    """The worker that handled a call raised this, or the message became a dead letter."""
+
+
+class CallTimeout(QueueError, TimeoutError):  # noqa: N818
+    """No result came in time; the call was given up, and is not begun any more."""
+
+
+class Retry(Exception):  # noqa: N818 - raised by handlers, to say what is wanted
+    """Raised by a handler: let this message come again, with ``attempt`` one higher.
+
+    Args:
+        after: seconds until then; None: by the queue's backoff.
+        reason: for the dead letter that it becomes when no attempt is left.
+
+    """
+
+    def __init__(self, after: float | None = None, reason: str = "") -> None:
+        super().__init__(reason or "to be tried again")
+        self.after, self.reason = after, reason
+
+
+class Reject(Exception):  # noqa: N818 - raised by handlers, as `Retry`
+    """Raised by a handler: this message is not to be tried again; it becomes a dead letter."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "rejected")
+        self.reason = reason
+
+
+_ERRORS: dict[str, type[QueueFull]] = {
+    "full": QueueFull,
+    "shed": QueueFull,
+    "dead_full": QueueFull,
+    "closed": QueueClosed,
+    "rate": RateExceeded,
+    "store": QueueNotDurable,
+}
+
+
+def rejection(queue: str, why: Rejected, messages: int) -> QueueFull:
+    """Make the error of a put that the broker refused."""
+    error = _ERRORS.get(why.reason, QueueFull)(
+        f"queue {queue!r} refused {messages} messages: {why.message or why.reason}"
+    )
+    error.messages = messages
+    return error

@@ -1,31 +1,56 @@
 """The wire between workers and the broker: frames over a Unix stream socket.
 
-A frame is a header (size of the body, kind, count, argument) and a body. The broker looks into the
-bodies of HELLO and REJECT; chunks pass through it unopened.
+A frame is a header (size of the body, kind, count, argument) and a body. Messages travel in
+*chunks*: a msgpack array of them, and one `Options` for all. The broker opens neither on the plain
+path: empty options stand for the default ones.
 
-    to the broker                            from the broker
-    HELLO   body: Hello                      WELCOME  body: pair (capacity, bytes of a chunk)
-    PUT     count, argument: sequence        CONFIRM  argument: sequence, all before it too
-    CREDIT  argument: messages               DELIVER  count, argument: chunk; body: prefix, chunk
-    ACK     body: pairs (chunk, done)        REFUSED  body: why; the connection closes
-    REJECT  count: index, argument: chunk    STATS    body: msgpack
-    STAT
+    to the broker
+    HELLO    body: Hello; a consumer's comes with the descriptor of its cursor
+    PUT      count, argument: sequence (per client, from 1); body: SIZE, options, chunk
+    CREDIT   argument: window = messages this consumer may have leased at once (absolute)
+    ACK      body: PAIRs (chunk, done): the first ``done`` messages of a chunk are done
+    NACK     count: index in the chunk, argument: chunk; body: Nack
+    REPLY    argument: chunk; body: Reply: the result of a call; it settles the message too
+    CANCEL   argument: correlation of a call that its caller gave up
+    PROGRESS argument: chunk: extends the lease of its consumer
+    MANAGE   body: Command (observers only)
+    from the broker
+    WELCOME  body: Welcome
+    CONFIRM  argument: sequence, all before it too, but those that were rejected
+    REJECTED argument: sequence; body: Rejected; sent before a CONFIRM of the same or a later one
+    DELIVER  count, argument: chunk; body: PREFIX, options (their ttl: seconds left), chunk
+    RESULT   argument: correlation; body: Reply
+    REFUSED  body: why; the connection closes
+    MANAGED  body: msgpack, {"error": why} if it was refused
+
+A chunk gets a new number each time it comes back: an ACK, NACK or REPLY that names an old number
+is late, counted and ignored. A chunk for a consumer of several lanes holds one message.
 """
 
 import struct
 from enum import IntEnum
+from typing import Any
 
 import msgspec
 
+PROTOCOL = 2
 HEADER = struct.Struct("<IHHQ")  # body size, kind, count, argument
-PREFIX = struct.Struct("<HH")  # of a delivered chunk: messages done before, attempt
+#: Of a delivered chunk: messages done, attempt, size of options, number of its first message.
+PREFIX = struct.Struct("<HHIQ")
+SIZE = struct.Struct("<I")  # of the options of a chunk that is put
 PAIR = struct.Struct("<QQ")  # chunk, messages done in it
-#: Bytes of a chunk at most: one message cannot be larger.
-MAX_BODY = 1 << 20
+#: Bytes of a chunk at most: one message of 1 MiB, and what its encoding adds.
+MAX_BODY = (1 << 20) + (1 << 10)
+#: Bytes of encoded options at most: what headers may hold.
+MAX_OPTIONS = 1 << 14
 #: Bytes of a frame's body at most: a chunk, and what stands in front of it.
-MAX_FRAME = MAX_BODY + PREFIX.size
+MAX_FRAME = MAX_BODY + MAX_OPTIONS + PREFIX.size
 #: Messages in one chunk at most: fits the header and the cursor.
 MAX_COUNT = 0xFFFF
+#: Lanes of one consumer at most: the cells of its cursor, without the last one (see `cursor`).
+MAX_LANES = 511
+#: Priorities are 0 to this one; higher ones go first.
+MAX_PRIORITY = 9
 
 
 class Kind(IntEnum):
@@ -35,25 +60,113 @@ class Kind(IntEnum):
     PUT = 2
     CREDIT = 3
     ACK = 4
-    REJECT = 5
-    STAT = 6
+    NACK = 5
+    REPLY = 6
+    CANCEL = 7
+    PROGRESS = 8
+    MANAGE = 9
     WELCOME = 16
     CONFIRM = 17
     DELIVER = 18
     REFUSED = 19
-    STATS = 20
+    REJECTED = 20
+    RESULT = 21
+    MANAGED = 22
+
+
+class Options(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What holds for all messages of a chunk; b"" stands for the default ones.
+
+    Times are seconds from when the frame was sent: the clocks of peers are not compared.
+    """
+
+    priority: int = 0  # 0 to MAX_PRIORITY; higher ones go first
+    key: str = ""  # of fair queues, rates per key, and the order per key
+    ttl: float = 0.0  # until it expires; 0: never, or when the queue says
+    delay: float = 0.0  # before it may be delivered
+    dedupe: str = ""  # rejected if the same was accepted within the window; one message only
+    headers: dict[str, str] = {}  # carried through: traceparent and the like
+    reply: int = 0  # correlation of a call, one message only; 0: none
 
 
 class Hello(msgspec.Struct, frozen=True):
     """The first frame of a connection. A consumer's comes with the descriptor of its cursor.
 
     ``role``: "producer", "consumer" or "observer". ``client``: names a producer over reconnections,
-    so that what it sends again is known.
+    so that what it sends again is known. ``lanes``: messages a consumer works on at once.
     """
 
     role: str
     queue: str = ""
     client: str = ""
+    lanes: int = 1
+    protocol: int = PROTOCOL
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """What the client has to know of its queue. ``max_body``: bytes of a chunk at most.
+
+    ``max_count``: messages of a chunk at most. Observers get zeros.
+    """
+
+    capacity: int = 0
+    max_body: int = 0
+    max_count: int = 0
+    overflow: str = "block"
+    fair_by: str | None = None
+    dedupe_by: str | None = None
+    serializer: str = "msgspec"
+    ttl: float | None = None
+    ack: str = "late"
+    lease: float | None = None
+    priorities: int = 1
+    max_attempts: int = 5
+    durable: str = ""  # "", "process" or "full"
+    epoch: int = 0  # of the numbers of messages: another one, other messages; durable ones have one
+    protocol: int = PROTOCOL
+
+
+class Nack(msgspec.Struct, frozen=True):
+    """What is to become of one message; those before it are done, the consumer goes on behind.
+
+    ``action``: "retry" (attempt + 1; ``delay`` None: by the queue's backoff) or "dead".
+    """
+
+    action: str = "retry"
+    delay: float | None = None
+    reason: str = ""
+    error: str = ""
+    traceback: str = ""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The result of a call: an encoded message, or what went wrong."""
+
+    ok: bool
+    body: bytes = b""
+    error: str = ""
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Why a put is not in the queue: full, shed, duplicate, rate, closed, store or dead_full."""
+
+    reason: str
+    message: str = ""
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A request of an observer.
+
+    ``name``: stats, pause, resume, drain, reopen, purge, peek, dead_list, dead_show, dead_replay,
+    dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at most ``limit`` of them.
+    """
+
+    name: str
+    queue: str = ""
+    ids: list[int] = []
+    offset: int = 0
+    limit: int = 100
+    arguments: dict[str, Any] = {}
 
 
 class FrameError(Exception):
@@ -71,7 +184,7 @@ class FrameReader:
     A body is given as a memoryview of the buffer: to be copied by whoever keeps it.
     """
 
-    def __init__(self, size: int = 1 << 18) -> None:
+    def __init__(self, size: int = 1 << 20) -> None:
         self._buffer = bytearray(size)
         self._view = memoryview(self._buffer)
         self._start = 0
@@ -115,5 +228,5 @@ class FrameReader:
             grown[:left] = self._view[self._start : self._end]
             self._buffer, self._view = grown, memoryview(grown)
         elif self._start and left:
-            self._view[:left] = bytes(self._view[self._start : self._end])
+            self._view[:left] = self._view[self._start : self._end]  # it may overlap
         self._start, self._end = 0, left

@@ -3,10 +3,12 @@
 The broker splits and joins such arrays without decoding what is in them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+
+from workers.queues.serializers import decoder_of
 
 _encoder = msgspec.msgpack.Encoder()
 _splitter = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -45,12 +47,17 @@ class ChunkDecoder:
 
     Args:
         type: what a message is to be; Any takes what comes.
+        serializer: of the queue.
 
     """
 
-    def __init__(self, type: Any = Any) -> None:  # noqa: A002 - msgspec's word
-        self._all = msgspec.msgpack.Decoder(list[type])
-        self._one = msgspec.msgpack.Decoder(type)
+    def __init__(self, type: Any = Any, serializer: str = "msgspec") -> None:  # noqa: A002
+        self.flawed = False  # whether the last chunk had an Undecodable
+        self._one = decoder_of(serializer, type)
+        self._all: Callable[[bytes | memoryview], list[Any]] | None = None
+        if serializer != "pickle":
+            one: Any = bytes if serializer == "bytes" else type
+            self._all = msgspec.msgpack.Decoder(list[one]).decode
 
     def decode(self, body: bytes | memoryview, count: int | None = None) -> list[Any]:
         """Decode a chunk, said to be ``count`` messages; one of another type is an Undecodable.
@@ -58,21 +65,29 @@ class ChunkDecoder:
         Whatever decoding raises (a type's own checks may raise anything) is a reason, never an
         error: the consumer would end before it began the message, and nobody would be blamed.
         """
-        try:
-            messages = self._all.decode(body)
-        except Exception:
+        self.flawed = False
+        if self._all is not None:
             try:
-                messages = [self._try(message) for message in split(bytes(body))]
-            except ValueError as error:
-                return [Undecodable(str(error))] * (count or 1)
+                messages = self._all(body)
+                if count is None or len(messages) == count:
+                    return messages
+            except Exception:  # noqa: S110 - found out below, message by message
+                pass
+        try:
+            messages = [self._try(message) for message in split(bytes(body))]
+        except ValueError as error:
+            self.flawed = True
+            return [Undecodable(str(error))] * (count or 1)
         if count is not None and len(messages) != count:
+            self.flawed = True
             return [Undecodable(f"{len(messages)} messages, said to be {count}")] * count
         return messages
 
     def _try(self, message: bytes) -> Any:
         try:
-            return self._one.decode(message)
+            return self._one(message)
         except Exception as error:
+            self.flawed = True
             return Undecodable(str(error) or type(error).__name__)
 
 

@@ -1,0 +1,78 @@
+"""Apps with messages that end whoever handles them."""
+
+import os
+import signal
+import sys
+
+from supervisor import Child, Queue, Supervisor
+from workers import Batch, Consumer, Producer
+
+#: What the queue of an app is fed: `python` numbers, "-" in front of those that kill.
+FEED = [int(word) for word in sys.argv[1:]]
+
+
+class Feeder(Producer):
+    """Puts what the command line says, and waits until it is taken."""
+
+    def run(self) -> None:
+        """Put it once; what a later incarnation would put again is told by a file."""
+        try:
+            os.close(os.open(os.environ["FED"], os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        for number in FEED:
+            self.put(number)
+        self.flush()
+
+
+class Worker(Consumer):
+    """Says what it handles; a negative number ends it."""
+
+    def handle(self, number: int) -> None:
+        """Handle one number."""
+        print("handling", number, self.attempt, flush=True)
+        if number < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Threads(Worker):
+    """The same, four at once."""
+
+    threads = 4
+
+
+class Batches(Consumer):
+    """The same, in batches."""
+
+    def handle_many(self, batch: Batch[int]) -> None:
+        """Handle some numbers."""
+        print("handling", *batch, flush=True)
+        if any(number < 0 for number in batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Raising(Consumer):
+    """The same, with an exception."""
+
+    def handle(self, number: int) -> None:
+        """Handle one number."""
+        print("handling", number, self.attempt, flush=True)
+        if number < 0:
+            raise ValueError(number)
+
+
+queue = Queue("numbers", 100, max_attempts=8, lease=60.0, retry_backoff=(0.01, 0.02))
+
+
+def _tree(worker: type[Consumer]) -> Supervisor:
+    children = [
+        Child("worker", worker, queue=queue, count=2),
+        Child("feeder", Feeder, queue=queue, restart="transient"),
+    ]
+    return Supervisor("poison", children, intensity=3, period=60, queues=[queue])
+
+
+tree = _tree(Worker)
+threads = _tree(Threads)
+batches = _tree(Batches)
+raising = _tree(Raising)

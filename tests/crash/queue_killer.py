@@ -1,0 +1,181 @@
+"""Producers, consumers and a broker, killed at random; and a look at what became of the messages.
+
+    python -m tests.crash.queue_killer [--kills 50000] [--durable process] [--seed 1]
+
+The broker is killed only if the queue is durable: a memory queue dies with it.
+"""
+
+import argparse
+import os
+import random
+import select
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from tests.crash.queue_harness import Scene
+from tests.crash.queue_history import Recorder, Verdict, What, judge
+from tests.crash.queue_workers import Crew
+from workers import Consumer, Producer, Worker
+from workers.queues.frames import Command, Hello, Kind, frame
+
+#: Messages of a producer between two confirmations; and of its life at most.
+BLOCK, LIFE = 40, 100_000
+#: Seconds without a handled message, after which the queue counts as wedged.
+WEDGED = 20.0
+
+
+class Fire:
+    """A scene under fire.
+
+    Args:
+        where: an empty folder.
+        seed: of what is killed when.
+        queue: options of the queue.
+
+    """
+
+    def __init__(self, where: Path, seed: int, **queue: object) -> None:
+        self.history = str(where / "history")
+        self._stop = str(where / "stop")
+        self._chance = random.Random(seed)
+        self._recorder = Recorder(self.history)
+        self.scene = Scene(where, **{"capacity": 500, "max_attempts": 1000, **queue})
+        self._durable = bool(queue.get("durable"))
+        self._crew = Crew(self.scene)
+        self._streams = 0
+        self.kills = 0
+        kinds = [self._serial, self._serial, self._threaded, self._producer, self._producer]
+        self._slots = [(kind, self._crew.start(kind())) for kind in kinds]
+
+    def kill(self, kills: int) -> None:
+        """Kill so many processes, each replaced at once."""
+        looked, size = time.monotonic(), 0
+        for _ in range(kills):
+            select.select([], [], [], self._chance.random() * 0.006)
+            self.kills += 1
+            if self._durable and self._chance.random() < 0.05:
+                self.scene.kill(self.scene.broker)
+                self._recorder.record(What.BROKER_KILLED, 0, 0)
+                self.scene.start_broker()
+            else:
+                number = self._chance.randrange(len(self._slots))
+                kind, victim = self._slots[number]
+                self.scene.kill(victim.pid)
+                victim.link.close()
+                self._slots[number] = kind, self._crew.start(kind())
+            now, grown = time.monotonic(), os.path.getsize(self.history)
+            if grown > size:
+                looked, size = now, grown
+            assert now - looked < WEDGED, f"wedged: {self.scene.stat()}"
+
+    def verdict(self) -> Verdict:
+        """Let what is there be handled, and judge."""
+        Path(self._stop).touch()
+        for kind, worker in self._slots:
+            if kind == self._producer:
+                assert self.scene.ended(worker.pid) == 0
+        self.scene.until(depth=0, leased=0)
+        return judge(self.history, self._dead())
+
+    def close(self) -> None:
+        """End everything."""
+        self._crew.close()
+        self.scene.close()
+        self._recorder.close()
+
+    def _dead(self) -> set[tuple[int, int]]:
+        with self.scene.raw(Hello("observer")) as observer:
+            command = Command("dead_list", "q", limit=1000)
+            observer.send(frame(Kind.MANAGE, msgspec.msgpack.encode(command)))
+            found = msgspec.msgpack.decode(observer.expect(Kind.MANAGED)[1])
+        return {tuple(msgspec.msgpack.decode(one["message"])) for one in found["letters"]}
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def _serial(self) -> type[Worker]:
+        history, seed = self.history, self._chance.random()
+
+        class Serial(Consumer):
+            def init(self) -> None:
+                self.recorder, self.chance = Recorder(history), random.Random(seed)
+
+            def handle(self, message: tuple[int, int]) -> None:
+                self.recorder.record(What.BEGUN, *message, self.attempt)
+                if self.chance.random() < 0.05:
+                    select.select([], [], [], 0.0005)
+                self.recorder.record(What.HANDLED, *message)
+
+        return Serial
+
+    def _threaded(self) -> type[Worker]:
+        history = self.history
+
+        class Threaded(Consumer):
+            threads = 3
+
+            def init(self) -> None:
+                self.recorder, self.lock = Recorder(history), threading.Lock()
+
+            def handle(self, message: tuple[int, int]) -> None:
+                self.recorder.record(What.BEGUN, *message, self.attempt)
+                select.select([], [], [], 0.0002)
+                self.recorder.record(What.HANDLED, *message)
+
+        return Threaded
+
+    def _producer(self) -> type[Worker]:
+        self._streams += 1
+        history, stop, stream = self.history, self._stop, self._streams
+
+        class Source(Producer):
+            def run(self) -> None:
+                recorder = Recorder(history)
+                for first in range(0, LIFE, BLOCK):
+                    recorder.record(What.PUTTING, stream, first + BLOCK)
+                    for number in range(first, first + BLOCK):
+                        self.put((stream, number))
+                    self.flush()
+                    recorder.record(What.CONFIRMED, stream, first + BLOCK)
+                    if os.path.exists(stop):
+                        return
+                    select.select([], [], [], 0.002)
+
+        return Source
+
+
+def main() -> None:
+    """Kill, judge, and say so."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50_000)
+    parser.add_argument("--durable", choices=["", "process", "full"], default="process")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    left, seed, failed = options.kills, options.seed, False
+    while left > 0:
+        with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+            fire = Fire(Path(folder), seed, durable=options.durable)
+            try:
+                kills = min(left, 2000)
+                fire.kill(kills)
+                verdict = fire.verdict()
+                size = os.path.getsize(fire.history)
+                after = fire.scene.stat()
+            finally:
+                fire.close()
+        left, seed, failed = left - kills, seed + 1, failed or not verdict.clean
+        print(
+            f"seed {seed - 1}: {kills} kills, {size >> 20} MiB of history, "
+            f"{after['redelivered_total']} redelivered: lost {len(verdict.lost)}, "
+            f"invented {len(verdict.invented)}, repeated {len(verdict.repeated)}",
+            flush=True,
+        )
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

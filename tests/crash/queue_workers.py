@@ -1,0 +1,63 @@
+"""Workers around a scene's broker: real Consumer and Producer classes, each in its own process."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from supervisor.link import Context, WorkerLink, pair
+from tests.crash.queue_harness import Scene
+from workers import Worker
+
+
+@dataclass
+class Running:
+    """A worker that runs: its process, and the supervisor's end of its link."""
+
+    pid: int
+    link: socket.socket
+
+
+class Crew:
+    """Starts workers, and closes their links at the end.
+
+    Args:
+        scene: the broker.
+
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self._door = os.open(scene.path, os.O_PATH)
+        self._links: list[socket.socket] = []
+
+    def start(self, worker: type[Worker], incarnation: int = 1) -> Running:
+        """Start a worker."""
+        ours, theirs = pair()
+        ours.shutdown(socket.SHUT_RD)  # nobody reads what workers say: they must not wait for it
+        self._links.append(ours)
+        context = Context("app/worker.0", incarnation, queue="q", fds={"queues": self._door})
+
+        def live() -> None:
+            sys.stdout = open(os.devnull, "w")  # pytest's own is closed here
+            link = WorkerLink(theirs, context)
+            link.stop_on_signal()
+            worker().supervised(link)
+
+        pid = self.scene.fork(live, keep=(theirs.fileno(), self._door))
+        theirs.close()
+        return Running(pid, ours)
+
+    def close(self) -> None:
+        """Close what it has open."""
+        os.close(self._door)
+        for link in self._links:
+            link.close()
+
+
+def crews(scene: Scene) -> Iterator[Crew]:
+    """Yield a crew, and close it."""
+    crew = Crew(scene)
+    yield crew
+    crew.close()

@@ -1,0 +1,363 @@
+"""What handlers can say and what becomes of it: serial, in batches, in threads, as coroutines."""
+
+import asyncio
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.crash.queue_harness import Make, Scene, scenes
+from tests.crash.queue_workers import Crew
+from workers import Batch, Consumer, Retry
+from workers.queues.frames import Command, Hello, Kind, frame
+from workers.queues.writer import QueueWriter
+
+Start = Callable[..., tuple[Scene, Crew]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Make a scene and a crew for it."""
+    made = scenes(tmp_path)
+    make: Make = next(made)
+    crew: list[Crew] = []
+
+    def begin(**queue: Any) -> tuple[Scene, Crew]:
+        scene = make(**{"retry_backoff": (0.01, 0.02), **queue})
+        crew.append(Crew(scene))
+        return scene, crew[0]
+
+    yield begin
+    for one in crew:
+        one.close()
+    next(made, None)
+
+
+def managed(scene: Scene, command: Command) -> Any:
+    """Have the broker carry out a command."""
+    with scene.raw(Hello("observer")) as observer:
+        observer.send(frame(Kind.MANAGE, msgspec.msgpack.encode(command)))
+        return msgspec.msgpack.decode(observer.expect(Kind.MANAGED)[1])
+
+
+def letters(scene: Scene) -> list[dict[str, Any]]:
+    """Return the dead letters, whole."""
+    listed = managed(scene, Command("dead_list", "q"))["letters"]
+    found: list[dict[str, Any]] = managed(
+        scene, Command("dead_show", "q", [one["id"] for one in listed])
+    )["letters"]
+    return found
+
+
+def put(scene: Scene, *messages: Any, **options: Any) -> None:
+    """Put messages, and wait until they are in the queue."""
+    with QueueWriter("q", scene.path) as writer:
+        for message in messages:
+            writer.put(message, **options)
+
+
+def test_what_the_producer_said_reaches_the_handler(start: Start) -> None:
+    """Headers and the deadline of a put are the handler's; higher priorities come first."""
+    scene, crew = start(priorities=3)
+
+    class Look(Consumer):
+        def handle(self, message: int) -> None:
+            left = -1 if self.deadline is None else 1
+            scene.report(message, left, len(self.headers.get("traceparent", "")))
+
+    put(scene, 1)
+    put(scene, 2, ttl=60, traceparent="00-a-b-01")
+    put(scene, 3, priority=2)
+    crew.start(Look)
+    assert scene.reports.take(3) == [[3, -1, 0], [1, -1, 0], [2, 1, 9]]
+
+
+def test_a_message_keeps_its_name(start: Start) -> None:
+    """However often a message comes, and however its chunk was cut, its id is its own."""
+    scene, crew = start(max_attempts=9)
+
+    class Named(Consumer):
+        def handle(self, message: int) -> None:
+            scene.report(message, self.attempt, int(self.message_id.rpartition(":")[2]))
+            if message % 3 >= self.attempt:
+                self.nack(delay=0.0)
+            if message == 8 and self.attempt == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with QueueWriter("q", scene.path) as writer:
+        writer.put_many(range(10))
+        writer.put_many(range(10, 20))
+    assert scene.ended(crew.start(Named).pid) == -signal.SIGKILL
+    crew.start(Named)
+    scene.until(depth=0, settled_total=20)
+    names: dict[int, set[int]] = {}
+    for message, _attempt, name in scene.reports.lines():
+        names.setdefault(message, set()).add(name)
+    assert all(len(found) == 1 for found in names.values())
+    assert len({name for found in names.values() for name in found}) == 20
+
+
+def test_retry_and_reject_end_nobody(start: Start) -> None:
+    """`Retry` brings a message back with one attempt more, `Reject` buries it, and others go on."""
+    scene, crew = start()
+
+    class Picky(Consumer):
+        def handle(self, message: int) -> None:
+            scene.report(message, self.attempt)
+            if message == 1 and self.attempt < 3:
+                raise Retry(after=0.0)
+            if message == 2:
+                self.reject("not this one")
+
+    put(scene, 1, 2, 3)
+    picky = crew.start(Picky)
+    assert sorted(scene.reports.take(5)) == [[1, 1], [1, 2], [1, 3], [2, 1], [3, 1]]
+    scene.until(depth=0, dead=1, settled_total=2)
+    assert [letter["reason"] for letter in letters(scene)] == ["not this one"]
+    assert scene.alive(picky.pid)
+
+
+def test_an_exception_crashes_its_worker_and_is_told(start: Start) -> None:
+    """The process ends, the message comes again; its dead letter has the error and where it was."""
+    scene, crew = start(max_attempts=2)
+
+    class Fragile(Consumer):
+        def handle(self, message: int) -> None:
+            scene.report(message, self.attempt)
+            if message == 7:
+                raise ZeroDivisionError("seven")
+
+    put(scene, 6, 7)
+    assert scene.ended(crew.start(Fragile).pid) == 1
+    assert scene.reports.take(2) == [[6, 1], [7, 1]]
+    assert scene.ended(crew.start(Fragile).pid) == 1
+    assert scene.reports.take(1) == [[7, 2]]
+    letter = letters(scene)[0]
+    assert (letter["attempts"], letter["error"]) == (2, "ZeroDivisionError: seven")
+    assert "in handle" in letter["traceback"]
+    scene.until(depth=0, settled_total=1)
+
+
+def test_a_policy_keeps_the_worker_alive(start: Start) -> None:
+    """With ``on_error = "retry"`` an exception costs its message an attempt, and nobody a life."""
+    scene, crew = start(max_attempts=2)
+
+    class Tough(Consumer):
+        on_error = "retry"
+
+        def handle(self, message: int) -> None:
+            scene.report(message, self.attempt)
+            if message == 7:
+                raise ZeroDivisionError
+
+    put(scene, 7, 8)
+    tough = crew.start(Tough)
+    assert sorted(scene.reports.take(3)) == [[7, 1], [7, 2], [8, 1]]
+    scene.until(depth=0, dead=1, settled_total=1)
+    assert scene.alive(tough.pid)
+
+
+def test_acknowledged_early_is_gone_with_its_worker(start: Start) -> None:
+    """With ``ack="early"`` what ends its worker does not come again, what is behind it does."""
+    scene, crew = start(ack="early")
+
+    class Brave(Consumer):
+        def handle(self, message: int) -> None:
+            scene.report(message, self.attempt)
+            if message == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    put(scene, 1, 2)
+    assert scene.ended(crew.start(Brave).pid) == -signal.SIGKILL
+    crew.start(Brave)
+    assert scene.reports.take(2) == [[1, 1], [2, 1]]
+    scene.until(depth=0, settled_total=2, redelivered_total=0)
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_full_or_late(start: Start) -> None:
+    """Batches hold `batch` messages at most; those that were not named are done, the others not."""
+    scene, crew = start()
+
+    class Many(Consumer):
+        batch = 10
+        batch_wait = 0.05
+        prefetch = 100
+
+        def handle_many(self, batch: Batch[int]) -> None:
+            scene.report(len(batch), batch[0], batch[-1], batch.attempts[0])
+            for place, message in enumerate(batch):
+                if message == 12 and batch.attempts[place] == 1:
+                    batch.nack(place, delay=0.0)
+                if message == 13:
+                    batch.reject(place, "thirteen")
+
+    with QueueWriter("q", scene.path) as writer:
+        writer.put_many(range(25))
+    crew.start(Many)
+    lines = scene.reports.take(4)
+    assert [1, 12, 12, 2] in lines
+    assert all(size <= 10 for size, *_ in lines)
+    scene.until(depth=0, settled_total=24, dead=1, retried_total=1)
+
+
+def test_the_message_that_ends_a_batch_is_singled_out(start: Start) -> None:
+    """A poison message in a batch is buried after its attempts, and it alone."""
+    scene, crew = start(max_attempts=3)
+
+    class Many(Consumer):
+        batch = 10
+
+        def handle_many(self, batch: Batch[int]) -> None:
+            if 17 in batch:
+                os.kill(os.getpid(), signal.SIGKILL)
+            for message in batch:
+                scene.report(message)
+
+    with QueueWriter("q", scene.path) as writer:
+        writer.put_many(range(30))
+    lives = 1
+    while scene.stat()["dead_total"] == 0:
+        worker = crew.start(Many, incarnation=lives)
+        ended = os.pidfd_open(worker.pid)
+        while not select.select([ended], [], [], 0.02)[0] and scene.stat()["depth"]:
+            pass
+        os.close(ended)
+        lives += 1
+    crew.start(Many)
+    after = scene.until(depth=0, dead_total=1, settled_total=29)
+    assert lives <= 5
+    assert after["dead_total"] == 1
+    handled = {line[0] for line in scene.reports.take(29)}
+    assert handled == set(range(30)) - {17}
+
+
+# --- lanes ----------------------------------------------------------------------------------------
+
+
+class Threaded(Consumer):
+    """Four threads that meet: none goes on before all are there."""
+
+    threads = 4
+    scene: Scene
+
+    def init(self) -> None:
+        """Prepare."""
+        self.barrier = threading.Barrier(4)
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+        self.barrier.wait(10)
+        self.scene.report(message, self.attempt)
+
+
+class Tasks(Consumer):
+    """Four tasks that meet."""
+
+    concurrency = 4
+    scene: Scene
+    there = 0
+
+    async def handle(self, message: int) -> None:
+        """Handle one."""
+        self.there += 1
+        while self.there % 4:
+            await asyncio.sleep(0)
+        self.scene.report(message, self.attempt)
+
+
+@pytest.mark.parametrize("worker", [Threaded, Tasks])
+def test_lanes_work_at_once(start: Start, worker: type[Consumer]) -> None:
+    """So many messages as there are lanes are handled at the same time, and all in the end."""
+    scene, crew = start()
+    worker.scene = scene  # type: ignore[attr-defined]
+    put(scene, *range(40))
+    running = crew.start(worker)
+    assert sorted(line[0] for line in scene.reports.take(40)) == list(range(40))
+    scene.until(depth=0, settled_total=40)
+    os.kill(running.pid, signal.SIGTERM)
+    assert scene.ended(running.pid) == 0
+
+
+class StuckThreads(Consumer):
+    """Three threads that say what they have, and wait for ever."""
+
+    threads = 3
+    scene: Scene
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        threading.Event().wait()
+
+
+class StuckTasks(Consumer):
+    """Three tasks that do."""
+
+    concurrency = 3
+    scene: Scene
+
+    async def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("worker", [StuckThreads, StuckTasks])
+def test_only_what_lanes_worked_on_is_blamed(start: Start, worker: type[Consumer]) -> None:
+    """After a SIGKILL the messages of the lanes come again as suspects, those sent ahead do not."""
+    scene, crew = start()
+    worker.scene = scene  # type: ignore[attr-defined]
+    put(scene, *range(10))
+    running = crew.start(worker)
+    assert sorted(scene.reports.take(3)) == [[0, 1], [1, 1], [2, 1]]
+    scene.kill(running.pid)
+    scene.until(leased=0, redelivered_total=3)
+    scene.consumer()
+    lines = sorted(line[:2] for line in scene.reports.take(10))
+    assert lines == [[n, 2] for n in range(3)] + [[n, 1] for n in range(3, 10)]
+
+
+class FailingThreads(Consumer):
+    """Raises on one message."""
+
+    threads = 2
+    scene: Scene
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        if message == 3:
+            raise ZeroDivisionError
+
+
+class FailingTasks(FailingThreads):
+    """As coroutines."""
+
+    concurrency = 2
+
+    async def handle(self, message: int) -> None:  # type: ignore[override]
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        if message == 3:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("worker", [FailingThreads, FailingTasks])
+def test_an_exception_in_a_lane_crashes_the_worker(start: Start, worker: type[Consumer]) -> None:
+    """The process ends with the error, after the other lanes have ended; nothing is lost."""
+    scene, crew = start(max_attempts=1)
+    worker.scene = scene  # type: ignore[attr-defined]
+    put(scene, *range(6))
+    assert scene.ended(crew.start(worker).pid) == 1
+    scene.until(leased=0, dead=1)
+    assert letters(scene)[0]["error"].startswith("ZeroDivisionError")
+    scene.until(redelivered_total=0)

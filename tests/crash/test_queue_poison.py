@@ -1,0 +1,86 @@
+"""Whose fault a crash is: a message's, or its worker's. The policy, with real trees.
+
+The first end of a process over a message counts for the restart intensity. Further ends over the
+same message are charged to the message: its attempts are counted by the queue, and end in a dead
+letter.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from supervisor.control.client import ControlClient
+from supervisor.control.messages import QueueAnswer, QueueCommand
+from tests.crash.app_harness import App, eventually
+
+EXIT_GAVE_UP = 70
+
+
+def run(directory: Path, *numbers: int, tree: str = "tree") -> App:
+    """Run the app with these numbers in its queue."""
+    environment = {"FED": str(directory / "fed")}
+    return App(f"poison:{tree}", directory, "--", *map(str, numbers), env=environment)
+
+
+def queue_of(app: App) -> dict[str, Any]:
+    """Return what the snapshot says of the queue."""
+    queues: list[dict[str, Any]] = [dict(one) for one in app.snapshot().queues]
+    return queues[0] if queues else {}
+
+
+def handled(app: App, number: int) -> list[int]:
+    """Return the attempts at which a number was begun."""
+    lines = [r["event"].split() for r in app.find(raw=True) if r["event"].startswith("handling")]
+    return sorted(int(attempt) for _, of, attempt in lines if int(of) == number)
+
+
+def test_one_poison_message_ends_in_the_dead_letters_and_takes_no_tree_down(
+    tmp_path: Path,
+) -> None:
+    """Eight ends of workers within a minute, three being allowed: they are the message's."""
+    with run(tmp_path, 1, 2, -7, 3, 4) as app:
+        app.up()
+        eventually(lambda: queue_of(app).get("dead") == 1, "the letter")
+        eventually(lambda: queue_of(app)["depth"] == 0, "the rest")
+        eventually(
+            lambda: len(handled(app, -7)) == 8 and all(handled(app, n) for n in (1, 2, 3, 4)),
+            "lines",
+        )
+        assert handled(app, -7) == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert [handled(app, innocent) for innocent in (1, 2, 3, 4)] == [[1]] * 4
+        assert app.snapshot().tree.restarts_in_period == 1
+        (letter,) = letters(app)
+        assert (letter["reason"], letter["attempts"]) == ("crashed", 8)
+        assert "process" in letter["error"]
+        assert app.stop() == 0
+
+
+@pytest.mark.parametrize("tree", ["threads", "batches", "raising"])
+def test_so_it_is_with_threads_batches_and_exceptions(tmp_path: Path, tree: str) -> None:
+    """However messages are handled: the message is dead, all others are done, the tree stands."""
+    with run(tmp_path, 1, 2, -7, 3, 4, tree=tree) as app:
+        app.up()
+        eventually(lambda: queue_of(app).get("dead") == 1, "the letter")
+        eventually(lambda: queue_of(app)["depth"] == 0, "the rest")
+        assert queue_of(app)["settled_total"] == 4
+        (letter,) = letters(app)
+        assert letter["attempts"] == 8
+        assert app.snapshot().tree.restarts_in_period <= 2
+        assert app.stop() == 0
+
+
+def test_workers_that_end_over_every_message_take_their_tree_down(tmp_path: Path) -> None:
+    """That is no poison: the first end over each message counts, and four are too many."""
+    with run(tmp_path, *range(-1, -30, -1)) as app:
+        assert app.wait() == EXIT_GAVE_UP
+
+
+def letters(app: App) -> list[dict[str, Any]]:
+    """Ask for the dead letters."""
+    with ControlClient(app.socket) as client:
+        answer = client.request(QueueCommand("dead_list", "numbers"))
+    assert isinstance(answer, QueueAnswer)
+    found: list[dict[str, Any]] = msgspec.msgpack.decode(answer.body)["letters"]
+    return found

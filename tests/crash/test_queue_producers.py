@@ -1,0 +1,384 @@
+"""What a put means: when it is sent, what it waits for, what it raises; and calls."""
+
+import asyncio
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.queue_harness import PATIENCE, Make, Scene, scenes
+from tests.crash.queue_workers import Crew
+from workers import (
+    AsyncQueueWriter,
+    CallFailed,
+    CallTimeout,
+    Consumer,
+    Producer,
+    QueueFull,
+    QueueUnavailable,
+)
+from workers.queues.errors import QueueError, Reject
+from workers.queues.reader import QueueReader
+from workers.queues.writer import QueueWriter
+
+Start = Callable[..., tuple[Scene, Crew]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Make a scene and a crew for it."""
+    made = scenes(tmp_path)
+    make: Make = next(made)
+    crew: list[Crew] = []
+
+    def begin(**queue: Any) -> tuple[Scene, Crew]:
+        scene = make(**{"retry_backoff": (0.01, 0.02), **queue})
+        crew.append(Crew(scene))
+        return scene, crew[0]
+
+    yield begin
+    for one in crew:
+        one.close()
+    next(made, None)
+
+
+# --- when a put is sent ---------------------------------------------------------------------------
+
+
+def test_what_was_put_is_sent_though_nothing_follows(start: Start) -> None:
+    """Messages that were kept back arrive while their producer does something else."""
+    scene, _ = start()
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(1003):  # faster than the broker confirms: the last ones are kept back
+            writer.put(number)
+            if number == 500:
+                scene.consumer()
+        lines = scene.reports.take(1003)
+    assert [line[0] for line in lines] == list(range(1003))
+
+
+def test_a_lone_put_is_sent_at_once(start: Start) -> None:
+    """Who puts now and then has no thread, and nothing is kept back."""
+    scene, _ = start()
+    before = threading.active_count()
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(3):
+            writer.put(number)
+            scene.until(accepted_total=number + 1)
+        assert threading.active_count() == before
+
+
+def test_puts_are_in_order_whatever_they_say(start: Start) -> None:
+    """Plain puts, puts with options and batches of one producer are taken in their order."""
+    scene, _ = start()
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(0, 300, 3):
+            writer.put(number)
+            writer.put(number + 1, ttl=60)
+            writer.put_many([number + 2])
+    scene.consumer()
+    assert [line[0] for line in scene.reports.take(300)] == list(range(300))
+
+
+def test_threads_share_a_writer(start: Start) -> None:
+    """Several threads put by one writer: everything arrives, once."""
+    scene, _ = start(capacity=50)
+    scene.consumer()
+    with QueueWriter("q", scene.path) as writer:
+
+        def put(first: int) -> None:
+            for number in range(first, first + 500):
+                writer.put(number)
+
+        threads = [threading.Thread(target=put, args=(n * 500,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        seen = sorted(line[0] for line in scene.reports.take(2000))
+        for thread in threads:
+            thread.join()
+    assert seen == list(range(2000))
+
+
+def test_what_cannot_be_encoded_takes_nothing_with_it(start: Start) -> None:
+    """A TypeError leaves what was put before as it was, and what follows."""
+    scene, _ = start()
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(50):
+            writer.put(number)
+            with pytest.raises(TypeError):
+                writer.put([1, 2, object()])
+            with pytest.raises(TypeError):
+                writer.put(object(), ttl=5)
+    scene.consumer()
+    assert [line[0] for line in scene.reports.take(50)] == list(range(50))
+
+
+def test_a_writer_belongs_to_its_process(start: Start) -> None:
+    """A child that was forked later is told so, and breaks nothing."""
+    scene, _ = start()
+    writer = QueueWriter("q", scene.path)
+    writer.put(1)
+    writer.flush()
+    pid = os.fork()
+    if not pid:
+        try:
+            writer.put(2)
+        except QueueError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    writer.put(3)
+    writer.close()
+    scene.until(accepted_total=2)
+
+
+class Sink(Consumer):
+    """Takes everything."""
+
+    def handle(self, message: Any) -> None:
+        """Take it."""
+
+
+# --- what a put waits for, and raises -------------------------------------------------------------
+
+
+def test_a_queue_that_refuses_says_so_at_once(start: Start) -> None:
+    """With ``overflow="reject"`` the put that finds no room raises; only that one is missing."""
+    scene, _ = start(capacity=3, overflow="reject")
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(3):
+            writer.put(number)
+        with pytest.raises(QueueFull):
+            writer.put(3)
+        scene.consumer()
+        scene.until(depth=0)
+        writer.put(4)
+    assert [line[0] for line in scene.reports.take(4)] == [0, 1, 2, 4]
+
+
+def test_a_refusal_of_an_earlier_put_is_raised_by_the_next_call(start: Start) -> None:
+    """Who does not wait for confirmations is told later, and how many messages it was."""
+    scene, _ = start(capacity=3, overflow="reject")
+    writer = QueueWriter("q", scene.path)
+    for number in range(3):
+        writer.put(number)
+    writer.put(3, confirm=False)
+    with pytest.raises(QueueFull) as caught:
+        writer.flush()
+    assert caught.value.messages == 1
+    writer.close()
+
+
+def test_duplicates_are_put_once(start: Start) -> None:
+    """A message with a dedupe key that was accepted lately is no error, and is not put again."""
+    scene, _ = start(dedupe_by="id")
+    with QueueWriter("q", scene.path) as writer:
+        for number in (1, 2, 1, 1, 3):
+            writer.put({"id": number})
+        writer.put({"id": 9}, dedupe="3")
+    scene.until(accepted_total=3)
+
+
+def test_a_timeout_covers_a_broker_that_is_away(start: Start) -> None:
+    """Without a broker a put with a timeout ends in time; with the next one all goes on."""
+    scene, _ = start()
+    writer = QueueWriter("q", scene.path)
+    writer.put(1)
+    writer.flush()
+    scene.kill(scene.broker)
+    scene.listener.close()
+    os.unlink(scene.path)
+    began = time.monotonic()
+    with pytest.raises(QueueUnavailable):  # what is put before that is kept, and sent again
+        put_for_ever(writer)
+    assert 0.1 < time.monotonic() - began < 5
+    scene.listener = type(scene.listener)(scene.listener.family, scene.listener.type)
+    scene.listener.bind(scene.path)
+    scene.listener.listen(5)
+    scene.start_broker()
+    writer.close()
+    assert scene.stat()["accepted_total"] >= 1
+
+
+def put_for_ever(writer: QueueWriter) -> None:
+    """Put until there is an error."""
+    while True:
+        writer.put(2, timeout=0.2)
+
+
+def test_a_stopped_producer_leaves_what_it_can(start: Start) -> None:
+    """A producer that is held back by a full queue ends in order when it is asked to."""
+    scene, crew = start(capacity=10)
+
+    class Endless(Producer):
+        def produce(self) -> Iterator[int]:
+            number = 0
+            while True:
+                yield number
+                number += 1
+
+    running = crew.start(Endless)
+    scene.until(depth=10, blocked=1)
+    os.kill(running.pid, signal.SIGTERM)
+    assert scene.ended(running.pid) == 0
+
+
+def test_producers_may_be_coroutines(start: Start) -> None:
+    """``async def produce`` is held back like any other, and ends in order."""
+    scene, crew = start(capacity=10)
+
+    class Numbers(Producer):
+        async def produce(self) -> AsyncIterator[int]:  # type: ignore[override]
+            for number in range(200):
+                await asyncio.sleep(0)
+                yield number
+
+    running = crew.start(Numbers)
+    scene.until(depth=10, blocked=1)
+    scene.consumer()
+    assert [line[0] for line in scene.reports.take(200)] == list(range(200))
+    assert scene.ended(running.pid) == 0
+
+
+def test_tasks_put_without_blocking_their_loop(start: Start) -> None:
+    """While some tasks wait for room, others go on; a timeout raises, a flush waits."""
+    scene, crew = start(capacity=10)
+
+    async def work() -> int:
+        plain = QueueWriter("q", scene.path)
+        writer = AsyncQueueWriter(plain)
+        turns, done = 0, asyncio.Event()
+
+        async def turn() -> None:
+            nonlocal turns
+            while not done.is_set():
+                turns += 1
+                await asyncio.sleep(0.001)
+
+        turning = asyncio.ensure_future(turn())
+        with pytest.raises(QueueFull):
+            await writer.put_many(range(10_000), timeout=0.1)
+        crew.start(Sink)
+        await asyncio.gather(*(writer.put(number) for number in range(100)))
+        await writer.flush(PATIENCE)
+        done.set()
+        await turning
+        plain.close()
+        return turns
+
+    assert asyncio.run(work()) > 10
+
+
+# --- serializers ----------------------------------------------------------------------------------
+
+
+def test_bytes_are_taken_as_they_are(start: Start) -> None:
+    """A queue of bytes takes and gives bytes, and nothing else."""
+    scene, _ = start(serializer="bytes")
+    with QueueWriter("q", scene.path) as writer:
+        writer.put(b"\xff\x00")
+        writer.put_many([b"a", bytearray(b"b")])
+        with pytest.raises(TypeError):
+            writer.put("text")
+    assert take(scene, 3) == [b"\xff\x00", b"a", b"b"]
+
+
+def test_what_is_pickled_is_unpickled_by_the_worker(start: Start) -> None:
+    """A queue of pickles takes what Python can pickle; what it cannot is a TypeError."""
+    scene, _ = start(serializer="pickle")
+    with QueueWriter("q", scene.path) as writer:
+        writer.put({1, 2})
+        writer.put_many([complex(1, 2)])
+        with pytest.raises(TypeError):
+            writer.put(lambda: None)
+    assert take(scene, 2) == [{1, 2}, complex(1, 2)]
+
+
+def take(scene: Scene, count: int) -> list[Any]:
+    """Take so many messages."""
+    reader, found = QueueReader("q", scene.path), list[Any]()
+    while len(found) < count:
+        for delivery in reader.receive(time.monotonic() + 10):
+            found.append(delivery.message)
+            reader.done(delivery)
+    reader.close()
+    return found
+
+
+# --- calls ----------------------------------------------------------------------------------------
+
+
+class Clerk(Consumer):
+    """Answers calls: doubles numbers, and has opinions on some."""
+
+    scene: Scene
+
+    def handle(self, message: int) -> int:
+        """Double it."""
+        self.scene.report(message, self.attempt)
+        if message == 13:
+            raise ZeroDivisionError("thirteen")
+        if message == 14:
+            raise Reject("not fourteen")
+        if message == 15:
+            select.select([], [], [], PATIENCE)
+        return 2 * message
+
+
+class AsyncClerk(Clerk):
+    """As coroutines."""
+
+    on_error = "retry"
+
+    async def handle(self, message: int) -> int:  # type: ignore[override]
+        """Double it."""
+        return super().handle(message)
+
+
+@pytest.mark.parametrize("clerk", [Clerk, AsyncClerk])
+def test_a_call_returns_what_its_handler_does(start: Start, clerk: type[Clerk]) -> None:
+    """A call gets the result, or the error; the error ends the worker by its own policy."""
+    scene, crew = start()
+    clerk.scene = scene
+    running = crew.start(clerk)
+    with QueueWriter("q", scene.path) as writer:
+        assert [writer.call(number, timeout=10) for number in range(5)] == [0, 2, 4, 6, 8]
+        with pytest.raises(CallFailed, match="not fourteen"):
+            writer.call(14, timeout=10)
+        with pytest.raises(CallFailed, match="ZeroDivisionError: thirteen"):
+            writer.call(13, timeout=10)
+    if clerk is Clerk:
+        assert scene.ended(running.pid) == 1
+    scene.until(depth=0, calls=0)
+
+
+def test_a_call_that_is_given_up_is_taken_back(start: Start) -> None:
+    """A call that timed out before it was begun is not handled any more; others go on."""
+    scene, crew = start()
+    with QueueWriter("q", scene.path) as writer:
+        with pytest.raises(CallTimeout):
+            writer.call(1, timeout=0.05)
+        scene.until(depth=0, calls=0)
+        Clerk.scene = scene
+        crew.start(Clerk)
+        assert writer.call(2, timeout=10) == 4
+    assert scene.reports.take(1) == [[2, 1]]
+
+
+def test_a_call_dies_with_its_caller(start: Start) -> None:
+    """What a SIGKILLed caller waited for is taken back."""
+    scene, _ = start()
+
+    def call() -> None:
+        QueueWriter("q", scene.path).call(1)
+
+    caller = scene.fork(call)
+    scene.until(calls=1)
+    scene.kill(caller)
+    scene.until(depth=0, calls=0)

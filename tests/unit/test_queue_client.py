@@ -1,0 +1,178 @@
+"""The decisions of a queue's clients: windows, options, what becomes of failures and refusals."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from workers.failure import failure
+from workers.queues.errors import (
+    QueueClosed,
+    QueueFull,
+    QueueNotDurable,
+    RateExceeded,
+    Reject,
+    Retry,
+    rejection,
+)
+from workers.queues.frames import Options, Rejected
+from workers.queues.put_options import Routing, checked, encoded
+from workers.queues.serializers import decoder_of, encoder_of
+from workers.queues.unconfirmed import Sent, Unconfirmed
+from workers.queues.window import FIRST, MOST, Window
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def test_a_window_grows_to_what_is_handled_in_a_while() -> None:
+    """Fast handlers get as many as there may be, slow ones a quarter of a second of work."""
+    fast, slow = Window(), Window()
+    assert fast.messages == FIRST
+    assert fast.measured(100, 0.0001)
+    assert fast.messages == MOST
+    assert slow.measured(1, 0.05)
+    assert slow.messages == 5
+
+
+def test_a_window_is_never_empty() -> None:
+    """A handler of many seconds has one message, and no more."""
+    window = Window()
+    assert window.measured(1, 100.0)
+    assert window.messages == 1
+    assert not window.measured(1, 200.0)
+
+
+def test_a_window_follows_a_handler_that_becomes_slow_at_once() -> None:
+    """What is slower than before counts more than what is faster."""
+    window = Window()
+    window.measured(1000, 0.001)
+    assert window.messages == MOST
+    window.measured(1, 1.0)
+    assert window.messages == 1
+    for _ in range(3):
+        window.measured(1, 0.001)
+    assert window.messages < 10
+
+
+def test_small_changes_are_not_worth_a_frame() -> None:
+    """A window does not change for less than a half."""
+    window = Window()
+    window.measured(1, 0.01)
+    assert window.messages == 25
+    assert not window.measured(1, 0.009)
+    assert window.messages == 25
+
+
+def test_a_fixed_window_stays() -> None:
+    """What the author has said is not tuned; nor does it exceed the queue."""
+    window = Window(fixed=7)
+    assert not window.measured(1000, 0.0)
+    assert window.messages == 7
+    small = Window(most=5)
+    small.measured(1000, 0.001)
+    assert small.messages == 5
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Order:
+    """A message that is an object."""
+
+    tenant: str
+    number: int
+
+
+@pytest.mark.parametrize("message", [{"tenant": "a", "number": 7}, Order("a", 7)])
+def test_a_queue_reads_keys_out_of_messages(message: object) -> None:
+    """`fair_by` and `dedupe_by` name fields; what is said with the put goes before."""
+    routing = Routing("tenant", "number")
+    assert routing.of(message, {}) == Options(key="a", dedupe="7")
+    assert routing.of(message, {"key": "b", "dedupe": "c"}) == Options(key="b", dedupe="c")
+
+
+def test_a_message_without_the_field_has_no_key() -> None:
+    """A missing field is the key that is none; one that cannot be a key is an error."""
+    assert Routing("tenant").of([1, 2], {}) == Options()
+    with pytest.raises(TypeError, match="tenant"):
+        Routing("tenant").of({"tenant": {"no": "key"}}, {})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"priority": 10}, {"priority": -1}, {"ttl": -1.0}, {"delay": -1}]
+)
+def test_options_have_ranges(wrong: dict[str, float]) -> None:
+    """What is out of its range is a ValueError at the put."""
+    with pytest.raises(ValueError, match="allowed"):
+        checked(wrong)  # type: ignore[arg-type]
+
+
+def test_a_trace_travels_as_a_header() -> None:
+    """`traceparent` is a header like others, beside them."""
+    made = checked({"headers": {"a": "b"}, "traceparent": "00-1-2-01"})
+    assert made.headers == {"a": "b", "traceparent": "00-1-2-01"}
+    assert encoded(checked({})) == b""
+
+
+# --- failures and refusals ------------------------------------------------------------------------
+
+
+def test_what_a_handler_asks_for_ends_nobody() -> None:
+    """`Retry` and `Reject` are no failures, whatever the policy."""
+    again, never = failure(Retry(2.5, "busy"), "crash"), failure(Reject("bad"), "crash")
+    assert (again.nack.action, again.nack.delay, again.nack.reason) == ("retry", 2.5, "busy")
+    assert (never.nack.action, never.nack.reason) == ("dead", "bad")
+    assert not again.crashes
+    assert not never.crashes
+
+
+def test_a_failure_goes_with_its_message() -> None:
+    """The error and its traceback are told; the policy says whether the process ends."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        1 / 0  # noqa: B018 - it raises
+    judged = failure(caught.value, "crash")
+    assert judged.crashes
+    assert not failure(caught.value, "retry").crashes
+    assert judged.nack.error == "ZeroDivisionError: division by zero"
+    assert "test_a_failure_goes_with_its_message" in judged.nack.traceback
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        ("full", QueueFull),
+        ("shed", QueueFull),
+        ("closed", QueueClosed),
+        ("rate", RateExceeded),
+        ("store", QueueNotDurable),
+        ("something new", QueueFull),
+    ],
+)
+def test_each_refusal_is_an_error_of_its_own(reason: str, error: type[QueueFull]) -> None:
+    """All of them are a QueueFull: who does not care which need not."""
+    made = rejection("orders", Rejected(reason, "why"), 3)
+    assert type(made) is error
+    assert made.messages == 3
+    assert "orders" in str(made)
+    assert "why" in str(made)
+
+
+def test_what_was_refused_is_told_once() -> None:
+    """A refused frame is not confirmed, and is given out one time."""
+    unconfirmed = Unconfirmed()
+    for sequence in (1, 2, 3):
+        unconfirmed.add(Sent(sequence, 5, bytearray(10)))
+    unconfirmed.refuse(2, Rejected("full"))
+    unconfirmed.confirm(3)
+    assert not unconfirmed
+    assert unconfirmed.any_refused
+    assert [sent.sequence for sent, _ in unconfirmed.take_refused()] == [2]
+    assert not unconfirmed.take_refused()
+    assert unconfirmed.messages == unconfirmed.bytes == 0
+
+
+def test_serializers_are_three() -> None:
+    """Another name is a ValueError that says which there are."""
+    for make in (encoder_of, lambda name: decoder_of(name, int)):
+        with pytest.raises(ValueError, match="pickle"):
+            make("yaml")

@@ -1,0 +1,105 @@
+"""What a queue does with a put: it fits, waits, is refused, or takes the place of another."""
+
+import pytest
+
+from tests.queue_world import World
+from workers.queues import dedupe
+from workers.queues.dedupe import Window
+
+
+def test_block_lets_a_put_wait() -> None:
+    """The default: what does not fit stays with its producer."""
+    world = World(capacity=1)
+    world.put("a")
+    assert world.put("b") == "wait"
+    assert world.core.counts.dropped == 0
+
+
+@pytest.mark.parametrize("overflow", ["reject", "shed"])
+def test_reject_refuses_what_does_not_fit(overflow: str) -> None:
+    """The producer is told at once that it is full."""
+    world = World(capacity=1, overflow=overflow)
+    world.put("a")
+    assert world.put("b") == "full"
+
+
+def test_drop_oldest_makes_room_message_by_message() -> None:
+    """Only as many as are in the way go, from the front, and are counted."""
+    world = World(capacity=4, overflow="drop_oldest")
+    world.put("a", "b", "c")
+    world.put("d")
+    assert world.put("e", "f") == ""
+    world.consumer(1)
+    assert world.take() == ["c", "d", "e", "f"]
+    assert world.core.counts.dropped == 2
+    assert world.balanced()
+
+
+def test_drop_oldest_makes_room_for_bytes() -> None:
+    """Whole chunks go where bytes are short."""
+    world = World(max_bytes=40, overflow="drop_oldest")
+    world.put("a" * 15)
+    world.put("b" * 15)
+    assert world.put("c" * 15) == ""
+    world.consumer(1)
+    assert [message[0] for message in world.take()] == ["b", "c"]
+
+
+def test_drop_oldest_never_drops_what_somebody_works_on() -> None:
+    """When consumers have it all, the new one is refused."""
+    world = World(capacity=1, overflow="drop_oldest")
+    world.put("a")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    assert world.put("b") == "full"
+    world.ack(1, chunk)
+    assert world.put("b") == ""
+
+
+def test_a_closed_queue_takes_nothing_in() -> None:
+    """It can be emptied then."""
+    world = World()
+    world.put("a")
+    world.core.intake.closed = True
+    assert world.put("b") == "closed"
+    world.consumer(1)
+    assert world.take() == ["a"]
+
+
+# --- the same again -------------------------------------------------------------------------------
+
+
+def test_the_same_key_is_a_duplicate_within_the_window() -> None:
+    """However the first one ended: it was accepted."""
+    world = World(dedupe_window=10.0)
+    assert world.put("a", dedupe="order-1") == ""
+    assert world.put("a", dedupe="order-1") == "duplicate"
+    assert world.put("b", dedupe="order-2") == ""
+    world.consumer(1)
+    world.take()
+    world.wait(9.9)
+    assert world.put("a", dedupe="order-1") == "duplicate"
+    world.wait(0.2)
+    assert world.put("a", dedupe="order-1") == ""
+
+
+def test_what_was_refused_is_no_duplicate() -> None:
+    """Only what was accepted counts."""
+    world = World(capacity=1, overflow="reject")
+    world.put("a")
+    assert world.put("b", dedupe="k") == "full"
+    world.consumer(1)
+    world.take()
+    assert world.put("b", dedupe="k") == ""
+
+
+def test_the_window_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys go with their time, and the oldest when there are too many."""
+    monkeypatch.setattr(dedupe, "MAX_KEYS", 3)
+    window = Window(5.0)
+    for number in range(4):
+        window.add(str(number), float(number))
+    assert len(window) == 3
+    assert [window.holds(str(number), 4.0) for number in range(4)] == [False, True, True, True]
+    assert not window.holds("1", 6.5)
+    assert len(window) == 2

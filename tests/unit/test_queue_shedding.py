@@ -1,0 +1,90 @@
+"""Shedding: what would come too late is refused, and only then."""
+
+import itertools
+from collections import deque
+
+import pytest
+
+from tests.queue_world import World, messages
+from workers.queues.shedding import Shedder
+
+
+def simulate(overflow: str, load: float, seconds: float, ttl: float) -> tuple[int, int, int]:
+    """Run a server of 100 messages a second; return (in time, too late or dead, refused)."""
+    world = World(capacity=10_000, overflow=overflow, ttl=ttl, on_expired="drop")
+    world.consumer(1, window=2)
+    in_time = refused = 0
+    queue: deque[tuple[int, int]] = deque()
+    arrival, service = 1 / (100 * load), 1 / 100
+    next_arrival, next_done = world.now, world.now + service
+    end = world.now + seconds
+    put_at: dict[int, float] = {}
+    number = 0
+    while world.now < end:
+        step = min(next_arrival, next_done)
+        world.wait(step - world.now)
+        if step == next_arrival:
+            number += 1
+            put_at[number] = world.now
+            refused += world.put(number) != ""
+            next_arrival += arrival
+        else:
+            if queue:
+                chunk_id, value = queue.popleft()
+                in_time += world.now - put_at[value] <= ttl
+                world.core.ack(1, chunk_id, 1, world.now)
+            next_done += service
+        for chunk in world.deliver():
+            queue.append((chunk.id, messages(chunk)[0]))
+    return in_time, world.core.counts.expired, refused
+
+
+@pytest.mark.parametrize("load", [2.0, 4.0])
+def test_goodput_under_overload_stays(load: float) -> None:
+    """At twice and four times what can be handled, 90 % of the capacity is handled in time."""
+    in_time, _, refused = simulate("shed", load, 30.0, 1.0)
+    assert in_time >= 0.9 * 100 * 30
+    assert refused > 0
+
+
+def test_nothing_is_shed_while_it_is_in_time() -> None:
+    """Below what can be handled, nothing is refused."""
+    in_time, expired, refused = simulate("shed", 0.9, 20.0, 1.0)
+    assert (expired, refused) == (0, 0)
+    assert in_time >= 0.9 * 100 * 20 - 2
+
+
+def test_a_short_burst_is_not_shed() -> None:
+    """Waits above the target for less than the interval are what a queue is for."""
+    shedder = Shedder(None)
+    shedder.waited(0.05, 1000.0)
+    assert not shedder.refuses(10, 0.0, 1000.05)
+    shedder.waited(0.001, 1000.06)
+    shedder.waited(0.05, 1000.07)
+    assert not shedder.refuses(10, 0.0, 1000.16)
+
+
+def test_a_standing_queue_is_shed_more_and_more() -> None:
+    """The longer even the shortest wait is too long, the more is refused; then nothing."""
+    shedder = Shedder(None)
+    refused: list[float] = []
+    now = 1000.0
+    while now < 1003.0:
+        shedder.waited(0.05, now)
+        if shedder.refuses(10, 0.0, now):
+            refused.append(now)
+        now += 0.001
+    gaps = [b - a for a, b in itertools.pairwise(refused)]
+    assert refused[0] == pytest.approx(1000.1, abs=0.002)
+    assert gaps[0] > 3 * gaps[-1]
+    shedder.waited(0.001, now)
+    assert not shedder.refuses(10, 0.0, now + 1)
+
+
+def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
+    """By the rate at which messages were settled lately."""
+    shedder = Shedder(None)
+    for step in range(100):
+        shedder.settled(1, 50, 1000.0 + step / 100)
+    assert shedder.refuses(100, 0.5, 1001.0)
+    assert not shedder.refuses(10, 0.5, 1001.0)

@@ -1,0 +1,43 @@
+"""What becomes of a message whose handler raised: pure."""
+
+import traceback
+from dataclasses import dataclass
+
+from workers.queues.errors import Reject, Retry
+from workers.queues.frames import Nack
+
+#: What a consumer does after an exception of its handler, once the message was given back.
+POLICIES = ("crash", "retry")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """``nack``: what the broker is told. ``crashes``: the exception is raised on.
+
+    ``answers``: if the message is a call, its caller is told instead, and it is settled.
+    """
+
+    nack: Nack
+    crashes: bool
+    answers: bool
+
+
+def failure(error: BaseException, on_error: str) -> Failure:
+    """Judge an exception.
+
+    A handler that asks for it is no failure: `Retry` and `Reject` end nobody. Anything else goes
+    with its message, so that the dead letter it may become says why; and ends the process, by the
+    policy "crash".
+    """
+    if isinstance(error, Retry):
+        return Failure(Nack("retry", error.after, error.reason or "asked for", ""), False, False)
+    if isinstance(error, Reject):
+        return Failure(Nack("dead", None, error.reason or "rejected", ""), False, False)
+    text = "".join(traceback.format_exception(error))
+    nack = Nack("retry", None, "failed", said(error), text)
+    return Failure(nack, on_error == "crash", True)
+
+
+def said(error: BaseException) -> str:
+    """Say an exception in one line."""
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""Durable queues in SQLite files: see `store`."""
