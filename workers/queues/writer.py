@@ -3,10 +3,10 @@
     put ──► [ draft ] ──sealed──► [ unconfirmed ] ──CONFIRM──► forgotten
                                          └──REJECTED──► an error, raised by the next call
 
-A message is sent at once after a pause, while nothing else is on its way; otherwise it waits in the
-draft for the others that come meanwhile, and all are one chunk: the broker's work is by chunks.
-What waits is sent when the chunk is full, when the broker has confirmed what was on its way, before
-anything blocks, and by a thread (see `flusher`) within a millisecond at the latest.
+A message is sent at once after a pause; what comes in a stream waits in the draft for what follows,
+and all are one chunk: the broker's work is by chunks. What waits is sent when the chunk is full,
+when a tenth of a millisecond has passed and the broker is not behind, before anything blocks, and
+by a thread (see `flusher`) within a millisecond at the latest.
 """
 
 import os
@@ -34,6 +34,8 @@ CHUNK_MESSAGES, CHUNK_BYTES = 256, 1 << 15
 CHUNKS_OF_CAPACITY = 8
 #: Seconds without a put, after which one is sent at once: what comes faster is sent together.
 PAUSE = 0.0001
+#: Messages on their way, with which it is; with more, the broker has enough to do.
+LITTLE = 32
 #: Messages in one chunk of `put_many`.
 BATCH = 100
 
@@ -310,13 +312,13 @@ class QueueWriter:
             self._flusher.wake()
 
     def _is_time(self) -> bool:
-        """Whether nothing is on its way, and there was a pause: more is not about to come."""
+        """Whether there was a pause, so more is not about to come, and little is on its way."""
         if self._draft.count == 1:  # `_begin` has just collected
-            return self._outlet.idle and self._began - self._sent > PAUSE
+            return self._began - self._sent > PAUSE and self._outlet.unconfirmed.messages <= LITTLE
         if time.monotonic() - self._began < PAUSE:
             return False
         self._outlet.collect()
-        return self._outlet.idle
+        return self._outlet.unconfirmed.messages <= LITTLE
 
     def _part(self, mark: int) -> None:
         """The last message does not fit beside the others: it goes alone, if it can go at all."""
