@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conformance.store_cases import held
+from tests.crash.disk import scratch
 from tests.crash.queue_power import Held, models, recovered
 
 CALLS = "pwrite64,fsync,fdatasync,ftruncate,fallocate,rename,unlink,mkdir"
@@ -109,8 +109,8 @@ def main() -> None:
     wrong = []
     for durability in ("full", "process"):
         begun = time.monotonic()
-        with tempfile.TemporaryDirectory() as where:
-            sweep = Sweep(Path(where), durability, options.groups, options.seed)
+        with scratch() as where:
+            sweep = Sweep(where, durability, options.groups, options.seed)
             wrong += list(sweep.all(options.every, os.cpu_count() or 1))
         seconds = time.monotonic() - begun
         print(f"{durability}: {dict(sweep.counts)}, {len(wrong)} violations, {seconds:.1f} s")

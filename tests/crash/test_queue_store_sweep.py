@@ -4,21 +4,30 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.store_cases import held
+from tests.crash.disk import scratch
 from tests.crash.queue_power import models, recovered
 from tests.crash.queue_sweep import FAULTS, Sweep
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="faults are made by strace")
 
 
+@pytest.fixture
+def where() -> Iterator[Path]:
+    """Give a folder in memory."""
+    with scratch() as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("kind", FAULTS)
-def test_faults_at_system_calls(tmp_path: Path, kind: str) -> None:
+def test_faults_at_system_calls(where: Path, kind: str) -> None:
     """After a kill or an error at any call, all that was answered for is there."""
-    sweep = Sweep(tmp_path, "full", groups=8, seed=6)
+    sweep = Sweep(where, "full", groups=8, seed=6)
     calls = sweep.calls()
     assert calls > 60
     step = calls // 5
@@ -33,10 +42,10 @@ OPEN = (
 )
 
 
-def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_left_alone(where: Path) -> None:
     """EIO at a start says nothing of the file: it is not set aside, and nothing is lost."""
-    sweep = Sweep(tmp_path, "full", groups=8, seed=6)
-    folder = tmp_path / "q"
+    sweep = Sweep(where, "full", groups=8, seed=6)
+    folder = where / "q"
     assert sweep.write(folder, "-o", os.devnull)[-1] == "closed"
     refused = 0
     for number in range(2, 14):
