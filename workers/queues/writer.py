@@ -296,7 +296,7 @@ class QueueWriter:
             self._send()
         self._outlet.wait_for_room(_deadline(timeout))
         self._draft.begin(options)
-        self._began = time.monotonic()
+        self._draft.begun = time.monotonic()
 
     def _look(self, mark: int, timeout: float | None) -> None:
         """Send the draft if it is time to. ``mark``: where its last message begins."""
@@ -314,8 +314,11 @@ class QueueWriter:
     def _is_time(self) -> bool:
         """Whether there was a pause, so more is not about to come, and little is on its way."""
         if self._draft.count == 1:  # `_begin` has just collected
-            return self._began - self._sent > PAUSE and self._outlet.unconfirmed.messages <= LITTLE
-        if time.monotonic() - self._began < PAUSE:
+            return (
+                self._draft.begun - self._sent > PAUSE
+                and self._outlet.unconfirmed.messages <= LITTLE
+            )
+        if time.monotonic() - self._draft.begun < PAUSE:
             return False
         self._outlet.collect()
         return self._outlet.unconfirmed.messages <= LITTLE
@@ -341,7 +344,7 @@ class QueueWriter:
 
     def _post(self, count: int, frame: bytearray, timeout: float | None) -> None:
         self._outlet.send(count, frame)
-        self._sent = self._began
+        self._sent = self._draft.begun
         if self._door.backlog:
             if timeout is None:
                 self._outlet.wait_until_sent()
@@ -367,8 +370,7 @@ class QueueWriter:
             self._lock.release()
 
     _seen = 0  # the serial of the draft at the last tick
-    _began = 0.0  # when the draft was begun
-    _sent = 0.0  # when the last one was that was sent
+    _sent = 0.0  # when the last one was begun that was sent
 
     def _break_off(self) -> None:
         self._flusher.stop()
