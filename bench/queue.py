@@ -7,6 +7,9 @@ so that a slow spell of the machine meets them all; ratios are of one round, and
 Every message of ours is acknowledged by the broker's books, and the books are checked after each
 run; multiprocessing's queues and pyzmq's PUSH/PULL acknowledge nothing.
 
+"CPU us" is the processor time of all processes for a message, which says what a queue costs on a
+busy machine too; "in the middle" is the part of the broker, or the relay.
+
 "one at a time" is `put(message)` and `handle(message)`; "batches" is `put_many` and `handle_many`
 with 100 messages. Payloads: bytes, and a dict of an order.
 """
@@ -95,14 +98,16 @@ def throughput(plan: list[tuple[str, int, int, list[str]]], scale: float) -> Fig
             cpu = statistics.median(run.cpu_us for run in runs[name])
             figures[f"{name}_{shape}_per_s"] = round(rate)
             ratios = [ratio(runs, name, peer) for peer in ("mpq", "simple") if peer in names]
-            rows.append([shape, NAMES[name], f"{rate:,.0f}", *ratios, *([cpu] if cpu else [])])
+            all_cpu = statistics.median(run.all_cpu_us for run in runs[name])
+            figures[f"{name}_{shape}_cpu_us"] = all_cpu
+            rows.append([shape, NAMES[name], f"{rate:,.0f}", *ratios, all_cpu, cpu or "-"])
             if name in OURS:
                 figures[f"{name}_{shape}_broker_us"] = cpu
                 for peer in ("mpq", "simple", "zmq"):
                     if peer in names:
                         figures[f"{name}_{shape}_over_{peer}"] = ratio(runs, name, peer)
-    head = ["shape", "who", "messages/s", "x mp.Queue", "x SimpleQueue", "us in the middle"]
-    print(table(head, [row + [""] * (len(head) - len(row)) for row in rows]))
+    head = ["shape", "who", "messages/s", "x mp.Queue", "x SimpleQueue", "CPU us", "in the middle"]
+    print(table(head, rows))
     return figures
 
 

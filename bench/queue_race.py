@@ -12,7 +12,9 @@ from bench.queue_transports import Transport, fork
 
 #: Seconds until a run is called off.
 PATIENCE = 60.0
-_RECORD = struct.Struct("<cqq")  # b"r": ready; b"s": started at; b"e": ended at, messages handled
+#: What is said, in nanoseconds. b"r": ready; b"s": started at; b"e": ended at, messages handled,
+#: processor time; b"p": the producer has put all, processor time.
+_RECORD = struct.Struct("<cqqq")
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,18 @@ class Run:
 
     messages: int
     seconds: float
-    cpu: float  # seconds of the process in the middle, if there is one
+    cpu: float  # seconds of processor time of the process in the middle, if there is one
+    all_cpu: float  # of it, the producer and the consumers; whatever else the machine does
 
     @property
     def rate(self) -> float:
         """Messages a second."""
         return self.messages / self.seconds
+
+    @property
+    def all_cpu_us(self) -> float:
+        """Microseconds of processor time, of all processes, for a message."""
+        return self.all_cpu / self.messages * 1e6
 
     @property
     def cpu_us(self) -> float:
@@ -41,8 +49,8 @@ class _Reports:
         self._read, self._write = os.pipe()
         self._gate, self._open = os.pipe()
 
-    def say(self, kind: bytes, when: int = 0, count: int = 0) -> None:
-        os.write(self._write, _RECORD.pack(kind, when, count))
+    def say(self, kind: bytes, when: int = 0, count: int = 0, cpu: int = 0) -> None:
+        os.write(self._write, _RECORD.pack(kind, when, count, cpu))
 
     def wait_for_start(self) -> None:
         self.say(b"r")
@@ -52,16 +60,16 @@ class _Reports:
     def start(self) -> None:
         os.close(self._open)
 
-    def take(self, kind: bytes, count: int) -> list[tuple[int, int]]:
+    def take(self, kinds: bytes, count: int) -> list[tuple[bytes, int, int, int]]:
         deadline = time.monotonic() + PATIENCE
-        found: list[tuple[int, int]] = []
+        found: list[tuple[bytes, int, int, int]] = []
         while len(found) < count:
             ready, _, _ = select.select([self._read], [], [], deadline - time.monotonic())
             if not ready:
-                raise TimeoutError(f"{len(found)} of {count} processes said {kind!r}")
-            said, when, number = _RECORD.unpack(os.read(self._read, _RECORD.size))
-            assert said == kind, (said, kind)
-            found.append((when, number))
+                raise TimeoutError(f"{len(found)} of {count} processes said {kinds!r}")
+            said = _RECORD.unpack(os.read(self._read, _RECORD.size))
+            assert said[0] in kinds, (said, kinds)
+            found.append(said)
         return found
 
     def close(self) -> None:
@@ -81,22 +89,35 @@ def race(transport: Transport, payload: Any, count: int, consumers: int) -> Run:
             nonlocal handled
             handled += 1
 
-        transport.consumer(index, reports.wait_for_start, handle)
-        reports.say(b"e", time.monotonic_ns(), handled)
+        before = 0
+
+        def ready() -> None:
+            nonlocal before
+            reports.wait_for_start()
+            before = time.process_time_ns()
+
+        transport.consumer(index, ready, handle)
+        reports.say(b"e", time.monotonic_ns(), handled, time.process_time_ns() - before)
 
     def produce() -> None:
         messages = [payload] * count  # the same object: peers pickle it each time all the same
 
+        before = 0
+
         def ready() -> None:
+            nonlocal before
             reports.wait_for_start()
             reports.say(b"s", time.monotonic_ns())
+            before = time.process_time_ns()
 
         transport.producer(ready, messages, consumers)
+        reports.say(b"p", cpu=time.process_time_ns() - before)
 
     try:
         pids = _processes(produce, consume, consumers, reports)
-        began = reports.take(b"s", 1)[0][0]
-        ends = reports.take(b"e", consumers)
+        began = reports.take(b"s", 1)[0][1]
+        said = reports.take(b"ep", consumers + 1)
+        ends = [(when, handled) for kind, when, handled, _ in said if kind == b"e"]
         cpu = transport.cpu()
         for pid in pids:
             assert os.waitpid(pid, 0)[1] == 0
@@ -105,7 +126,8 @@ def race(transport: Transport, payload: Any, count: int, consumers: int) -> Run:
     finally:
         transport.close()
         reports.close()
-    return Run(count, (max(when for when, _ in ends) - began) / 1e9, cpu)
+    all_cpu = cpu + sum(one for *_, one in said) / 1e9
+    return Run(count, (max(when for when, _ in ends) - began) / 1e9, cpu, all_cpu)
 
 
 def latencies(transport: Transport, payload: bytes, rate: float, count: int) -> list[float]:

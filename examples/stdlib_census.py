@@ -44,7 +44,9 @@ class Sink(Consumer):
 options = argparse.ArgumentParser(prog="stdlib_census")
 options.add_argument("--chaos-kill", type=float, default=0, metavar="N", help="kills a second")
 kills = options.parse_known_args()[0].chaos_kill
-files, results = Queue("files", capacity=200), Queue("results", capacity=200)
+# No file is at fault when the monkey kills who reads it: however often, it is tried again.
+files = Queue("files", capacity=200, max_attempts=10_000)
+results = Queue("results", capacity=200)
 monkey = [Child("monkey", ChaosMonkey, args=("census/work/parse", kills))] if kills else []
 tree = Supervisor("census", strategy="rest_for_one", auto_shutdown="any_significant",
     queues=[files, results], children=[

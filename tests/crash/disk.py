@@ -4,11 +4,13 @@ Of a file, what was synced is there; of what was not, anything: nothing, all, or
 in any order. A name is there once its folder was synced; of later changes of names, any first part.
 """
 
+import contextlib
 import os
 import random
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +197,15 @@ class Disk:
                 if chance.random() < share:
                     _apply(data, (at + start, written[start : start + SECTOR]))
         return bytes(data)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Give a folder in memory, if there is such a file system: a real fsync would prove nothing."""
+    memory = "/dev/shm"
+    where = memory if os.access(memory, os.W_OK | os.X_OK) else None
+    with tempfile.TemporaryDirectory(prefix="letitcrash-", dir=where) as folder:
+        yield Path(folder)
 
 
 def lay_out(files: dict[str, bytes], old: Path, new: Path) -> None:

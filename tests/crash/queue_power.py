@@ -8,14 +8,13 @@ and compares: everything that was answered for has to be there, or its loss repo
 import argparse
 import random
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conformance.store_cases import Writer, held
-from tests.crash.disk import Disk, lay_out, record
+from tests.crash.disk import Disk, lay_out, record, scratch
 from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import MemoryStore, Recovered
 
@@ -116,9 +115,9 @@ def main() -> None:
     wrong = []
     for durability in ("full", "process"):
         begun = time.monotonic()
-        with tempfile.TemporaryDirectory() as where:
+        with scratch() as where:
             power = durability == "full"
-            crashes = Crashes(Path(where), durability, options.groups, options.seed, power)
+            crashes = Crashes(where, durability, options.groups, options.seed, power)
             wrong += crashes.run(options.states)
         seconds = time.monotonic() - begun
         print(f"{durability}: {dict(crashes.counts)}, {len(wrong)} violations, {seconds:.1f} s")

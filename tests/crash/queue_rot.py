@@ -9,12 +9,12 @@ there has to be what was written.
 import argparse
 import random
 import shutil
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 from tests.conformance.store_cases import Writer, held
+from tests.crash.disk import scratch
 from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import MemoryStore, Recovered
 
@@ -131,8 +131,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as where:
-        rot = Rot(Path(where), options.seed)
+    with scratch() as where:
+        rot = Rot(where, options.seed)
         wrong = [found for _ in range(options.runs) if (found := rot.run())]
     print(f"{dict(rot.counts)}, {len(wrong)} violations, {time.monotonic() - begun:.1f} s")
     for one in wrong[:20]:

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conformance.store_cases import held
+from tests.crash.disk import scratch
 from tests.crash.queue_power import Held, models, recovered
 
 CALLS = "pwrite64,fsync,fdatasync,ftruncate,fallocate,rename,unlink,mkdir"
@@ -53,7 +53,7 @@ class Sweep:
     def calls(self) -> int:
         """Count the calls of a run that nothing happens to."""
         trace = self._where / "trace"
-        self._run(self._where / "all", "-o", str(trace), "-e", f"trace={CALLS}")
+        self.write(self._where / "all", "-o", str(trace), "-e", f"trace={CALLS}")
         lines = trace.read_text().splitlines()
         return sum(line.split(maxsplit=1)[1].split("(")[0] in CALLS.split(",") for line in lines)
 
@@ -62,7 +62,7 @@ class Sweep:
         when = f"{number}+" if kind.endswith("for good") else str(number)
         folder = self._where / f"{kind} {number}".replace(" ", "-")
         inject = f"inject={CALLS}:{FAULTS[kind]}:when={when}"
-        answers = self._run(folder, "-o", os.devnull, "-e", f"trace={CALLS}", "-e", inject)
+        answers = self.write(folder, "-o", os.devnull, "-e", f"trace={CALLS}", "-e", inject)
         kept = [int(answer.split()[1]) for answer in answers if answer.startswith("kept")]
         last = kept[-1] if kept else 0
         self.counts[kind] += 1
@@ -79,8 +79,8 @@ class Sweep:
             return f"{kind} at {number}: after {last} groups it holds what it did not hold then"
         return ""
 
-    def _run(self, folder: Path, *options: str) -> list[str]:
-        """Run the writer under strace; return what it answered."""
+    def write(self, folder: Path, *options: str) -> list[str]:
+        """Run the writer under strace, with these options; return what it answered."""
         arguments = [str(folder), self._durability, str(self._groups), str(self._seed)]
         run = subprocess.run(
             [
@@ -109,8 +109,8 @@ def main() -> None:
     wrong = []
     for durability in ("full", "process"):
         begun = time.monotonic()
-        with tempfile.TemporaryDirectory() as where:
-            sweep = Sweep(Path(where), durability, options.groups, options.seed)
+        with scratch() as where:
+            sweep = Sweep(where, durability, options.groups, options.seed)
             wrong += list(sweep.all(options.every, os.cpu_count() or 1))
         seconds = time.monotonic() - begun
         print(f"{durability}: {dict(sweep.counts)}, {len(wrong)} violations, {seconds:.1f} s")

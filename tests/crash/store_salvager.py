@@ -28,7 +28,6 @@ def main() -> None:
     store.write([Added(chunk(5, 3))])
     store.close()
     damage(folder, kind)
-    os.sync()
     answer("damaged")
     store = SqliteStore(str(folder), "full", 4096)
     found = store.recover()

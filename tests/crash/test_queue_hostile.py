@@ -177,6 +177,16 @@ def test_connections_have_a_limit(make: Make, monkeypatch: pytest.MonkeyPatch) -
         scene.until(depth=1)
 
 
+def test_a_connection_that_says_nothing_costs_next_to_nothing(make: Make) -> None:
+    """A hundred of them are no ten megabytes."""
+    scene = make()
+    before = scene.rss()
+    idle = [scene.raw(Hello("producer", "q")) for _ in range(100)]
+    assert scene.rss() - before < 8 * MIB
+    for one in idle:
+        one.socket.close()
+
+
 # --- a full queue -------------------------------------------------------------------------------
 
 

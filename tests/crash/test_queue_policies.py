@@ -386,6 +386,25 @@ def test_a_durable_queue_survives_its_broker(make: Make, durable: str) -> None:
         assert (letter["reason"], letter["message"]) == ("no good", b"\x01")
 
 
+def test_a_refusal_survives_the_broker(make: Make) -> None:
+    """What was refused is refused again by the successor, though what came after it was taken."""
+    scene = make(durable="process", capacity=1, overflow="reject")
+    with scene.raw(Hello("producer", "q", "me")) as producer, RawConsumer(scene) as consumer:
+        producer.send(put(1, 1) + put(2, 2))
+        assert {next(producer.frames())[0] for _ in range(2)} == {Kind.CONFIRM, Kind.REJECTED}
+        consumer.ack(consumer.next()[0], 1)
+        scene.until(depth=0)
+        producer.send(put(3, 3))
+        assert producer.expect(Kind.CONFIRM)[0] == 3
+    scene.kill(scene.broker)
+    scene.start_broker()
+    with scene.raw(Hello("producer", "q", "me")) as producer:
+        producer.send(put(2, 2) + put(3, 3))
+        assert rejected(producer)[0] == 2
+        assert producer.expect(Kind.CONFIRM)[0] == 3
+    assert scene.stat()["depth"] == 1
+
+
 def test_an_orderly_end_of_the_broker_keeps_acknowledgements_too(make: Make) -> None:
     """Nothing comes again that was settled."""
     scene = make(durable="full")

@@ -2,11 +2,12 @@
 
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.crash.disk import Disk, lay_out, record
+from tests.crash.disk import Disk, lay_out, record, scratch
 from workers.queues.sqlite.store import SqliteStore
 from workers.queues.store import Recovered
 
@@ -23,13 +24,20 @@ LEFT = {
 }
 
 
+@pytest.fixture
+def where() -> Iterator[Path]:
+    """Give a folder in memory."""
+    with scratch() as folder:
+        yield folder
+
+
 @pytest.mark.parametrize("kind", LEFT)
-def test_a_crash_during_the_replacement_of_a_file(tmp_path: Path, kind: str) -> None:
+def test_a_crash_during_the_replacement_of_a_file(where: Path, kind: str) -> None:
     """At calls of the start that finds the damage, power fails or the process is killed."""
-    folder, chance = tmp_path / "disk", random.Random(1)
+    folder, chance = where / "disk", random.Random(1)
     disk, points = Disk(folder), 0
     arguments = ["tests.crash.store_salvager", str(folder), kind]
-    for call in record(arguments, tmp_path / "trace"):
+    for call in record(arguments, where / "trace"):
         changed = disk.apply(call)
         if not changed or "damaged" not in disk.answers:
             continue
@@ -39,7 +47,7 @@ def test_a_crash_during_the_replacement_of_a_file(tmp_path: Path, kind: str) -> 
         if points % EVERY:
             continue
         for files in (disk.everything(), disk.synced(), disk.some(chance)):
-            check(opened(files, folder, tmp_path / "left"), kind)
+            check(opened(files, folder, where / "left"), kind)
     assert disk.answers[-1] == "closed"
     assert points > 40
 

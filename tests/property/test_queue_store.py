@@ -1,13 +1,12 @@
 """Any changes, ended at any point: what was written is what is there."""
 
 import shutil
-import tempfile
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conformance.store_cases import Writer, chunk, held, letter
+from tests.crash.disk import scratch
 from workers.queues.batch import Batch
 from workers.queues.journal import Added
 from workers.queues.sqlite.ledger import Ledger
@@ -23,11 +22,11 @@ STEPS = st.lists(st.sampled_from(["write", "write", "write", "tend", "crash", "e
 def test_what_was_written_is_there(seed: int, durability: str, steps: list[str]) -> None:
     """Writes, care, crashes and orderly ends in any order: the store holds what its model does."""
     model, writer = MemoryStore(), Writer(seed)
-    with tempfile.TemporaryDirectory() as where:
+    with scratch() as where:
         lives = 0
 
         def folder() -> str:
-            return str(Path(where, str(lives)))
+            return str(where / str(lives))
 
         store = SqliteStore(folder(), durability, 4096)
         for step in [*steps, "crash"]:

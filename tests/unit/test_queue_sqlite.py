@@ -162,6 +162,19 @@ def test_a_file_that_is_none_is_set_aside(folder: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("byte", [16, 18, 19, 21, 47, 52])
+def test_a_header_that_says_nonsense_is_damage(folder: Path, byte: int) -> None:
+    """A file that its header calls read-only, or of another format, is set aside as any other."""
+    data = bytearray((folder / FILE).read_bytes())
+    data[byte] ^= 0x40
+    (folder / FILE).write_bytes(data)
+    store = opened(folder)
+    found = store.recover()
+    assert found.damage or len(found.chunks) == 3
+    store.write([Added(chunk(4))])
+    store.close()
+
+
 def test_a_damaged_mark_is_noticed(folder: Path) -> None:
     """A mark that cannot be read is reported; the queue is kept."""
     (folder / "mark").write_bytes(b"\1" * 8192)

@@ -29,10 +29,11 @@ class Draft:
 
     """
 
-    __slots__ = ("_body", "buffer", "count", "encode_into", "look_at", "options", "serial")
+    __slots__ = ("_body", "begun", "buffer", "count", "encode_into", "look_at", "options", "serial")
 
     def __init__(self, encode_into: EncodeInto) -> None:
         self.encode_into = encode_into
+        self.begun = 0.0  # when, if its owner says so
         self.serial = 0  # counts the chunks that were begun
         self.look_at = 1  # with so many messages, see whether it can be sent
         self.begin(b"")

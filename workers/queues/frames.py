@@ -27,6 +27,7 @@ A chunk gets a new number each time it comes back: an ACK, NACK or REPLY that na
 is late, counted and ignored. A chunk for a consumer of several lanes holds one message.
 """
 
+import mmap
 import struct
 from enum import IntEnum
 from typing import Any
@@ -178,6 +179,11 @@ def frame(kind: Kind, body: bytes = b"", count: int = 0, argument: int = 0) -> b
     return HEADER.pack(len(body), kind, count, argument) + body
 
 
+def _memory(size: int) -> mmap.mmap:
+    """Return memory that costs nothing before it is written to: most connections need little."""
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
 class FrameReader:
     """A receive buffer that yields whole frames. The caller receives into `space`.
 
@@ -185,7 +191,7 @@ class FrameReader:
     """
 
     def __init__(self, size: int = 1 << 20) -> None:
-        self._buffer = bytearray(size)
+        self._buffer = _memory(size)
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
@@ -224,7 +230,7 @@ class FrameReader:
         """Move what is left to the front, into a larger buffer if a frame needs it."""
         left = self._end - self._start
         if needed > len(self._buffer):
-            grown = bytearray(max(needed, 2 * len(self._buffer)))
+            grown = _memory(max(needed, 2 * len(self._buffer)))
             grown[:left] = self._view[self._start : self._end]
             self._buffer, self._view = grown, memoryview(grown)
         elif self._start and left:

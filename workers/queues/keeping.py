@@ -190,4 +190,5 @@ def open_keeping(state: str, queue: str, durability: str) -> Keeping:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         return Keeping(SqliteStore(os.path.join(folder, queue), durability))
     except (StoreError, OSError) as error:
+        _log.error("queue %s refuses puts: it cannot be kept: %s", queue, error)
         return Keeping(None, f"failed: {error}")

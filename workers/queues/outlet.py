@@ -32,11 +32,6 @@ class Outlet:
         self.unconfirmed = Unconfirmed()
         self.sequence = 0  # of the last frame
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is on its way, as far as is known."""
-        return not self.unconfirmed
-
     def send(self, count: int, frame: bytearray) -> None:
         """Send a frame that was sealed with the next sequence number."""
         self.sequence += 1

@@ -3,10 +3,10 @@
     put ──► [ draft ] ──sealed──► [ unconfirmed ] ──CONFIRM──► forgotten
                                          └──REJECTED──► an error, raised by the next call
 
-A message is sent at once after a pause, while nothing else is on its way; otherwise it waits in the
-draft for the others that come meanwhile, and all are one chunk: the broker's work is by chunks.
-What waits is sent when the chunk is full, when the broker has confirmed what was on its way, before
-anything blocks, and by a thread (see `flusher`) within a millisecond at the latest.
+A message is sent at once after a pause; what comes in a stream waits in the draft for what follows,
+and all are one chunk: the broker's work is by chunks. What waits is sent when the chunk is full,
+when a tenth of a millisecond has passed and the broker is not behind, before anything blocks, and
+by a thread (see `flusher`) within a millisecond at the latest.
 """
 
 import os
@@ -33,6 +33,8 @@ CHUNK_MESSAGES, CHUNK_BYTES = 256, 1 << 15
 CHUNKS_OF_CAPACITY = 8
 #: Seconds without a put, after which one is sent at once: what comes faster is sent together.
 PAUSE = 0.0001
+#: Messages on their way, with which it is; with more, the broker has enough to do.
+LITTLE = 32
 #: Messages in one chunk of `put_many`.
 BATCH = 100
 
@@ -293,7 +295,7 @@ class QueueWriter:
             self._send()
         self._outlet.wait_for_room(_deadline(timeout))
         self._draft.begin(options)
-        self._began = time.monotonic()
+        self._draft.begun = time.monotonic()
 
     def _look(self, mark: int, timeout: float | None) -> None:
         """Send the draft if it is time to. ``mark``: where its last message begins."""
@@ -309,13 +311,16 @@ class QueueWriter:
             self._flusher.wake()
 
     def _is_time(self) -> bool:
-        """Whether nothing is on its way, and there was a pause: more is not about to come."""
+        """Whether there was a pause, so more is not about to come, and little is on its way."""
         if self._draft.count == 1:  # `_begin` has just collected
-            return self._outlet.idle and self._began - self._sent > PAUSE
-        if time.monotonic() - self._began < PAUSE:
+            return (
+                self._draft.begun - self._sent > PAUSE
+                and self._outlet.unconfirmed.messages <= LITTLE
+            )
+        if time.monotonic() - self._draft.begun < PAUSE:
             return False
         self._outlet.collect()
-        return self._outlet.idle
+        return self._outlet.unconfirmed.messages <= LITTLE
 
     def _part(self, mark: int) -> None:
         """The last message does not fit beside the others: it goes alone, if it can go at all."""
@@ -338,7 +343,7 @@ class QueueWriter:
 
     def _post(self, count: int, frame: bytearray, timeout: float | None) -> None:
         self._outlet.send(count, frame)
-        self._sent = self._began
+        self._sent = self._draft.begun
         if self._door.backlog:
             if timeout is None:
                 self._outlet.wait_until_sent()
@@ -364,8 +369,7 @@ class QueueWriter:
             self._lock.release()
 
     _seen = 0  # the serial of the draft at the last tick
-    _began = 0.0  # when the draft was begun
-    _sent = 0.0  # when the last one was that was sent
+    _sent = 0.0  # when the last one was begun that was sent
 
     def _break_off(self) -> None:
         self._flusher.stop()

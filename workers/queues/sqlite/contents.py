@@ -1,6 +1,7 @@
 """What is in a queue's file, as far as it can be read, and what is wrong with it."""
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -11,10 +12,13 @@ from workers.queues.dead_letter import DeadLetter
 from workers.queues.journal import Sequenced
 from workers.queues.sqlite import rows
 from workers.queues.sqlite.ledger import Ledger
+from workers.queues.sqlite.schema import is_damage
 from workers.queues.store import MAX_SEQUENCES, Damage, DamageKind, order
 
 #: Problems that an integrity check lists.
 MAX_PROBLEMS = 5
+#: How an integrity check says that it could not read a page, and why.
+_CODES = re.compile(r"error code[= ](\d+)")
 #: Seconds for which damage is told that left nothing to look at.
 REMEMBERED = 86_400.0
 
@@ -45,9 +49,14 @@ class Contents:
 
 
 def read(connection: sqlite3.Connection) -> Contents:
-    """Read a file as far as it goes; raises nothing."""
+    """Read a file as far as it goes.
+
+    Raises:
+        sqlite3.Error: it cannot be read, and that is not its fault.
+
+    """
     contents = Contents()
-    found = _problems(connection)
+    found = _problems(connection) and _problems(connection)  # twice: a read may have failed once
     if found:
         contents.whole = False
         contents.damage.append(Damage(DamageKind.FILE, f"the file is damaged: {found}"))
@@ -77,8 +86,13 @@ def _problems(connection: sqlite3.Connection) -> str:
     try:
         found = connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})").fetchall()
     except sqlite3.Error as error:
+        if not is_damage(error):
+            raise
         return str(error)
     texts = [text for (text,) in found if text != "ok"]
+    for code in _CODES.findall(" ".join(texts)):
+        if int(code) & 0xFF == sqlite3.SQLITE_IOERR:  # it tells of the device as if of the file
+            raise sqlite3.OperationalError(f"disk I/O error {code}")
     return "; ".join(text.replace("\n", " ") for text in texts)
 
 
@@ -139,6 +153,8 @@ def _scan(
                 found.setdefault(row[0], row[1:])
             break
         except (sqlite3.Error, UnicodeDecodeError) as error:
+            if isinstance(error, sqlite3.Error) and not is_damage(error):
+                raise
             if contents.whole:
                 what = f"the table {table} is not readable as a whole: {error}"
                 contents.damage.append(Damage(DamageKind.FILE, what))

@@ -88,13 +88,17 @@ def _look(path: str, sync: bool) -> tuple[sqlite3.Connection | None, Contents]:
         return None, Contents()
     try:
         connection = schema.open_file(path, sync)
-    except sqlite3.OperationalError:  # locked, no memory, no permission: not the file's fault
-        raise
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
+        if not schema.is_damage(error):
+            raise
         contents = Contents(whole=False)
         contents.damage.append(Damage(DamageKind.FILE, f"the file cannot be opened: {error}"))
         return None, contents
-    return connection, read(connection)
+    try:
+        return connection, read(connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _judge(contents: Contents, marked: Ledger | None, path: str) -> bool:

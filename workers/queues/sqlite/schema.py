@@ -24,6 +24,17 @@ _NAME = re.compile(r"queue-(\d{1,9})\.db")
 _MAGIC = b"SQLite format 3\0"
 _USER_VERSION, _APPLICATION = 60, 68
 
+#: Errors that say of what is in a file that it is not right. Any other one is of the device, of
+#: permissions or of memory: then nothing is known of the file, and it is left as it is.
+_DAMAGE = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_SCHEMA,
+    sqlite3.SQLITE_TOOBIG,
+}
+
 TABLES = """
 CREATE TABLE chunk (
     id INTEGER PRIMARY KEY, origin INTEGER, count INTEGER, attempt INTEGER, done INTEGER,
@@ -73,6 +84,12 @@ def check_version(path: str) -> None:
         )
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Say whether an error is the file's fault. (One without a code is a text that is none.)"""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    return code in _DAMAGE
+
+
 def open_file(path: str, sync: bool) -> sqlite3.Connection:
     """Open a file that is there, for this process alone.
 
@@ -96,10 +113,25 @@ def open_file(path: str, sync: bool) -> sqlite3.Connection:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise sqlite3.OperationalError(f"no write-ahead log on this file system ({mode})")
+        _require_writable(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _require_writable(connection: sqlite3.Connection, path: str) -> None:
+    """Raise DatabaseError if it is the file that says that it is read-only, and not the system."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("UPDATE ledger SET data = data")
+    except sqlite3.Error as error:  # any other fault is found, and said, later
+        read_only = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+        if read_only and os.access(path, os.W_OK):
+            raise sqlite3.DatabaseError("its header says that it cannot be written") from error
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def create_file(folder: str, ledger: Ledger) -> sqlite3.Connection:
