@@ -16,7 +16,8 @@ from supervisor.logs.directory import create_file, open_file, remove
 from supervisor.logs.rotation import compressed_name
 from supervisor.process.family import die_with
 
-NICE = 10
+#: Niceness: a sixtieth of what others get, when they want all. Idle scheduling would starve it.
+NICE = 19
 #: Seconds that one file may take.
 DEADLINE = 60.0
 #: Seconds after a failure before the next attempt at anything.
@@ -113,7 +114,6 @@ def _fork(source: int, target: int, codec: str) -> int:
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_DFL)
         os.nice(NICE)
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # what nobody else wants
         first, second = os.dup(source), os.dup(target)
         os.dup2(first, 3)
         os.dup2(second, 4)
