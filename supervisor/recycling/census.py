@@ -118,6 +118,7 @@ class Census:
             ready=sum(worker.state == "ready" for worker in wanted),
             crash_loop=self._restarts.crash_loop(child, now),
             cycle=_start_time(child.workers) + SOAK_AND_DRAIN,
+            start=_start_time(child.workers),
             nofile=min((account.nofile for account in accounts if account), default=1024),
         )
 

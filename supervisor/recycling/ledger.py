@@ -56,6 +56,13 @@ class Account:
         return slope(self.samples)
 
 
+def _fresh(account: Account, age: float) -> int:
+    """Return what a process had before it began to leak, if it does: all but its steady growth."""
+    growth = max(0.0, account.trend or 0.0) * age
+    first = account.samples[0][1] if account.samples else 0.0
+    return round(max(min(first, account.private), account.private - growth))
+
+
 class Ledger:
     """Keeps the accounts of all workers.
 
@@ -140,7 +147,7 @@ class Ledger:
         if account.baseline is None and worker.ready_at is not None:
             warm = worker.progress == 0 or worker.progress >= BASELINE_MESSAGES
             if warm and now - worker.ready_at >= BASELINE_AFTER:
-                account.baseline = estimate
+                account.baseline = _fresh(account, now - worker.ready_at)
                 account.fresh_threads = vitals.threads
         return account
 

@@ -57,6 +57,24 @@ def test_the_baseline_is_what_a_warm_worker_has() -> None:
     assert view.age == BASELINE_AFTER + 1
 
 
+def test_a_leak_is_no_part_of_the_baseline() -> None:
+    """A worker that has grown steadily since its start was fresh at its start, not after 30 s."""
+    clock = Clock()
+    ledger = Ledger("host", clock)
+    kept = []
+    for age in (0.0, 10.0, 20.0, 25.0, 31.0):
+        clock.now = 1000.0 + age
+        kept.append(bytearray(os.urandom(1)) * (round(age / 5) * 10 * MIB))
+        leaking = status(os.getpid(), age)
+        ledger.look([leaking], {"app/web.0": 1.0}, NOW)
+        if not age:
+            fresh = ledger.view(leaking, "app/web", NOW).private
+    view = ledger.view(leaking, "app/web", NOW)
+    assert view.private > fresh + 100 * MIB
+    assert view.baseline is not None
+    assert view.baseline < fresh + 50 * MIB
+
+
 def test_between_exact_looks_memory_is_estimated() -> None:
     """Far from its limit a worker is looked at exactly twice a minute only."""
     clock = Clock()
