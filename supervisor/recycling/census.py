@@ -92,7 +92,7 @@ class Census:
         self._restarts.forget(set(pools))
         self._measure_runtime(snapshot)
         slots = tuple(
-            self._ledger.view(worker, path, now)
+            self._ledger.view(worker, path)
             for path, child in pools.items()
             for worker in child.workers
         )
