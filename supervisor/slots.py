@@ -85,7 +85,7 @@ class Slot:
     def stamped(self, status: WorkerStatus, ending: Ending) -> WorkerStatus:
         """Add to a process's state what is the slot's own."""
         wanted = not ending.stop_requested or ending.stop_cause != SHUTDOWN
-        self.capacity.update(status.state == "ready", wanted, time.time())
+        self.capacity.update(status.state == "ready", wanted, time.monotonic(), time.time())
         return msgspec.structs.replace(
             status,
             restarts=self.restarts,

@@ -43,7 +43,7 @@ class SlotView:
 class PoolView:
     """What was seen of one Child. ``target`` is the number of slots that ought to be ready.
 
-    ``cycle``: seconds of a start and a drain (the 95th percentile).
+    ``start``: seconds of a start; ``cycle``: of a start, the soak and a drain (the longest).
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -53,6 +53,7 @@ class PoolView:
     queue_used: float = 0.0
     busy: float = 0.0
     cycle: float = 0.5
+    start: float = 0.5
     max_surge: int = 1
     max_unavailable: int = 0
     nofile: int = 1024

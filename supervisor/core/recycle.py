@@ -36,6 +36,8 @@ HARD_PATIENCE = 5.0
 LEAST_SPACING = 1.0
 #: Workers to one replacement at a time.
 WORKERS_PER_TOKEN = 10
+#: Slots that will be over their hard limit within so many seconds stand in line.
+SOON = 3600.0
 #: Actions of one look, at most.
 MAX_ACTIONS = 16
 
@@ -165,6 +167,7 @@ class _Round:
         self._memory, self._seen, self._now = memory, seen, now
         self._records = dict(memory.records)
         self._bounds = {slot.path: bounds_of(seen, slot) for slot in seen.slots}
+        self._in_line = self._lines()
         busy = [slot for slot in seen.slots if slot.recycling or self._ordered(slot)]
         self._under_way = len(busy)
         self._by_pool: dict[str, int] = {}
@@ -233,9 +236,9 @@ class _Round:
         pool, bounds = self._seen.pools[slot.pool], self._bounds[slot.path]
         if slot.private > bounds.hard:
             return Class.HARD
-        if slot.trend is not None and slot.trend > 0:
-            horizon = 2 * (pool.cycle + self._seen.period)
-            if (bounds.hard - slot.private) / slot.trend < horizon:
+        if slot.path in self._in_line:
+            turns = 2 + self._in_line[slot.path]
+            if self._eta(slot) < turns * (pool.cycle + self._seen.period):
                 return Class.ETA
         if slot.private > self._soft(slot) * (TRIM_ENOUGH if self._record(slot).trimming else 1):
             return Class.SOFT
@@ -251,6 +254,26 @@ class _Round:
             if slot.messages > self._spread(slot, base, base / rate):
                 return Class.MESSAGES
         return Class.MANUAL if slot.requested else None
+
+    def _eta(self, slot: SlotView) -> float:
+        """Return the seconds until a slot will be over its hard limit."""
+        if slot.trend is None or slot.trend <= 0:
+            return float("inf")
+        return (self._bounds[slot.path].hard - slot.private) / slot.trend
+
+    def _lines(self) -> dict[str, int]:
+        """Return how many of its child are before each growing slot in the line for replacement.
+
+        They are replaced one after the other: the last must ask while there is time for them all.
+        """
+        etas = {slot.path: self._eta(slot) for slot in self._seen.slots}
+        growing = [slot for slot in self._seen.slots if etas[slot.path] < SOON]
+        before: dict[str, int] = {}
+        line: dict[str, int] = {}
+        for slot in sorted(growing, key=lambda slot: etas[slot.path]):
+            line[slot.path] = before.get(slot.pool, 0)
+            before[slot.pool] = line[slot.path] + 1
+        return line
 
     def _soft(self, slot: SlotView) -> float:
         bounds = self._bounds[slot.path]
@@ -269,7 +292,7 @@ class _Round:
         """Say why not now; None if nothing stands against it."""
         seen, slot = self._seen, ask.slot
         pool, record = seen.pools[slot.pool], self._record(slot)
-        spacing = seen.policy.spacing or max(LEAST_SPACING, pool.cycle)
+        spacing = seen.policy.spacing or max(LEAST_SPACING, pool.start)
         if self._under_way >= self._tokens:
             return "others are being recycled"
         if self._by_pool.get(slot.pool, 0) >= max(pool.max_surge, pool.max_unavailable):

@@ -20,6 +20,7 @@ MAX_LARGEST = 10
 _NOTES = {
     "recycle_thrash": "recycled over and over without getting any better",
     "recycle_blocked": "cannot be recycled: its replacement does not get ready",
+    "template_grown": "has grown by more than a fifth since it was fresh: reload the app",
     "soft_below_baseline": "memory_soft is less than a fresh worker needs",
     "hard_below_baseline": "memory_hard is less than a fresh worker needs",
 }

@@ -164,6 +164,8 @@ class Arbiter:
         for deferral in self._memory.deferred:
             if deferral.because.startswith("recycle_"):
                 warnings.setdefault(deferral.because, []).append(deferral.path)
+        if grown := self._census.grown_templates():
+            warnings["template_grown"] = grown
         memory = self._memory
         report = Report(
             at=time.time(),

@@ -38,6 +38,7 @@ class Account:
     generation: int
     started: int  # ticks: tells it from another process of the same number
     lot: float
+    born: float  # monotonic seconds: when it got ready
     private: int = 0
     screen: int = 0  # at the last exact look
     exact_at: float = float("-inf")
@@ -54,6 +55,13 @@ class Account:
         if not self.samples or self.private <= GROWN * self.samples[0][1]:
             return None
         return slope(self.samples)
+
+
+def _fresh(account: Account, age: float) -> int:
+    """Return what a process had before it began to leak, if it does: all but its steady growth."""
+    growth = max(0.0, account.trend or 0.0) * age
+    first = account.samples[0][1] if account.samples else 0.0
+    return round(max(min(first, account.private), account.private - growth))
 
 
 class Ledger:
@@ -91,9 +99,8 @@ class Ledger:
                     live[worker.path] = account
         self.accounts = live
 
-    def view(self, worker: WorkerStatus, pool: str, now: float) -> SlotView:
+    def view(self, worker: WorkerStatus, pool: str) -> SlotView:
         """Return what is known of a slot, for the arbiter."""
-        ready_at = worker.ready_at or worker.started_at or now
         view = SlotView(
             worker.path,
             pool,
@@ -101,7 +108,6 @@ class Ledger:
             worker.generation,
             ready=worker.state == "ready",
             recycling=worker.recycling,
-            age=max(0.0, now - ready_at),
             messages=worker.progress,
         )
         account = self.accounts.get(worker.path)
@@ -109,6 +115,7 @@ class Ledger:
             return view
         return replace(
             view,
+            age=max(0.0, self._clock() - account.born),
             private=account.private,
             baseline=account.baseline,
             trend=account.trend,
@@ -126,7 +133,9 @@ class Ledger:
         account = self.accounts.get(worker.path)
         if account is None or (account.pid, account.started) != (worker.pid, vitals.started):
             lot = zlib.crc32(f"{self._host}:{worker.path}".encode()) / 0xFFFFFFFF
-            account = Account(worker.pid, worker.generation, vitals.started, lot)
+            # From here on by a clock that is not set: a leap of an hour makes nobody old.
+            born = self._clock() - max(0.0, now - (worker.ready_at or now))
+            account = Account(worker.pid, worker.generation, vitals.started, lot, born)
             account.fresh_threads = vitals.threads
             account.nofile = sample.nofile(worker.pid) or account.nofile
         account.threads = vitals.threads
@@ -139,8 +148,9 @@ class Ledger:
         account.samples.append((clock, estimate))
         if account.baseline is None and worker.ready_at is not None:
             warm = worker.progress == 0 or worker.progress >= BASELINE_MESSAGES
-            if warm and now - worker.ready_at >= BASELINE_AFTER:
-                account.baseline = estimate
+            age = clock - account.born
+            if warm and age >= BASELINE_AFTER:
+                account.baseline = _fresh(account, age)
                 account.fresh_threads = vitals.threads
         return account
 

@@ -217,7 +217,8 @@ def test_nothing_wakes_up_while_nothing_happens(tmp_path: Path) -> None:
     """20 idle workers: root, supervisors, templates, pump, observer, broker sleep through 3 s."""
     with run_tree("flat:strict", tmp_path, "--health", "127.0.0.1:0") as app:
         app.up()
-        eventually(lambda: len(family(app)) == 31)  # 20 workers, 7 of ours, 4 spares
+        eventually(lambda: len(family(app)) == 32)  # 20 workers, 8 of ours, 4 spares
+        eventually(lambda: list(tmp_path.rglob("steady.json")))  # the next look is in 30 s
         asleep = eventually(lambda: settled(app))
         assert not await_death(app.process.pid, patience=3.0)
         assert switches(app) == asleep

@@ -215,6 +215,22 @@ def test_all_slots_crossing_at_once_are_replaced_one_after_the_other() -> None:
     assert world.deficit == 0.0
 
 
+def test_slots_that_grow_alike_ask_while_there_is_time_for_all() -> None:
+    """Eight workers of a child are replaced one after the other: the first is so in good time."""
+    one = seen(
+        slot(private=120 * MIB, trend=2.0 * MIB),
+        limits=Limits(memory_soft=150 * MIB, memory_hard=200 * MIB, trim=False),
+    )
+    assert decide(one) == ()
+    limits = one.pools["web"].limits
+    slots = [slot(n, private=160 * MIB, age=30.0, trend=2.0 * MIB) for n in range(8)]
+    pool = PoolView(limits, target=8, ready=8, cycle=3.0)
+    [action] = decide(seen(*slots, limits=limits, pool=pool))
+    assert isinstance(action, StartFirst)
+    assert action.why is Class.ETA
+    assert decide(seen(slots[0], limits=limits, pool=replace(pool, target=1, ready=1))) == ()
+
+
 def test_a_limit_below_the_baseline_is_raised_and_named() -> None:
     """A worker that needs 100 MiB when fresh is not recycled for ever because of a limit of 90."""
     limits = Limits(memory_soft=90 * MIB, memory_hard=95 * MIB)

@@ -1,0 +1,105 @@
+"""What the ledger knows of a process: this one."""
+
+import os
+import subprocess
+
+from supervisor.observe.snapshot import WorkerStatus
+from supervisor.process import sample
+from supervisor.recycling.ledger import BASELINE_AFTER, EXACT_EVERY, Ledger
+
+MIB = 1 << 20
+NOW = 1_800_000_000.0
+
+
+class Clock:
+    """Monotonic seconds that pass when they are told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+def status(pid: int, ready_for: float = 0.0, **more: object) -> WorkerStatus:
+    """A worker that is ready for so long."""
+    fields: dict[str, object] = {"generation": 1, "ready_at": NOW - ready_for, **more}
+    return WorkerStatus("app/web.0", 0, "ready", pid=pid, **fields)  # type: ignore[arg-type]
+
+
+def test_private_memory_is_what_grows_with_us() -> None:
+    """Forty mebibytes more are seen as such, and make a trend."""
+    clock = Clock()
+    ledger = Ledger("host", clock)
+    kept = []
+    seen = []
+    for _ in range(5):
+        ledger.look([status(os.getpid())], {"app/web.0": 1.0}, NOW)
+        seen.append(ledger.view(status(os.getpid()), "app/web"))
+        kept.append(bytearray(os.urandom(1)) * (10 * MIB))
+        clock.now += 1.0
+    assert 36 * MIB < seen[-1].private - seen[0].private < 60 * MIB
+    assert seen[-1].trend is not None
+    assert 5 * MIB < seen[-1].trend < 20 * MIB
+    assert seen[0].fds == sample.descriptors(os.getpid())
+
+
+def test_the_baseline_is_what_a_warm_worker_has() -> None:
+    """Not before half a minute has passed; and it stays."""
+    clock = Clock()
+    ledger = Ledger("host", clock)
+    young = status(os.getpid(), BASELINE_AFTER - 1)
+    ledger.look([young], {}, NOW)
+    assert ledger.view(young, "app/web").baseline is None
+    clock.now += 2
+    ledger.look([young], {}, NOW + 7200)  # a clock that is set makes nobody older
+    view = ledger.view(young, "app/web")
+    assert view.baseline == view.private > 0
+    assert view.age == BASELINE_AFTER + 1
+
+
+def test_a_leak_is_no_part_of_the_baseline() -> None:
+    """A worker that has grown steadily since its start was fresh at its start, not after 30 s."""
+    clock = Clock()
+    ledger = Ledger("host", clock)
+    kept = []
+    for age in (0.0, 10.0, 20.0, 25.0, 31.0):
+        clock.now = 1000.0 + age
+        kept.append(bytearray(os.urandom(1)) * (round(age / 5) * 10 * MIB))
+        leaking = status(os.getpid(), age)
+        ledger.look([leaking], {"app/web.0": 1.0}, NOW)
+        if not age:
+            fresh = ledger.view(leaking, "app/web").private
+    view = ledger.view(leaking, "app/web")
+    assert view.private > fresh + 100 * MIB
+    assert view.baseline is not None
+    assert view.baseline < fresh + 50 * MIB
+
+
+def test_between_exact_looks_memory_is_estimated() -> None:
+    """Far from its limit a worker is looked at exactly twice a minute only."""
+    clock = Clock()
+    ledger = Ledger("host", clock)
+    for seconds in (0.0, 1.0, EXACT_EVERY):
+        clock.now = 1000.0 + seconds
+        ledger.look([status(os.getpid())], {"app/web.0": 1e15}, NOW)
+        account = ledger.accounts["app/web.0"]
+        exact = 1000.0 if seconds < EXACT_EVERY else clock.now
+        assert account.exact_at == exact
+        assert abs(account.private - (sample.private_bytes("self") or 0)) < 8 * MIB
+
+
+def test_another_process_in_the_slot_begins_anew() -> None:
+    """What was known of its predecessor says nothing about it; one that is gone has nothing."""
+    ledger = Ledger("host", Clock())
+    ledger.look([status(os.getpid(), 100.0)], {}, NOW)
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        ledger.look([status(child.pid, generation=2)], {}, NOW)
+        assert ledger.accounts["app/web.0"].baseline is None
+        assert ledger.accounts["app/web.0"].private < 5 * MIB
+    finally:
+        child.kill()
+        child.wait()
+    ledger.look([status(child.pid, generation=2)], {}, NOW)
+    assert ledger.accounts == {}
