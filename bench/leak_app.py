@@ -62,7 +62,15 @@ tree = Supervisor(
     queues=[jobs],
     memory_budget=f"{128 * COUNT + 128}MiB",
     children=[
-        Child("leaky", Leaky, queue=jobs, count=COUNT, memory_soft="50MiB", memory_hard="120MiB", min_lifetime=10.0),
+        Child(
+            "leaky",
+            Leaky,
+            queue=jobs,
+            count=COUNT,
+            memory_soft="50MiB",
+            memory_hard="120MiB",
+            min_lifetime=10.0,
+        ),
         Child("source", Source, queue=jobs),
     ],
 )
