@@ -21,8 +21,8 @@ from bench.queue_transports import fork
 from supervisor.definition import QueueDefinition
 from supervisor.link import Context, WorkerLink, pair
 from workers import Consumer
-from workers.queues import broker
-from workers.queues.writer import QueueWriter
+from workers.queues.broker import broker
+from workers.queues.client.writer import QueueWriter
 
 CAPACITY = 1000
 CONSUMERS = 3

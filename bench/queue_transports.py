@@ -20,7 +20,7 @@ import msgspec
 from supervisor.definition import QueueDefinition
 from supervisor.link import Context, WorkerLink, pair
 from workers import Consumer, Producer
-from workers.queues import broker
+from workers.queues.broker import broker
 
 #: Messages that a queue holds; what bounds the peers too.
 CAPACITY = 1000
@@ -197,7 +197,7 @@ def broker_argument(queues: list[QueueDefinition], directory: str) -> bytes:
 
 def stat(path: str) -> dict[str, Any]:
     """Ask a broker for the statistics of its only queue."""
-    from workers.queues.door import Door
+    from workers.queues.client.door import Door
     from workers.queues.frames import Command, Hello, Kind, frame
 
     door = Door(path, Hello("observer"))

@@ -3,9 +3,9 @@
 Only declarations live here: importing this package (as every worker does) loads no runtime.
 """
 
+from supervisor.declare.recycler import Recycler, recycle
+from supervisor.declare.tree import Child, Queue, Supervisor
 from supervisor.errors import Ignore
-from supervisor.recycler import Recycler, recycle
-from supervisor.tree import Child, Queue, Supervisor
 
 __all__ = ["Child", "Ignore", "Queue", "Recycler", "Supervisor", "recycle"]
 

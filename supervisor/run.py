@@ -13,7 +13,6 @@ from dataclasses import replace
 import msgspec
 
 from supervisor.config import RunOptions
-from supervisor.console import say
 from supervisor.control import runtime_dir
 from supervisor.control.server import ControlServer
 from supervisor.errors import AppLoadError, UnusableLogs
@@ -22,8 +21,9 @@ from supervisor.logs.messages import FileOptions
 from supervisor.priority import go_first
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
-from supervisor.requests import Requests
-from supervisor.root import Identity, Root
+from supervisor.root.console import say
+from supervisor.root.requests import Requests
+from supervisor.root.root import Identity, Root
 
 
 def run_root(options: RunOptions) -> int:

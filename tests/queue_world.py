@@ -6,12 +6,12 @@ import msgspec
 
 from supervisor.definition import QueueDefinition
 from workers.queues import payload
-from workers.queues.chunk import Chunk
-from workers.queues.core import QueueCore
-from workers.queues.dead_letter import DeadLetter
+from workers.queues.core.chunk import Chunk
+from workers.queues.core.dead_letter import DeadLetter
+from workers.queues.core.journal import Change
+from workers.queues.core.leases import Cursor
+from workers.queues.core.queue import QueueCore
 from workers.queues.frames import Nack, Options, Reply
-from workers.queues.journal import Change
-from workers.queues.leases import Cursor
 
 NOWHERE = Cursor(0, 0, False)
 #: When worlds begin.

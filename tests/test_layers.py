@@ -28,7 +28,7 @@ IMPURE = {
 #: What workers may import of the runtime: importing a worker must not load it.
 OPEN_TO_WORKERS = {
     "supervisor",
-    "supervisor.checks",
+    "supervisor.declare.checks",
     "supervisor.definition",
     "supervisor.errors",
     "supervisor.link",
@@ -41,8 +41,8 @@ OPEN_TO_WORKERS = {
 #: Who may reach a tree only through supervisor.control.client.
 OUTSIDERS = ("supervisor/observe/", "supervisor/cli/", "examples/")
 INSIDE = {
-    "supervisor.actor", "supervisor.child_process", "supervisor.core.machine",
-    "supervisor.nested_process", "supervisor.root", "supervisor.templates",
+    "supervisor.shell.actor", "supervisor.shell.child_process", "supervisor.core.machine",
+    "supervisor.shell.nested_process", "supervisor.root.root", "supervisor.shell.templates",
 }  # fmt: skip
 
 #: Locks and queues that a dead process could hold, and ways to run data as code.
@@ -52,13 +52,13 @@ FORBIDDEN_NAMES = {
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve"}
 FORBIDDEN_CALLS = {"eval", "exec"}
 #: The serializer "pickle" of queues: opt-in, and decoded in the worker only.
-MAY_PICKLE = ("workers/queues/serializers.py",)
+MAY_PICKLE = ("workers/queues/client/serializers.py",)
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 MAX_ATTRIBUTES = 16
 #: Declarations: a spec has as many attributes as there are things to say.
-SPECS = {"supervisor/tree.py"}
+SPECS = {"supervisor/declare/tree.py"}
 
 
 def modules(*under: str) -> list[Path]:

@@ -1,10 +1,11 @@
 """What authors of workers import: Worker, Consumer, Producer, queues by name, and the log."""
 
 from supervisor.link import current
-from workers.batch import Batch
 from workers.consumer import Consumer
+from workers.loops.batch import Batch
 from workers.producer import Producer
-from workers.queues.async_writer import AsyncQueueWriter
+from workers.queues.client.async_writer import AsyncQueueWriter
+from workers.queues.client.writer import QueueWriter
 from workers.queues.errors import (
     CallFailed,
     CallTimeout,
@@ -14,7 +15,6 @@ from workers.queues.errors import (
     Reject,
     Retry,
 )
-from workers.queues.writer import QueueWriter
 from workers.worker import Worker, queue_address
 
 __all__ = [

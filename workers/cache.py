@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from cachetools import TLRUCache
 
-from supervisor.checks import Subject, seconds, size
+from supervisor.declare.checks import Subject, seconds, size
 from supervisor.memory import forget, on_trim
 
 Value = TypeVar("Value")

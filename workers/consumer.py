@@ -5,13 +5,13 @@ import typing
 from typing import Any, NoReturn
 
 from supervisor.logs import record
-from workers.batch import Batch, BatchLoop
-from workers.lanes import at_hand
+from workers.loops.batch import Batch, BatchLoop
+from workers.loops.lanes import at_hand
+from workers.loops.serial import SerialLoop
+from workers.loops.tasks import TaskLoop
+from workers.loops.threads import ThreadLoop
+from workers.queues.client.reader import NOTHING, Delivered, QueueReader
 from workers.queues.errors import Reject, Retry
-from workers.queues.reader import NOTHING, Delivered, QueueReader
-from workers.serial import SerialLoop
-from workers.tasks import TaskLoop
-from workers.threads import ThreadLoop
 from workers.worker import Worker, queue_address, queue_name
 
 

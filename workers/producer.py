@@ -5,11 +5,11 @@ from collections.abc import AsyncIterable, Awaitable, Iterable
 from typing import Any, Unpack
 
 from supervisor.link import WorkerLink
-from workers.queues.async_writer import AsyncQueueWriter
+from workers.queues.client.async_writer import AsyncQueueWriter
+from workers.queues.client.put_options import PutOptions
+from workers.queues.client.readiness import stopped
+from workers.queues.client.writer import QueueWriter
 from workers.queues.errors import Interrupted, QueueFull
-from workers.queues.put_options import PutOptions
-from workers.queues.readiness import stopped
-from workers.queues.writer import QueueWriter
 from workers.worker import Worker, queue_address, queue_name
 
 #: Seconds that a producer which was asked to stop waits for its last messages to be confirmed.

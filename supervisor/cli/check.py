@@ -8,7 +8,6 @@ import time
 import click
 import msgspec
 
-from supervisor import descriptors
 from supervisor.cli.app import debug_option, json_option, options
 from supervisor.cli.report import Problem, print_json
 from supervisor.cli.run import PASS_ON, app_args_argument, app_argument
@@ -18,6 +17,7 @@ from supervisor.control.client import wait_for_end
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import AppLoadError
 from supervisor.process.messages import Loaded, LoadFailed
+from supervisor.root import descriptors
 
 #: Seconds that importing an app may take.
 LOAD_TIMEOUT = 60.0

@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Suggest the command that was meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from supervisor.checks import did_you_mean
+            from supervisor.declare.checks import did_you_mean
 
             advice = did_you_mean(args[0], COMMANDS, "see them with supervisor --help")
             raise Problem(f'there is no command "{args[0]}"', advice, "usage", 2)

@@ -27,7 +27,7 @@ EXIT_TIMED_OUT = 6
 #: Seconds between two looks at a queue that is being drained.
 LOOK = 0.1
 #: What puts lines into a queue: found by its name, since the runtime does not import workers.
-FEED = "workers.queues.feed"
+FEED = "workers.queues.client.feed"
 
 common = options(name_option, timeout_option, json_option, debug_option)
 queue_argument = click.argument("queue_name", metavar="QUEUE")

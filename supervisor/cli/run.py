@@ -122,7 +122,7 @@ def run(
         logs=file_options(log_options),
     )
     if options.health is not None:
-        from supervisor.ports import require_free
+        from supervisor.root.ports import require_free
 
         require_free(options.health)
     from supervisor.run import run_root
@@ -131,7 +131,7 @@ def run(
 
 
 def _checked(name: str | None) -> str | None:
-    from supervisor.checks import NAME, NAME_RULE
+    from supervisor.declare.checks import NAME, NAME_RULE
 
     if name is not None and not NAME.fullmatch(name):
         raise click.UsageError(f'--name is "{name}"; use {NAME_RULE}')

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from supervisor.checks import Subject, size
+from supervisor.declare.checks import Subject, size
 from supervisor.errors import DefinitionError
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|)")

@@ -12,9 +12,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from supervisor.checks import NAME, shown
 from supervisor.control import lock
 from supervisor.control.errors import UnsafeDirectory, WhichApp
+from supervisor.declare.checks import NAME, shown
 from supervisor.errors import AlreadyRunning, NotRunning
 
 SOCKET = "control.sock"

@@ -12,6 +12,7 @@ from functools import partial
 
 import msgspec
 
+from supervisor.declare.recycler import Recycler
 from supervisor.definition import RecyclerDefinition
 from supervisor.errors import StartError
 from supervisor.janitor.journal import Entry, write
@@ -21,7 +22,6 @@ from supervisor.link import WorkerLink
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.process.app import LoadedApp, load
-from supervisor.recycler import Recycler
 
 log = logging.getLogger("supervisor.janitor")
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from supervisor.define import define
+from supervisor.declare.define import define
+from supervisor.declare.tree import Child, Supervisor
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.process.code import identity
 from supervisor.process.messages import LoadFailed
-from supervisor.tree import Child, Supervisor
 
 #: Characters of a traceback that are sent on.
 MAX_DETAIL = 20_000

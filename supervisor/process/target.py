@@ -10,12 +10,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from supervisor import link as links
+from supervisor.declare.tree import Child
 from supervisor.errors import StartError
 from supervisor.logs.setup import configure
 from supervisor.process.app import LoadedApp, child_at, load
 from supervisor.process.launch import Command, Entry, Kind, Node
 from supervisor.process.messages import LoadFailed
-from supervisor.tree import Child
 
 _HINTS = {
     errno.ENOENT: "there is no such program (or the interpreter on its first line is missing)",
@@ -121,7 +121,7 @@ def _prepare_target(target: Any, child: Child, kind: Kind) -> Run:
 
 
 def _stop_signal(child: Child) -> signal.Signals:
-    """Return what asks this child to stop; `supervisor.settings` has checked it."""
+    """Return what asks this child to stop; `supervisor.declare.settings` has checked it."""
     value: str | int = child.stop_signal
     if isinstance(value, int):
         return signal.Signals(value)

@@ -30,9 +30,9 @@ from supervisor.core.results import Error
 from supervisor.core.spec import SupervisorSpec
 from supervisor.loop import Loop
 from supervisor.process.launcher import start_template
-from supervisor.shell import Shell
-from supervisor.status import Board
-from supervisor.templates import Template
+from supervisor.shell.status import Board
+from supervisor.shell.surroundings import Shell
+from supervisor.shell.templates import Template
 from tests.conformance import specs
 from tests.conformance.fake import refused
 from tests.conformance.real_tap import TappedActor, at_rest, checked, plain, states

@@ -16,8 +16,6 @@ from typing import Any
 
 import msgspec
 
-from supervisor.actor import Actor
-from supervisor.child_process import ChildProcess
 from supervisor.core import events as ev
 from supervisor.core import observe, validate
 from supervisor.core.child import ChildState
@@ -27,10 +25,12 @@ from supervisor.core.state import Phase, State
 from supervisor.definition import SupervisorDefinition
 from supervisor.link import WorkerLink
 from supervisor.loop import Loop
-from supervisor.nested import NestedSupervisor
-from supervisor.nested_process import Arguments, NestedProcess
-from supervisor.plan import ChildStart, Service
 from supervisor.process import launch as launches
+from supervisor.shell.actor import Actor
+from supervisor.shell.child_process import ChildProcess
+from supervisor.shell.nested import NestedSupervisor
+from supervisor.shell.nested_process import Arguments, NestedProcess
+from supervisor.shell.plan import ChildStart, Service
 from tests.conformance import specs
 from tests.conformance.real_worker import Place
 
@@ -227,5 +227,5 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     place = Place(arguments.runtime_dir, arguments.definition.name)
     place.begin()
     supervisor = TappedSupervisor(link, arguments, fds)
-    supervisor.control = Control(supervisor.loop, supervisor.actor, place.file("ctl"))
+    supervisor.control = Control(supervisor.loop, supervisor.shell.actor, place.file("ctl"))
     supervisor.run()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from msgspec import structs
 
-from workers.queues.chunk import Chunk
-from workers.queues.dead_letter import DeadLetter
-from workers.queues.journal import (
+from workers.queues.core.chunk import Chunk
+from workers.queues.core.dead_letter import DeadLetter
+from workers.queues.core.journal import (
     Added,
     Advanced,
     Buried,
@@ -17,7 +17,7 @@ from workers.queues.journal import (
     Removed,
     Sequenced,
 )
-from workers.queues.store import Recovered, Store
+from workers.queues.store.contract import Recovered, Store
 
 
 def chunk(number: int, count: int = 1, body_size: int = 0, **fields: object) -> Chunk:

@@ -8,8 +8,7 @@ import pytest
 from msgspec import structs
 
 from tests.conformance.store_cases import Writer, chunk, held, letter, write_all
-from workers.queues.frames import Options
-from workers.queues.journal import (
+from workers.queues.core.journal import (
     Added,
     Advanced,
     Buried,
@@ -18,8 +17,9 @@ from workers.queues.journal import (
     Removed,
     Sequenced,
 )
-from workers.queues.sqlite.store import SqliteStore
-from workers.queues.store import MemoryStore, State, Store, StoreFailed
+from workers.queues.frames import Options
+from workers.queues.store.contract import MemoryStore, State, Store, StoreFailed
+from workers.queues.store.sqlite.store import SqliteStore
 
 
 class Kept:

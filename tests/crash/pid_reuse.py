@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 from supervisor.loop import Loop
-from supervisor.template_keeper import Hooks, TemplateKeeper, reap
-from supervisor.templates import Template
+from supervisor.root.template_keeper import Hooks, TemplateKeeper, reap
+from supervisor.shell.templates import Template
 from tests.crash.process_harness import APPS, RealTemplate
 
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")

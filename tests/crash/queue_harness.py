@@ -19,10 +19,10 @@ import msgspec
 
 from supervisor.definition import QueueDefinition
 from supervisor.link import Channel, Context, FromWorker, WorkerLink, pair
-from workers.queues import broker
+from workers.queues.broker import broker
+from workers.queues.client.reader import Delivery, QueueReader
+from workers.queues.client.writer import QueueWriter
 from workers.queues.frames import Command, FrameReader, Hello, Kind, frame
-from workers.queues.reader import Delivery, QueueReader
-from workers.queues.writer import QueueWriter
 
 #: Seconds until a test gives up waiting.
 PATIENCE = 20.0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tests.conformance.store_cases import Writer, held
 from tests.crash.disk import Disk, lay_out, record, scratch
-from workers.queues.sqlite.store import SqliteStore
-from workers.queues.store import MemoryStore, Recovered
+from workers.queues.store.contract import MemoryStore, Recovered
+from workers.queues.store.sqlite.store import SqliteStore
 
 Held = tuple[object, ...]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tests.conformance.store_cases import chunk, letter
 from tests.crash.store_writer import answer
-from workers.queues.journal import Added, Advanced, Buried, Sequenced
-from workers.queues.sqlite.store import SqliteStore
+from workers.queues.core.journal import Added, Advanced, Buried, Sequenced
+from workers.queues.store.sqlite.store import SqliteStore
 
 FILE = "queue-0001.db"
 

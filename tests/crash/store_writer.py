@@ -7,9 +7,9 @@ import os
 import sys
 
 from tests.conformance.store_cases import Writer
-from workers.queues.journal import Change
-from workers.queues.sqlite.store import SqliteStore
-from workers.queues.store import StoreError, StoreFull
+from workers.queues.core.journal import Change
+from workers.queues.store.contract import StoreError, StoreFull
+from workers.queues.store.sqlite.store import SqliteStore
 
 #: Groups between two rests, in which the store is tended.
 REST = 7

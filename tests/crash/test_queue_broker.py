@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash.queue_harness import Make, scenes
-from workers.queues.reader import Delivery
-from workers.queues.writer import QueueWriter
+from workers.queues.client.reader import Delivery
+from workers.queues.client.writer import QueueWriter
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 from tests.crash.queue_harness import Make, Scene, scenes
 from tests.crash.queue_workers import Crew
 from workers import Batch, Consumer, Retry
+from workers.queues.client.writer import QueueWriter
 from workers.queues.frames import Command, Hello, Kind, frame
-from workers.queues.writer import QueueWriter
 
 Start = Callable[..., tuple[Scene, Crew]]
 

@@ -12,12 +12,14 @@ import msgspec
 import pytest
 
 from tests.crash.queue_harness import Make, Scene, scenes
-from workers.queues import door, greeter, payload
+from workers.queues import payload
+from workers.queues.broker import greeter
+from workers.queues.client import door
+from workers.queues.client.reader import QueueReader
+from workers.queues.client.writer import QueueWriter
 from workers.queues.cursor import CursorWriter
 from workers.queues.errors import MessageTooLarge, QueueFull, QueueRefused
 from workers.queues.frames import HEADER, MAX_BODY, SIZE, Command, Hello, Kind, frame
-from workers.queues.reader import QueueReader
-from workers.queues.writer import QueueWriter
 
 MIB = 1 << 20
 #: Asks for statistics.

@@ -14,6 +14,7 @@ import pytest
 
 from tests.crash.queue_harness import Make, Raw, Scene, scenes
 from workers.queues import payload
+from workers.queues.client.reader import Delivery
 from workers.queues.cursor import CursorWriter
 from workers.queues.frames import (
     PAIR,
@@ -28,7 +29,6 @@ from workers.queues.frames import (
     Reply,
     frame,
 )
-from workers.queues.reader import Delivery
 
 
 @pytest.fixture

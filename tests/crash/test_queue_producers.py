@@ -23,9 +23,9 @@ from workers import (
     QueueFull,
     QueueUnavailable,
 )
+from workers.queues.client.reader import QueueReader
+from workers.queues.client.writer import QueueWriter
 from workers.queues.errors import QueueError, Reject
-from workers.queues.reader import QueueReader
-from workers.queues.writer import QueueWriter
 
 Start = Callable[..., tuple[Scene, Crew]]
 

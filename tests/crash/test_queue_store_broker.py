@@ -13,7 +13,7 @@ import pytest
 from tests.crash.queue_harness import Make, scenes
 from tests.crash.test_queue_policies import RawConsumer, command, put, rejected
 from workers.queues.frames import Hello, Kind
-from workers.queues.sqlite.store import SqliteStore
+from workers.queues.store.sqlite.store import SqliteStore
 
 FOLDER = "queues/q"
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="faults are made by strace")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.crash.disk import Disk, lay_out, record, scratch
-from workers.queues.sqlite.store import SqliteStore
-from workers.queues.store import Recovered
+from workers.queues.store.contract import Recovered
+from workers.queues.store.sqlite.store import SqliteStore
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="calls are recorded by strace")
 

@@ -38,7 +38,8 @@ def test_faults_at_system_calls(where: Path, kind: str) -> None:
 
 #: Opens a queue, and closes it.
 OPEN = (
-    "import sys; from workers.queues.sqlite.store import SqliteStore as S; S(sys.argv[1]).close()"
+    "import sys; from workers.queues.store.sqlite.store import SqliteStore as S;"
+    "S(sys.argv[1]).close()"
 )
 
 

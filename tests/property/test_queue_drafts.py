@@ -6,12 +6,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.queues.draft import Draft, whole
+from workers.queues.client.draft import Draft, whole
+from workers.queues.client.put_options import checked, encoded
+from workers.queues.client.serializers import batch_encoder_of, encoder_of
+from workers.queues.client.unconfirmed import Sent, Unconfirmed
 from workers.queues.frames import HEADER, SIZE, FrameReader, Kind, Options
 from workers.queues.payload import ChunkDecoder, join, split
-from workers.queues.put_options import checked, encoded
-from workers.queues.serializers import batch_encoder_of, encoder_of
-from workers.queues.unconfirmed import Sent, Unconfirmed
 
 scalars = (
     st.none()

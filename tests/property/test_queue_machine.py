@@ -14,8 +14,8 @@ from hypothesis.stateful import (
 )
 
 from tests.queue_world import World, decoded, messages
-from workers.queues.chunk import Chunk
-from workers.queues.leases import Cursor
+from workers.queues.core.chunk import Chunk
+from workers.queues.core.leases import Cursor
 
 CAPACITY, MAX_BYTES, MAX_ATTEMPTS = 12, 90, 3
 KEYS = ("", "a", "b")
@@ -271,7 +271,7 @@ class Queue(RuleBasedStateMachine):
 
 def _follows(world: World) -> None:
     """Compare what a store would recover with what there is."""
-    from workers.queues.store import MemoryStore
+    from workers.queues.store.contract import MemoryStore
 
     store = MemoryStore()
     store.write(world.journal)

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from tests.conformance.store_cases import Writer, chunk, held, letter
 from tests.crash.disk import scratch
-from workers.queues.batch import Batch
-from workers.queues.journal import Added
-from workers.queues.sqlite.ledger import Ledger
-from workers.queues.sqlite.store import SqliteStore
-from workers.queues.store import MemoryStore
+from workers.queues.core.journal import Added
+from workers.queues.store.batch import Batch
+from workers.queues.store.contract import MemoryStore
+from workers.queues.store.sqlite.ledger import Ledger
+from workers.queues.store.sqlite.store import SqliteStore
 
 SEEDS = st.integers(0, 2**32)
 STEPS = st.lists(st.sampled_from(["write", "write", "write", "tend", "crash", "end"]), max_size=25)

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from supervisor import broker_call
-from supervisor.broker_call import HEADER, MANAGED, REFUSED, WELCOME, call_broker
 from supervisor.control.messages import Failed, QueueAnswer, QueueCommand, Reply
 from supervisor.loop import Loop
+from supervisor.root import broker_call
+from supervisor.root.broker_call import HEADER, MANAGED, REFUSED, WELCOME, call_broker
 from workers.queues import frames
 
 COMMAND = QueueCommand("dead_show", "orders", [1, 2], 3, 4)

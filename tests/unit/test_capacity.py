@@ -1,6 +1,6 @@
 """Lost capacity: counted while a slot was meant to serve and did not."""
 
-from supervisor.capacity import Capacity
+from supervisor.shell.capacity import Capacity
 
 
 def test_a_gap_counts_from_the_end_to_the_next_ready_process() -> None:

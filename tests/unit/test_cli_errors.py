@@ -170,7 +170,7 @@ def test_run_options(command: str, expected: RunOptions, monkeypatch: pytest.Mon
     module = type(sys)("supervisor.run")
     module.run_root = lambda options: seen.append(options) or 70  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "supervisor.run", module)
-    monkeypatch.setattr("supervisor.ports.require_free", lambda _address: None)
+    monkeypatch.setattr("supervisor.root.ports.require_free", lambda _address: None)
     assert execute(command.split()) == 70
     assert seen == [expected]
 
@@ -222,7 +222,14 @@ def test_paths_are_resolved_or_suggested() -> None:
 
 def test_starting_up_imports_little() -> None:
     """The start of a command is quick because it does not load what it does not use."""
-    heavy = {"asyncio", "msgspec", "psutil", "structlog", "importlib.metadata", "supervisor.root"}
+    heavy = {
+        "asyncio",
+        "msgspec",
+        "psutil",
+        "structlog",
+        "importlib.metadata",
+        "supervisor.root.root",
+    }
     script = (
         "import sys; from supervisor.cli.main import execute; execute(['--version']);"
         f"print(*sorted({heavy!r} & sys.modules.keys()))"

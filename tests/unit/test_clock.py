@@ -1,6 +1,6 @@
 """The watch on the wall clock: steps are told, drift is not."""
 
-from supervisor.clock import STEP, ClockWatch
+from supervisor.root.clock import STEP, ClockWatch
 
 
 def told(offsets: list[float]) -> list[float]:

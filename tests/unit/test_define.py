@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from supervisor import Child, Queue, Supervisor
-from supervisor.define import MAX_DEPTH, define
+from supervisor.declare.define import MAX_DEPTH, define
 from supervisor.definition import ChildDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
 

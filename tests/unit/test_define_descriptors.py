@@ -4,9 +4,9 @@ import resource
 
 import pytest
 
-from supervisor import descriptors
 from supervisor.definition import ChildDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
+from supervisor.root import descriptors
 
 
 def tree(count: int, *nested: SupervisorDefinition) -> SupervisorDefinition:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from supervisor import Child, Recycler, Supervisor, recycle
-from supervisor.checks import MAX_SIZE
 from supervisor.core.thresholds import MIB, Limits
-from supervisor.define import define
+from supervisor.declare.checks import MAX_SIZE
+from supervisor.declare.define import define
 from supervisor.definition import ChildDefinition
 from supervisor.errors import DefinitionError
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from supervisor import Queue, Supervisor
-from supervisor.define import define
+from supervisor.declare.define import define
 from supervisor.definition import QueueDefinition
 from supervisor.errors import DefinitionError
 

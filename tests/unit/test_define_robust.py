@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor import Child, Queue, Supervisor
-from supervisor.define import define
+from supervisor.declare.define import define
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError
 

@@ -174,7 +174,8 @@ def test_everything_a_worker_logs_becomes_records() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["supervisor.root", "supervisor.nested", "supervisor.logs.pump", "supervisor.run"]
+    "module",
+    ["supervisor.root.root", "supervisor.shell.nested", "supervisor.logs.pump", "supervisor.run"],
 )
 def test_the_runtime_does_not_load_multiprocessing_logging(module: str) -> None:
     """It is used inside workers only: never in root, a supervisor or the pump."""

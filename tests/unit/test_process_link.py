@@ -220,7 +220,7 @@ def test_importing_the_link_does_not_load_the_runtime() -> None:
     )
     pure = {
         "supervisor", "supervisor.errors", "supervisor.link", "supervisor.memory",
-        "supervisor.recycler", "supervisor.tree",
+        "supervisor.declare.recycler", "supervisor.declare.tree",
     }  # fmt: skip
     assert set(loaded.stdout.split()) <= pure
 

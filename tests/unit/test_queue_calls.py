@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.queue_world import World
-from workers.queues.calls import Answer
+from workers.queues.core.calls import Answer
 from workers.queues.frames import Reply
 
 CALLER = 50

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from workers.failure import failure
+from workers.loops.failure import failure
+from workers.queues.client.put_options import Routing, checked, encoded
+from workers.queues.client.serializers import decoder_of, encoder_of
+from workers.queues.client.unconfirmed import Sent, Unconfirmed
+from workers.queues.client.window import FIRST, MOST, Window
 from workers.queues.errors import (
     QueueClosed,
     QueueFull,
@@ -15,10 +19,6 @@ from workers.queues.errors import (
     rejection,
 )
 from workers.queues.frames import Options, Rejected
-from workers.queues.put_options import Routing, checked, encoded
-from workers.queues.serializers import decoder_of, encoder_of
-from workers.queues.unconfirmed import Sent, Unconfirmed
-from workers.queues.window import FIRST, MOST, Window
 
 # --- windows --------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.queue_world import NOWHERE, World, messages
+from workers.queues.core.leases import Cursor
 from workers.queues.frames import Nack
-from workers.queues.leases import Cursor
 
 
 def test_a_chunk_is_delivered_whole_and_unopened() -> None:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from tests.queue_world import World
+from workers.queues.broker.management import UnknownCommandError, manage
+from workers.queues.core.journal import Discarded
 from workers.queues.frames import Command
-from workers.queues.journal import Discarded
-from workers.queues.management import UnknownCommandError, manage
 
 
 def bury(world: World, *values: Any, **nack: Any) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tests.queue_world import World
-from workers.queues.clients import Sent
-from workers.queues.connection import Connection
+from workers.queues.broker.connection import Connection
+from workers.queues.broker.keeping import PATIENCE, Keeping
+from workers.queues.core.clients import Sent
+from workers.queues.core.journal import Added, Advanced, Change, Sequenced
 from workers.queues.frames import HEADER, Kind
-from workers.queues.journal import Added, Advanced, Change, Sequenced
-from workers.queues.keeping import PATIENCE, Keeping
-from workers.queues.store import Damage, Recovered, State, StoreFailed, StoreFull
+from workers.queues.store.contract import Damage, Recovered, State, StoreFailed, StoreFull
 
 
 class Disk:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.queue_world import World, messages
-from workers.queues import fair
-from workers.queues.fair import MAX_CHUNK, QUANTUM
-from workers.queues.limits import Rate
+from workers.queues.core import fair
+from workers.queues.core.fair import MAX_CHUNK, QUANTUM
+from workers.queues.core.limits import Rate
 
 # --- priorities -----------------------------------------------------------------------------------
 

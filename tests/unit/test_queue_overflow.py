@@ -3,8 +3,8 @@
 import pytest
 
 from tests.queue_world import World
-from workers.queues import dedupe
-from workers.queues.dedupe import Window
+from workers.queues.core import dedupe
+from workers.queues.core.dedupe import Window
 
 
 def test_block_lets_a_put_wait() -> None:

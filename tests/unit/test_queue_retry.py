@@ -1,7 +1,7 @@
 """Retries: attempts, backoff with full jitter, the budget, and the dead letters at their end."""
 
 from tests.queue_world import START, World, messages
-from workers.queues.retry import FLOOR, SAVED_SECONDS, Budget, backoff
+from workers.queues.core.retry import FLOOR, SAVED_SECONDS, Budget, backoff
 
 
 def test_backoff_doubles_up_to_its_cap() -> None:

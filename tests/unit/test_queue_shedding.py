@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from tests.queue_world import World, messages
-from workers.queues.shedding import Shedder
+from workers.queues.core.shedding import Shedder
 
 
 def simulate(overflow: str, load: float, seconds: float, ttl: float) -> tuple[int, int, int]:

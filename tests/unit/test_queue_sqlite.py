@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.store_cases import chunk, held, letter
-from workers.queues.journal import Added, Advanced, Buried, Removed, Sequenced
-from workers.queues.sqlite import boot
-from workers.queues.sqlite.schema import VERSION
-from workers.queues.sqlite.store import SqliteStore
-from workers.queues.store import (
+from workers.queues.core.journal import Added, Advanced, Buried, Removed, Sequenced
+from workers.queues.store.contract import (
     DamageKind,
     State,
     StoreFailed,
@@ -20,6 +17,9 @@ from workers.queues.store import (
     StoreLocked,
     StoreTooNew,
 )
+from workers.queues.store.sqlite import boot
+from workers.queues.store.sqlite.schema import VERSION
+from workers.queues.store.sqlite.store import SqliteStore
 
 FILE = "queue-0001.db"
 

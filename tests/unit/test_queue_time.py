@@ -3,8 +3,8 @@
 import math
 
 from tests.queue_world import START, World, messages
+from workers.queues.core.leases import Cursor
 from workers.queues.frames import Options
-from workers.queues.leases import Cursor
 
 # --- expiry ---------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import DefinitionError
-from supervisor.state_dir import prepare, state_dir
+from supervisor.root.state_dir import prepare, state_dir
 
 
 def test_the_choice_of_the_user_counts(tmp_path: Path) -> None:

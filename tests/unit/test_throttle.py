@@ -2,7 +2,7 @@
 
 import itertools
 
-from supervisor.throttle import BYTE_RATE, BYTES, MESSAGE_RATE, MESSAGES, Throttle
+from supervisor.shell.throttle import BYTE_RATE, BYTES, MESSAGE_RATE, MESSAGES, Throttle
 
 
 def heard(size: int, seconds: float) -> int:

@@ -10,7 +10,7 @@ import fcntl
 import mmap
 import os
 
-from workers.queues.leases import Cursor
+from workers.queues.core.leases import Cursor
 
 SIZE = mmap.PAGESIZE
 #: The cell that the broker writes: 1 when it has taken back what the writer holds.

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from workers.queues.serializers import decoder_of
+from workers.queues.client.serializers import decoder_of
 
 _encoder = msgspec.msgpack.Encoder()
 _splitter = msgspec.msgpack.Decoder(list[msgspec.Raw])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from supervisor import Child, Ignore, Supervisor, link
 from supervisor.link import Beat, WorkerLink, current
-from supervisor.uplink import Ended, Statuses
+from supervisor.shell.uplink import Ended, Statuses
 
 PAUSE = threading.Event()
 

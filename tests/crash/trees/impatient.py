@@ -2,8 +2,9 @@
 
 import sys
 
-from supervisor import nested_process, template_keeper
 from supervisor.cli.main import main
+from supervisor.root import template_keeper
+from supervisor.shell import nested_process
 
 nested_process.SUSPENDED_LIMIT = 0.3
 template_keeper.SUSPENDED_LIMIT = 0.3

@@ -5,8 +5,8 @@ import sys
 import threading
 import time
 
-from supervisor import root
 from supervisor.cli.main import main
+from supervisor.root import root
 
 
 def fail(_self: object) -> None:

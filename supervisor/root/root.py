@@ -1,0 +1,334 @@
+"""Root: the top supervisor of an app, and the keeper of everything that must not die with a child.
+
+    LOADING ──app imported──► SERVING ──services up──► STARTING ──tree up──► RUNNING
+       │                         │                        │                    │
+       └──────────── a stop is asked for, or something cannot start ───────────┘
+                                 ▼
+                    STOPPING: the tree, then the services, then the templates
+
+It hosts two actors: the author's tree and, outside of it, the supervisor of the runtime's own
+processes. It runs no code of the author's, serves no HTTP and opens no database.
+"""
+
+import os
+import signal
+import time
+import uuid
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from traceback import format_exc
+
+import msgspec
+
+import supervisor
+from supervisor.config import RunOptions
+from supervisor.core.events import Boot, Report, ReportContext, Shutdown
+from supervisor.core.exits import SHUTDOWN, ExitReason
+from supervisor.definition import SupervisorDefinition
+from supervisor.errors import DefinitionError
+from supervisor.logs.record import record_writer
+from supervisor.loop import Loop
+from supervisor.observe.snapshot import QueueFacts, Snapshot
+from supervisor.process.family import sweep_orphans
+from supervisor.process.messages import Loaded, LoadFailed
+from supervisor.root import descriptors
+from supervisor.root.clock import ClockWatch
+from supervisor.root.console import say
+from supervisor.root.services import Services
+from supervisor.root.template_keeper import Hooks, TemplateKeeper, reap
+from supervisor.shell.actor import Actor
+from supervisor.shell.commands import Commander
+from supervisor.shell.plan import supervisor_spec
+from supervisor.shell.reports import write
+from supervisor.shell.status import Board, supervisor_status
+from supervisor.shell.surroundings import ERROR, INFO, WARNING, Shell
+from supervisor.shell.templates import Template
+from supervisor.shell.uplink import SupervisorRecord
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_GAVE_UP = 70
+EXIT_INTERRUPTED = 130
+#: Seconds that an ending root waits for its templates, which wait for what they have killed.
+FAREWELL = 2.0
+
+
+class Phase(Enum):
+    """Where an app is in its life."""
+
+    LOADING = "loading"
+    SERVING = "serving"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+    @property
+    def shown(self) -> str:
+        """The phase as users know it: starting, running or stopping."""
+        return "starting" if self in (Phase.LOADING, Phase.SERVING) else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which run of which app this is. ``directory``: its runtime directory, locked by us."""
+
+    name: str
+    directory: str
+    options: RunOptions
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started_at: float = field(default_factory=time.time)
+
+
+class Root:
+    """One running app."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.loop = Loop()
+        self.phase = Phase.LOADING
+        self.problem: LoadFailed | None = None  # why the app cannot be loaded
+        self.definition: SupervisorDefinition | None = None
+        self.tree: Actor | None = None
+        self.commander: Commander | None = None
+        self.services = Services()
+        self._exit_code = EXIT_OK
+        self.shell = self._make_shell()
+        self._keepers = [
+            self._keeper(self.shell.runtime, None),
+            self._keeper(self.shell.release, identity.options.app),
+        ]
+
+    # --- composition --------------------------------------------------------------------------
+
+    def _make_shell(self) -> Shell:
+        options, sources = self.identity.options, self.services.sources
+        read, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        sources.add("root", "stderr", read)
+        self.loop.guard(write_end, self._lagged)
+        self.loop.on_wake = ClockWatch(time.time, self._clock_set).look
+        return Shell(
+            loop=self.loop,
+            app=options.app,
+            runtime=Template(self.loop, "runtime"),
+            release=Template(self.loop, "release"),
+            board=Board(),
+            log=record_writer(write_end, "root"),
+            pipes=sources.add,
+            pipes_gone=sources.forget,
+            process_up=sources.process,
+            runtime_dir=self.identity.directory,
+            log_level=options.log_level,
+            spares=options.spares,
+        )
+
+    def _keeper(self, template: Template, app: str | None) -> TemplateKeeper:
+        hooks = Hooks(self._loaded, self._load_failed, self._give_up)
+        arguments = list(self.identity.options.app_args)
+        return TemplateKeeper(self.loop, template, app, arguments, hooks, self.shell.log)
+
+    # --- the run ------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run the app to its end; returns the exit code."""
+        interrupts = _Interrupts(self)
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            self.loop.on_signal(signum, partial(interrupts.arrived, signum))
+        self.loop.on_signal(signal.SIGCHLD, self._reap)
+        for keeper in self._keepers:
+            keeper.start()
+        try:
+            self.loop.run()
+        except Exception as error:  # crash-only: report, end everything, exit 70
+            self._exit_code = EXIT_GAVE_UP
+            say(f"internal error, ending {self.identity.name}: {error!r}\n{format_exc()}")
+            if self.identity.options.debug:
+                raise
+        finally:
+            self._close()
+        return self._exit_code
+
+    def stop(self) -> None:
+        """Stop the tree in order, then everything else. Idempotent."""
+        if self.phase is Phase.STOPPING:
+            return
+        before, self.phase = self.phase, Phase.STOPPING
+        if before is Phase.LOADING:
+            self.loop.stop()
+        elif self.tree is not None:
+            self.tree.deliver(Shutdown(SHUTDOWN))
+        else:
+            self.services.stop()
+
+    def stop_now(self) -> None:
+        """End everything at once: the templates kill whatever is left."""
+        self._exit_code = EXIT_INTERRUPTED
+        self.loop.stop()
+
+    def _close(self) -> None:
+        for keeper in self._keepers:
+            keeper.close()
+        deadline = time.monotonic() + FAREWELL
+        for keeper in self._keepers:  # whoever waits for us may rely on it that all is gone
+            keeper.wait(deadline - time.monotonic())
+        self._sweep()
+
+    def _lagged(self, seconds: float) -> None:
+        self.shell.log(WARNING, "loop was blocked", seconds=round(seconds, 3))
+
+    def _clock_set(self, seconds: float) -> None:
+        self.shell.log(WARNING, "clock step", seconds=round(seconds, 3))
+
+    def _reap(self) -> None:
+        reap(self._keepers)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        known = {keeper.pid for keeper in self._keepers}
+        sweep_orphans(known, set().union(*(keeper.pids for keeper in self._keepers)))
+
+    # --- loading ------------------------------------------------------------------------------
+
+    def _loaded(self, reply: Loaded) -> None:
+        definition = msgspec.msgpack.decode(reply.definition, type=SupervisorDefinition)
+        self.definition = definition
+        if reply.threads:
+            self.shell.preload = False
+            self.shell.log(
+                WARNING, "app starts threads: workers import it afresh", threads=reply.threads
+            )
+        self.phase = Phase.SERVING
+        options = self.identity.options
+        slots = descriptors.all_slots(definition)
+        self.shell.starts.allow(slots, options.restart_burst, options.restart_rate)
+        try:
+            descriptors.require(definition)
+            self.services.start(
+                self.shell,
+                options,
+                definition,
+                self._services_up,
+                self._services_ended,
+            )
+        except DefinitionError as error:
+            self._load_failed(LoadFailed(error.problem, error.where, error.help))
+
+    def _load_failed(self, reply: LoadFailed) -> None:
+        self.problem = reply
+        self._exit_code = reply.exit_code
+        self.loop.stop()
+
+    # --- the services -------------------------------------------------------------------------
+
+    def _services_up(self) -> None:
+        if self.phase is not Phase.SERVING:
+            return
+        assert self.definition is not None
+        self.phase = Phase.STARTING
+        path = self.definition.name
+        spec = supervisor_spec(self.definition, path)
+        self._show_tree("starting")
+        self.tree = Actor(
+            self.shell, spec, path, self._tree_up, self._tree_ended, self._report, self._stepped
+        )
+        self.commander = Commander(self.tree)
+        self.tree.deliver(Boot())
+
+    def _services_ended(self, reason: ExitReason, failed: str | None) -> None:
+        if self.phase is not Phase.STOPPING:  # they gave up, or never came up
+            self.shell.log(ERROR, "runtime services ended", cause=reason.cause, failed=failed)
+            say(f"runtime service {failed or ''} ended: {reason.cause}")
+            self._exit_code = EXIT_GAVE_UP
+        self.loop.stop()
+
+    # --- the tree -----------------------------------------------------------------------------
+
+    def _tree_up(self) -> None:
+        self.phase = Phase.RUNNING
+        self.shell.release.fill_spares(self.shell.spares)
+        self._show_tree("ready")
+        self.shell.log(
+            INFO, "up", app=self.identity.options.app, name=self.identity.name, pid=os.getpid()
+        )
+
+    def _tree_ended(self, reason: ExitReason, failed: str | None) -> None:
+        if failed is not None and self.phase is not Phase.STOPPING:
+            self._exit_code = EXIT_FAILED
+            self.shell.log(ERROR, "could not start", child=failed, cause=reason.cause)
+        self.phase = Phase.STOPPING
+        self._show_tree("stopped")
+        self.shell.log(INFO, "down", name=self.identity.name, exit_code=self._exit_code)
+        self.services.stop()
+
+    def _report(self, report: Report) -> None:
+        if report.context is ReportContext.SHUTDOWN:
+            self._exit_code = EXIT_GAVE_UP
+        assert self.tree is not None
+        write(self.shell.log, self.tree.path, report)
+
+    def _stepped(self) -> None:
+        assert self.tree is not None
+        self.shell.board.set_restart_times(self.tree.path, self.tree.state.restarts)
+
+    def _show_tree(self, state: str) -> None:
+        assert self.definition is not None
+        self.shell.board.set_supervisor(
+            SupervisorRecord(
+                self.definition.name,
+                state,
+                pid=os.getpid(),
+                generation=1,
+                started_at=self.identity.started_at,
+            )
+        )
+
+    def _give_up(self, problem: str) -> None:
+        say(problem)
+        self._exit_code = EXIT_GAVE_UP
+        self.loop.stop()
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def snapshot(self, queues: list[QueueFacts] | None = None) -> Snapshot:
+        """Return the state of the whole app as it is known now; ``queues``: of its broker."""
+        assert self.definition is not None
+        return Snapshot(
+            name=self.identity.name,
+            app=self.identity.options.app,
+            phase=self.phase.shown,
+            pid=os.getpid(),
+            run_id=self.identity.run_id,
+            version=supervisor.__version__,
+            time=time.time(),
+            started_at=self.identity.started_at,
+            tree=supervisor_status(
+                self.shell.board, self.definition, self.definition.name, time.monotonic()
+            ),
+            services=[
+                worker
+                for name in ("pump", "broker", "observer", "arbiter", "janitor")
+                for worker in self.shell.board.slots(f"runtime/{name}")
+            ],
+            loop_longest_pass=self.loop.longest_pass,
+            queues=queues or [],
+            health_address=self.services.health_address,
+        )
+
+
+class _Interrupts:
+    """What signals from outside mean: the first stops in order, the next one at once."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._seen = 0
+
+    def arrived(self, signum: int) -> None:
+        """Act on one signal."""
+        self._seen += 1
+        name = signal.Signals(signum).name
+        if self._seen == 1:
+            say(f"{name}: stopping in order; again to stop at once")
+            self._root.stop()
+        else:
+            say(f"{name} again: killing everything")
+            self._root.stop_now()

@@ -1,0 +1,217 @@
+"""The runtime's own processes: which there are, and what each is given.
+
+    runtime (one_for_one)
+    ├─ pump       writes every process's log lines
+    ├─ broker     the queues, if the tree has any
+    ├─ observer   the health page, if it is wanted
+    ├─ arbiter    watches what workers have, and has them recycled
+    └─ janitor    runs the recyclers, if the tree has any
+
+They start before the tree and stop after it, the pump last, so that no line is lost. Root makes
+and keeps the sockets on which broker and observer listen: a restart of either loses nobody.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from supervisor.config import RunOptions
+from supervisor.control.runtime_dir import QUEUES_SOCKET, SOCKET
+from supervisor.core.events import Boot, Shutdown
+from supervisor.core.exits import SHUTDOWN, ExitReason
+from supervisor.definition import QueueDefinition, RecyclerDefinition, SupervisorDefinition
+from supervisor.errors import DefinitionError
+from supervisor.logs import ledger
+from supervisor.logs.messages import PumpOptions
+from supervisor.logs.sources import LogSources
+from supervisor.root.state_dir import prepare, state_dir
+from supervisor.shell.actor import Actor
+from supervisor.shell.plan import Service, services_spec
+from supervisor.shell.reports import write
+from supervisor.shell.service_process import ServiceProcess
+from supervisor.shell.surroundings import Shell
+
+#: Connections that may wait while the broker or the observer is being restarted.
+BACKLOG = 512
+
+
+class Services:
+    """The runtime's own processes of one app, and the sockets and pipes kept for them."""
+
+    def __init__(self) -> None:
+        self.sources = LogSources(self._to_pump)
+        self._actor: Actor | None = None
+        self._queues: socket.socket | None = None
+        self._health: socket.socket | None = None
+        self._ledger = ledger.descriptors()  # what outlives a pump
+
+    @property
+    def queues_path(self) -> str | None:
+        """Where the broker listens; None without one."""
+        return None if self._queues is None else str(self._queues.getsockname())
+
+    @property
+    def health_address(self) -> str | None:
+        """Where the observer serves, as "host:port"."""
+        if self._health is None:
+            return None
+        host, port = self._health.getsockname()[:2]
+        return f"{host}:{port}"
+
+    def start(
+        self,
+        shell: Shell,
+        options: RunOptions,
+        definition: SupervisorDefinition,
+        on_up: Callable[[], None],
+        on_end: Callable[[ExitReason, str | None], None],
+    ) -> None:
+        """Start them all.
+
+        Raises:
+            DefinitionError: the health address cannot be used; nothing was started.
+
+        """
+        plan = [pump_service(options, self._ledger, self.sources.resend)]
+        control = os.path.join(shell.runtime_dir, SOCKET)
+        queues = definition.queues
+        if options.health is not None:
+            self._health = health_listener(options.health)
+            plan.append(observer_service(options.name or "", control, self._health))
+        if queues:
+            state = queue_state(queues, options, shell.runtime_dir)
+            self._queues, door = queue_listener(shell.runtime_dir)
+            shell.fds["queues"] = door
+            plan.insert(1, broker_service(queues, self._queues, state))
+        plan.append(arbiter_service(control, definition))
+        if definition.recyclers:
+            plan.append(janitor_service(shell, definition.recyclers))
+        self._actor = Actor(
+            shell,
+            services_spec(plan),
+            "runtime",
+            on_up,
+            on_end,
+            lambda report: write(shell.log, "runtime", report),
+        )
+        self._actor.deliver(Boot())
+
+    def stop(self) -> None:
+        """Stop them all, the pump last. Only once they were started."""
+        assert self._actor is not None
+        self._actor.deliver(Shutdown(SHUTDOWN))
+
+    def _to_pump(self, message: msgspec.Struct, fd: int | None) -> None:
+        if self._actor is None:
+            return
+        for (name, _), process in self._actor.processes.items():
+            if name == "pump" and isinstance(process, ServiceProcess):
+                process.send(message, fd)
+
+
+def queue_listener(directory: str) -> tuple[socket.socket, int]:
+    """Make the broker's socket; returns it and an O_PATH descriptor for the workers.
+
+    A worker connects to /proc/self/fd/N of that descriptor: that works after it gave up its
+    privileges, though the directory is closed to it, which is why the socket itself is open to all.
+    """
+    path = os.path.join(directory, QUEUES_SOCKET)
+    if os.path.lexists(path):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    os.chmod(path, 0o666)  # noqa: S103 - the directory is closed to others
+    listener.listen(BACKLOG)
+    return listener, os.open(path, os.O_PATH | os.O_CLOEXEC)
+
+
+def health_listener(address: tuple[str, int]) -> socket.socket:
+    """Make the observer's socket.
+
+    Raises:
+        DefinitionError: the address cannot be used.
+
+    """
+    host, port = address
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise DefinitionError(
+            f"cannot serve health on {host}:{port}: {error.strerror}",
+            help="choose another with --health HOST:PORT, or --no-health",
+        ) from error
+    listener.listen(BACKLOG)
+    return listener
+
+
+def pump_service(
+    options: RunOptions, kept: dict[str, int], announce: Callable[[], None]
+) -> Service:
+    """Describe the log pump; it prints on root's standard output.
+
+    ``kept``: the descriptors that outlive it; ``announce`` tells a new pump of all the pipes.
+    """
+    pretty = options.log_format == "pretty" or (
+        options.log_format is None and os.isatty(sys.stdout.fileno())
+    )
+    argument = PumpOptions(
+        format=options.log_format or ("pretty" if pretty else "json"),
+        colour=pretty and os.isatty(sys.stdout.fileno()) and not os.environ.get("NO_COLOR"),
+        level=options.log_level,
+        files=options.logs,
+    )
+    fds = {"terminal": sys.stdout.fileno(), **kept}
+    encoded = msgspec.msgpack.encode(argument)
+    return Service("pump", "supervisor.logs.pump:main", encoded, fds, announce)
+
+
+def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:
+    """Describe the arbiter."""
+    argument = msgspec.msgpack.encode({"control": control, "tree": definition})
+    return Service("arbiter", "supervisor.recycling.arbiter:main", argument)
+
+
+def janitor_service(shell: Shell, recyclers: list[RecyclerDefinition]) -> Service:
+    """Describe the janitor: it calls functions of the author's."""
+    argument = msgspec.msgpack.encode(
+        {"app": shell.app, "directory": shell.runtime_dir, "recyclers": recyclers}
+    )
+    return Service("janitor", "supervisor.janitor.janitor:main", argument, needs_app=True)
+
+
+def queue_state(queues: list[QueueDefinition], options: RunOptions, runtime_dir: str) -> str:
+    """Make the directory of the durable queues, if there are any; return it, or an empty path.
+
+    Raises:
+        DefinitionError: there is no safe place for them.
+
+    """
+    if not any(queue.durable for queue in queues):
+        return ""
+    name = options.name or os.path.basename(runtime_dir)
+    return prepare(state_dir(name, options.state))
+
+
+def broker_service(
+    queues: list[QueueDefinition], listener: socket.socket, state: str = ""
+) -> Service:
+    """Describe the queue broker. ``state``: the directory of the durable queues."""
+    argument = msgspec.msgpack.encode({"queues": queues, "state": state})
+    fds = {"listener": listener.fileno()}
+    return Service("broker", "workers.queues.broker.broker:main", argument, fds)
+
+
+def observer_service(name: str, control: str, listener: socket.socket) -> Service:
+    """Describe the health observer."""
+    host, port = listener.getsockname()[:2]
+    argument = msgspec.msgpack.encode(
+        {"host": host, "port": port, "control": control, "name": name}
+    )
+    fds = {"listener": listener.fileno()}
+    return Service("observer", "supervisor.observe.observer:main", argument, fds)

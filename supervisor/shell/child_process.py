@@ -1,0 +1,403 @@
+"""The life of one process in a slot: from the request to start it until nothing of it is left.
+
+    begin ──► STARTING ──ready──► READY ──► GONE
+                 │                            ▲
+                 └──────── failed ────────────┘
+
+What happens to it is told to the core as events (`deliver`); what the core wants done to it comes
+in as `begin`, `stop` and `kill`. The end is what its template, its parent, says of it; the link's
+end of file alone is not (a worker may close it and live).
+"""
+
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from supervisor import link
+from supervisor.core.events import Event, Exited, Started, StartFailed, StartIgnored
+from supervisor.core.exits import ExitKind, ExitReason
+from supervisor.definition import ChildDefinition
+from supervisor.observe.snapshot import WorkerStatus
+from supervisor.process import launch as launches
+from supervisor.process import messages
+from supervisor.shell.deadlines import Deadlines
+from supervisor.shell.listener import Listener
+from supervisor.shell.plan import ChildStart
+from supervisor.shell.readiness import readiness_of
+from supervisor.shell.slots import Slot
+from supervisor.shell.surroundings import ERROR, WARNING, Shell
+from supervisor.shell.templates import Template
+from supervisor.shell.verdict import Ending, last_exit, verdict
+from supervisor.shell.worker_kind import is_preparable, template_of, worker_kind
+
+#: Sent to a hung process: faulthandler then writes the stacks of all its threads.
+DUMP_SIGNAL = signal.SIGRTMAX - 1
+#: Seconds between that signal and SIGKILL.
+DUMP_GRACE = 0.25
+#: Seconds that a process may live on after its link was closed.
+LINK_GRACE = 2.0
+#: Seconds after SIGKILL until a process counts as unkillable and is left behind.
+UNKILLABLE_AFTER = 5.0
+#: Bytes of a stack dump that are kept.
+MAX_DUMP = 64 * 1024
+#: Causes of a kill before which the stacks are worth having.
+HUNG = frozenset({"start_timeout", "heartbeat", "stalled", "stop_timeout"})
+
+
+class Phase(Enum):
+    """Where in its life a process is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    GONE = "gone"
+
+
+class ChildProcess:
+    """One process of one child, from its start to its end."""
+
+    accepts: object = link.FromWorker
+    accepts_large = False
+    trusted = False  # whether it may say as much as it likes
+
+    def __init__(
+        self,
+        shell: Shell,
+        slot: Slot,
+        start: ChildStart,
+        incarnation: int,
+        deliver: Callable[[Event], None],
+        key: str,
+    ) -> None:
+        self.shell, self.slot, self.start = shell, slot, start
+        self.incarnation, self.key = incarnation, key
+        self._deliver = deliver
+        self.phase = Phase.STARTING
+        self.ending = Ending(finished=self._is_command)
+        self._template: Template = shell.runtime
+        self._serial = 0
+        self._ready_ahead = False
+        self._listener: Listener | None = None
+        self._stacks = -1  # memfd that faulthandler writes to
+        self._readiness = readiness_of(
+            start.definition, shell.loop, shell.runtime_dir, self.became_ready
+        )
+        self._deadlines = Deadlines(
+            shell.loop,
+            getattr(start.definition, "heartbeat", None),
+            getattr(start.definition, "stall_timeout", None),
+            self.kill,
+        )
+        self.status = WorkerStatus(
+            path=start.path,
+            slot=start.slot,
+            state="starting",
+            generation=slot.starts,
+            started_at=time.time(),
+            failure_score=slot.score_at(time.monotonic()),
+        )
+
+    @property
+    def path(self) -> str:
+        """Its slot's path."""
+        return self.start.path
+
+    # --- what the core wants ------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Ask for the process: a spare if there is one, else a fork."""
+        self._readiness.prepare()
+        self._template = template_of(self.shell, self.start)
+        declared = self._descriptors()
+        kind = self._kind(list(declared))
+        fds = [self.slot.stdout[1], self.slot.stderr[1], *declared.values()]
+        if not self._take_spare(launches.encode(kind), fds):
+            self._spawn(kind, fds)
+
+    def _spawn(self, kind: launches.Kind, fds: list[int]) -> None:
+        ours, theirs = link.pair()
+        ours.setblocking(False)
+        self._stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
+        self._listen(ours)
+        end = theirs.detach()
+        launch = launches.encode(launches.Launch(self.start.path, self.slot.starts, kind))
+        self._serial = self._template.spawn(self, launch, [end, self._stacks, *fds], [end])
+        self._publish("starting")
+
+    def _take_spare(self, kind: bytes, fds: list[int]) -> bool:
+        """Tell a spare who it is; False if there is none, or it died and nobody has told us yet."""
+        spare = self._template.take_spare(kind, expect=is_preparable(self.start.definition))
+        if spare is None:
+            return False
+        channel = self._listen(spare.link)
+        known = kind if spare.kind != kind else b""
+        try:
+            channel.send(link.Assign(self.start.path, self.slot.starts, known), tuple(fds))
+        except OSError:
+            self._close_channel()
+            os.close(spare.stacks)
+            return False
+        os.sched_yield()  # it has work now, and ours can wait
+        self._serial, self._stacks = spare.serial, spare.stacks
+        self._template.adopt(self, spare.serial)
+        assert spare.pid is not None
+        self.spawned(spare.pid)
+        return True
+
+    def stop(self) -> None:
+        """Ask it to end: a request on its link, and its stop signal."""
+        self.ending.stop_requested = True
+        definition = self.start.definition
+        if isinstance(definition, ChildDefinition):
+            self.ending.stop_signal = definition.stop_signal
+        seconds = self.ending.shutdown
+        self._say(link.StopRequest(math.inf if seconds is None else seconds))
+        self._template.signal(self._serial, self.ending.stop_signal)
+        if self.phase is not Phase.GONE:
+            self._publish("stopping")
+
+    def kill(self, cause: str) -> None:
+        """End it without asking; a hung one says first where it hangs."""
+        if self.phase is Phase.GONE or "kill" in self._deadlines:
+            return
+        self.ending.kill_cause = cause
+        if cause in HUNG and self._writes_stacks:
+            self._template.signal(self._serial, DUMP_SIGNAL)
+            self._deadlines.after("kill", DUMP_GRACE, self._kill_now)
+        else:
+            self._kill_now()
+
+    # --- what becomes of it (templates.Owner) -------------------------------------------------
+
+    def spawned(self, pid: int) -> None:
+        """Its template has made it."""
+        self.shell.starts.over(self)
+        self.status = msgspec.structs.replace(self.status, pid=pid)
+        self.shell.process_up(self.start.path, pid, self.slot.starts)
+        self._publish(self.status.state)
+        self._readiness.begin()
+        if self._ready_ahead:
+            self.became_ready()
+
+    def spawn_failed(self, problem: str, transient: bool = False) -> None:
+        """There is no process. ``transient``: there may be one a little later."""
+        if transient and not (self.ending.stop_requested or self.ending.kill_cause):
+            self._withdraw()
+            self.shell.starts.again(self, problem)
+        else:
+            self._finish(None, ExitReason(ExitKind.CRASH, f"spawn: {problem}"))
+
+    def granted(self, tokens: int) -> None:
+        """Nothing is below a worker that could be started."""
+
+    def exited(self, message: messages.Exited) -> None:
+        """It has ended, been reaped, and left no descendant behind."""
+        self._read_last_words()
+        if message.status == signal.SIGKILL and not self.ending.kill_cause:
+            self.ending.out_of_memory = self.shell.oom_kills.claim(self.status.pid)
+        self._finish(message.status, verdict(message.status, self.ending))
+
+    def suspended(self, stopped: bool) -> None:
+        """SIGSTOP or SIGCONT was seen."""
+        self._publish("suspended" if stopped else self.phase.value)
+
+    def lost(self) -> None:
+        """Its template is gone, and it with it: nothing that it did."""
+        self._finish(None, ExitReason(ExitKind.KILLED, "template_lost"), blameless=True)
+
+    # --- its link -----------------------------------------------------------------------------
+
+    def became_ready(self) -> None:
+        """The start has succeeded. Harmless when said again."""
+        if self.phase is not Phase.STARTING:
+            return
+        if self.status.pid is None:  # it was faster than its template, which will name it
+            self._ready_ahead = True
+            return
+        self.phase = Phase.READY
+        self._readiness.close()
+        self.status = msgspec.structs.replace(self.status, ready_at=time.time())
+        self._publish("stopping" if self.ending.stop_requested else "ready")
+        self._deliver(Started(self.key, self.incarnation))
+        self._deadlines.beaten()
+
+    def handle(self, message: Any) -> None:
+        """Act on one message from the link."""
+        match message:
+            case link.Ready():
+                if self._readiness.by_message:
+                    self.became_ready()
+            case link.Beat():
+                self._beat(message)
+            case link.Failed():
+                self.ending.exception = message.exception
+                self.ending.message = message.message
+            case link.Finished():
+                self.ending.finished = True
+            case link.Ignored():
+                self.ending.ended = IGNORED
+            case link.Suspect(on=on):
+                self.ending.suspect = on
+
+    def _beat(self, beat: link.Beat) -> None:
+        moved = beat.progress != self.status.progress
+        self.status = msgspec.structs.replace(
+            self.status, heartbeat_at=time.time(), progress=beat.progress
+        )
+        self.show()
+        if self.phase is Phase.READY:
+            self._deadlines.beaten()
+            self._deadlines.progressed(moved=moved, idle=beat.idle)
+
+    def link_closed(self) -> None:
+        """Its end of the link is closed: it executed another program, is dying, or did a wrong."""
+        if self._readiness.by_exec:
+            if self.phase is Phase.STARTING and not self.ending.exception:  # could not execute it
+                self.became_ready()
+        elif self.phase is not Phase.GONE and not self._is_command:
+            self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))
+
+    def _listen(self, sock: socket.socket) -> link.Channel[Any]:
+        channel: link.Channel[Any] = link.Channel(sock, self.accepts, large=self.accepts_large)
+        noisy = None if self.trusted else self._noisy
+        self._listener = Listener(self.shell.loop, channel, self.take, self._unheard, noisy)
+        self.shell.loop.watch(channel, lambda _mask: self._read_link())
+        return channel
+
+    def _read_link(self) -> None:
+        if self._listener is not None:
+            self._listener.read()
+
+    def _unheard(self, error: msgspec.DecodeError | None) -> None:
+        """There is nothing more to be heard of it."""
+        self._close_channel()
+        if error is None:
+            self.link_closed()
+        else:
+            self.shell.log(ERROR, "malformed message", child=self.path, error=str(error))
+            self.kill("protocol")
+
+    def _noisy(self) -> None:
+        self.shell.log(WARNING, "says too much, is heard less", child=self.path)
+
+    def take(self, message: Any, fds: list[int]) -> None:
+        """Take one message and its descriptors; a worker has none to send."""
+        for fd in fds:
+            os.close(fd)
+        self.handle(message)
+
+    def _say(self, message: msgspec.Struct) -> None:
+        if self._listener is not None:
+            try:
+                self._listener.channel.send(message)
+            except OSError:  # full or closed: the stop signal says the same
+                pass
+
+    def _read_last_words(self) -> None:
+        if self._listener is not None:
+            self._listener.read_last()
+
+    def _close_channel(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    # --- watching over it ---------------------------------------------------------------------
+
+    def _kill_now(self) -> None:
+        self._template.signal(self._serial, signal.SIGKILL, group=True)
+        self._deadlines.after("unkillable", UNKILLABLE_AFTER, self._give_up)
+
+    def _give_up(self) -> None:
+        """Leave a process behind that does not even die of SIGKILL, so that nobody waits for it."""
+        if self.phase is Phase.GONE:
+            return
+        pid = self.status.pid
+        self.shell.log(ERROR, "unkillable process left behind", child=self.start.path, pid=pid)
+        self._finish(None, ExitReason(ExitKind.KILLED, "unkillable"))
+        self._publish("unkillable")
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _finish(self, status: int | None, reason: ExitReason, *, blameless: bool = False) -> None:
+        if self.phase is Phase.GONE:
+            return
+        was_ready = self.phase is Phase.READY
+        self.phase = Phase.GONE
+        self._release()
+        ignored = self.ending.ended is IGNORED
+        if not ignored:
+            self.slot.last_exit = last_exit(status, self.ending, reason, time.time())
+        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None)
+        if self.slot.leave(self):
+            self.slot.unplanned = not self.ending.stop_requested
+            self._publish("stopped")
+        self._report_stacks(reason)
+        if was_ready:
+            no_blame = blameless or self.ending.suspect
+            self._deliver(Exited(self.key, self.incarnation, reason, no_blame))
+        elif ignored:
+            self._deliver(StartIgnored(self.key, self.incarnation))
+        else:
+            self._deliver(StartFailed(self.key, self.incarnation, reason))
+
+    def _release(self) -> None:
+        self._deadlines.clear()
+        self._readiness.close()
+        self._withdraw()
+        self.shell.starts.over(self)
+
+    def _withdraw(self) -> None:
+        """Give back what one attempt to start it, or its life, has held."""
+        self._serial = 0
+        self._close_channel()
+        if self._stacks >= 0:
+            dump = os.pread(self._stacks, MAX_DUMP, 0)
+            os.close(self._stacks)
+            self._stacks = -1
+            if dump:
+                self.ending.stacks = dump.decode("utf-8", "replace")
+
+    def _report_stacks(self, reason: ExitReason) -> None:
+        if self.ending.stacks:
+            event = "stacks of a process that hung or was killed by a fault"
+            who = {"child": self.path, "generation": self.slot.starts, "cause": reason.cause}
+            self.shell.log(WARNING, event, **who, stacks=self.ending.stacks)
+
+    def _publish(self, state: str) -> None:
+        self.status = msgspec.structs.replace(self.status, state=state)
+        self.show()
+
+    def show(self) -> None:
+        """Put its state on the status board, if it is the one to be seen in its slot."""
+        if self.slot.shows(self):
+            status = self.slot.stamped(self.status, self.ending)
+            self.shell.board.set_worker(self.start.owner, status)
+
+    # --- how it is started --------------------------------------------------------------------
+
+    @property
+    def _is_command(self) -> bool:
+        definition = self.start.definition
+        return isinstance(definition, ChildDefinition) and definition.command is not None
+
+    @property
+    def _writes_stacks(self) -> bool:
+        return not self._is_command and self._listener is not None
+
+    def _descriptors(self) -> dict[str, int]:
+        return self.shell.fds
+
+    def _kind(self, fds: list[str]) -> launches.Kind:
+        return worker_kind(self.shell, self.start, self._readiness.environment, fds)
+
+
+IGNORED = ExitReason(ExitKind.NORMAL, "ignore")
+
+__all__ = ["ChildProcess", "Phase"]

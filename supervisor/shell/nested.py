@@ -1,0 +1,158 @@
+"""The main program of a nested supervisor: the same loop, core and interpreter as root.
+
+It runs in a process forked from the runtime template, with an inherited link to its parent and an
+inherited connection to each template.
+"""
+
+import os
+import signal
+import socket
+
+import msgspec
+
+from supervisor.core.events import Boot, Report, Shutdown
+from supervisor.core.exits import SHUTDOWN, ExitReason
+from supervisor.core.spec import SupervisorSpec
+from supervisor.link import Channel, Ready, StopRequest, WorkerLink
+from supervisor.logs.record import record_writer
+from supervisor.loop import Loop, TimerHandle
+from supervisor.priority import go_first
+from supervisor.process.launcher import TemplateClient
+from supervisor.shell import uplink
+from supervisor.shell.actor import Actor
+from supervisor.shell.commands import Commander
+from supervisor.shell.nested_process import Arguments
+from supervisor.shell.outbox import Outbox
+from supervisor.shell.plan import supervisor_spec
+from supervisor.shell.reports import write
+from supervisor.shell.status import FLUSH_DELAY, Board
+from supervisor.shell.surroundings import WARNING, Shell
+from supervisor.shell.templates import Template
+
+CONNECTIONS = ("runtime", "release")
+
+
+class NestedSupervisor:
+    """One nested supervisor at work."""
+
+    actor_class: type[Actor] = Actor
+
+    def __init__(self, link: WorkerLink, arguments: Arguments, fds: dict[str, int]) -> None:
+        self.loop = Loop()
+        self._path = arguments.path
+        self._channel: Channel[uplink.ToSupervisor] = Channel(link.socket, uplink.ToSupervisor)
+        link.socket.setblocking(False)
+        self._outbox = Outbox(self.loop, self._channel, self._read_link)
+        self._templates = {name: Template(self.loop, name) for name in CONNECTIONS}
+        self._flush_timer: TimerHandle | None = None
+        self.shell = Shell(
+            loop=self.loop,
+            app=arguments.app,
+            runtime=self._templates["runtime"],
+            release=self._templates["release"],
+            board=Board(self._changed),
+            log=record_writer(2, "supervisor"),
+            pipes=self._pipe_up if arguments.pipes else None,
+            pipes_gone=lambda path: self._outbox.send(uplink.PipesGone(path)),
+            process_up=lambda *who: self._outbox.send(uplink.ProcessUp(*who)),
+            runtime_dir=arguments.runtime_dir,
+            log_level=arguments.log_level,
+            fds={name: fd for name, fd in fds.items() if name not in CONNECTIONS},
+            spares=arguments.spares,
+            preload=arguments.preload,
+            fresh=arguments.fresh,
+            more_starts=lambda count: self._outbox.send(uplink.StartsWanted(count)),
+        )
+        spec = self.spec_of(arguments)
+        self.actor = self.actor_class(
+            self.shell, spec, arguments.path, self._up, self._quit, self._report, self._stepped
+        )
+        self._commander = Commander(self.actor)
+        self.loop.guard(2, self._lagged)
+        self._templates["release"].code = arguments.code
+        for name in CONNECTIONS:
+            self._attach(name, fds[name])
+
+    def spec_of(self, arguments: Arguments) -> SupervisorSpec:
+        """Return what it supervises."""
+        return supervisor_spec(arguments.definition, arguments.path)
+
+    def run(self) -> None:
+        """Serve until the subtree has ended."""
+        # SIGTERM says the same as the StopRequest that comes with it; both may come.
+        self.loop.on_signal(signal.SIGTERM, self._stop)
+        self.actor.deliver(Boot())
+        self.loop.run()
+
+    def _attach(self, name: str, fd: int) -> None:
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(False)
+        self._templates[name].attach(TemplateClient(sock))
+
+    # --- the parent ---------------------------------------------------------------------------
+
+    def _read_link(self) -> None:
+        try:
+            received = self._channel.receive()
+        except BlockingIOError:
+            return
+        if received is None:  # the parent is gone, and its template is about to end us
+            os._exit(1)
+        match received:
+            case StopRequest(), _:
+                self._stop()
+            case uplink.Command() as command, _:
+                self._commander.apply(command, self._outbox.send)
+            case uplink.TemplateConnection(name, code), [fd]:
+                self._templates["release"].code = code
+                self._attach(name, fd)
+            case uplink.StartsGranted(count), _:
+                self.shell.starts.add(count)
+            case _:
+                pass
+
+    def _stop(self) -> None:
+        self.actor.deliver(Shutdown(SHUTDOWN))
+
+    def _lagged(self, seconds: float) -> None:
+        self.shell.log(WARNING, "loop was blocked", seconds=round(seconds, 3))
+
+    def _pipe_up(self, path: str, stream: str, fd: int) -> None:
+        self._outbox.send(uplink.PipeUp(path, stream), fd)
+
+    # --- status -------------------------------------------------------------------------------
+
+    def _stepped(self) -> None:
+        self.shell.board.set_restart_times(self._path, self.actor.state.restarts)
+
+    def _changed(self) -> None:
+        if self._flush_timer is None:
+            self._flush_timer = self.loop.call_later(FLUSH_DELAY, self._flush)
+
+    def _flush(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        for changes in self.shell.board.take_changes():
+            self._outbox.send(changes)
+
+    # --- the core's word ----------------------------------------------------------------------
+
+    def _up(self) -> None:
+        self._flush()  # or it would be shown as ready with nothing below it
+        self._outbox.send(Ready())
+        self.shell.release.fill_spares(self.shell.spares)
+
+    def _report(self, report: Report) -> None:
+        write(self.shell.log, self._path, report)
+
+    def _quit(self, reason: ExitReason, _failed_child: str | None) -> None:
+        self._flush()
+        self._outbox.send(uplink.Ended(reason.kind.value, reason.cause))
+        self.loop.stop()
+
+
+def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
+    """Run a nested supervisor until its subtree has ended."""
+    go_first()
+    NestedSupervisor(link, msgspec.msgpack.decode(argument, type=Arguments), fds).run()

@@ -1,0 +1,285 @@
+"""A nested supervisor as its parent sees it: a process that is given connections of its own.
+
+It ends when three things have happened: its process is gone, and each template has closed the
+connection it had and killed all that was asked for over it. Only then does the parent's core hear
+of the end, so that there are never two copies of a subtree.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from supervisor.core.exits import ExitKind, ExitReason
+from supervisor.definition import SupervisorDefinition
+from supervisor.process import launch as launches
+from supervisor.process import messages
+from supervisor.shell import uplink
+from supervisor.shell.child_process import Phase
+from supervisor.shell.linked_process import LinkedProcess
+from supervisor.shell.surroundings import ERROR
+from supervisor.shell.templates import Template
+from supervisor.shell.verdict import verdict
+
+#: Seconds to wait for the templates' word that a dead supervisor's subtree is gone.
+SWEEP_DEADLINE = 10.0
+#: Seconds that a supervisor may stay stopped (SIGSTOP): nobody supervises its subtree meanwhile.
+SUSPENDED_LIMIT = 10.0
+
+
+class Arguments(msgspec.Struct, frozen=True):
+    """What a nested supervisor is told at its start."""
+
+    path: str
+    app: str
+    definition: SupervisorDefinition
+    runtime_dir: str
+    log_level: str
+    spares: int
+    preload: bool
+    pipes: bool
+    fresh: bool = True
+    code: str = ""
+
+
+class Upward(Protocol):
+    """Who takes what a nested supervisor sends on behalf of its subtree."""
+
+    def pipe_up(self, path: str, stream: str, fd: int) -> None:
+        """A slot below has a new pipe; takes over the descriptor."""
+
+
+class NestedProcess(LinkedProcess):
+    """One process of a nested supervisor."""
+
+    accepts = uplink.FromSupervisor
+    accepts_large = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._connections: dict[str, int] = {}  # template name -> descriptor for it to inherit
+        self._tokens: set[int] = set()  # connections whose processes may still be there
+        self._hooked = False
+        self._answers: dict[int, Callable[[uplink.Answer], None]] = {}
+        self._status_of_end: Callable[[], None] | None = None
+
+    # --- start --------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Get it a connection to each template, then ask for the process."""
+        self._publish("starting")
+        for template in (self.shell.runtime, self.shell.release):
+            self._open(template, partial(self._connected, template))
+            if not self._hooked:
+                template.on_attach.append(self._reconnect_hooks(template))
+        self._hooked = True
+
+    def _open(self, template: Template, opened: Callable[[int], None]) -> None:
+        token = 0
+
+        def closed() -> None:
+            if token not in self._tokens:  # of an attempt to start it that was given up
+                return
+            self._tokens.discard(token)
+            if self._serial == 0 and template.name not in self._connections:
+                self._not_connected(template.name)
+            else:
+                self._end_if_swept()
+
+        def was_opened(fd: int) -> None:
+            if token in self._tokens:
+                opened(fd)
+            else:
+                os.close(fd)
+
+        token = template.open(was_opened, closed)
+        self._tokens.add(token)
+
+    def _not_connected(self, name: str) -> None:
+        """The template has no descriptors left, or is gone: it cannot be started now."""
+        self.spawn_failed(f"no connection to template {name!r}", transient=True)
+
+    def _withdraw(self) -> None:
+        super()._withdraw()
+        self._drop_connections()
+        self._tokens.clear()
+
+    def _drop_connections(self) -> None:
+        """Close our copies: they were passed on, or are not needed."""
+        for connection in self._connections.values():
+            os.close(connection)
+        self._connections.clear()
+
+    def _connected(self, template: Template, fd: int) -> None:
+        if self.phase is Phase.GONE or self.ending.stop_requested:
+            os.close(fd)
+            self._drop_connections()
+            self._finish(None, ExitReason(ExitKind.SHUTDOWN, "shutdown"))
+            return
+        self._connections[template.name] = fd
+        if len(self._connections) == 2:
+            try:
+                super().begin()
+                problem = ""
+            except OSError as error:  # no descriptors are left
+                problem = error.strerror or "no descriptors"
+            self._drop_connections()
+            if problem:
+                self.spawn_failed(problem, transient=True)
+
+    def _reconnect_hooks(self, template: Template) -> Callable[[], None]:
+        def attached() -> None:
+            if self.phase is Phase.GONE:
+                template.on_attach.remove(attached)
+            elif self._outbox is not None:
+                self._open(template, partial(self._reconnected, template.name))
+
+        return attached
+
+    def _reconnected(self, name: str, fd: int) -> None:
+        if self._outbox is None:
+            os.close(fd)
+        else:
+            code = self.shell.release.code
+            self._outbox.send(uplink.TemplateConnection(name, code), fd)
+
+    def _descriptors(self) -> dict[str, int]:
+        return {**self._connections, **self.shell.fds}
+
+    def _kind(self, fds: list[str]) -> launches.Kind:
+        definition = self.start.definition
+        assert isinstance(definition, SupervisorDefinition)
+        arguments = Arguments(
+            path=self.start.path,
+            app=self.shell.app,
+            definition=definition,
+            runtime_dir=self.shell.runtime_dir,
+            log_level=self.shell.log_level,
+            spares=self.shell.spares,
+            preload=self.shell.preload,
+            pipes=self.shell.pipes is not None,
+            fresh=not self.slot.counted,
+            code=self.shell.release.code,
+        )
+        return launches.Kind(
+            run=launches.Entry("supervisor.shell.nested:main", msgspec.msgpack.encode(arguments)),
+            fds=fds,
+            log_level=self.shell.log_level,
+        )
+
+    # --- while it lives -----------------------------------------------------------------------
+
+    def command(self, request: uplink.Command, on_answer: Callable[[uplink.Answer], None]) -> None:
+        """Pass a command on to it; answered with a failure if it dies meanwhile."""
+        if self._outbox is None:
+            on_answer(uplink.Answer(request.token, False, "it is not running", "not_running"))
+            return
+        self._answers[request.token] = on_answer
+        self._outbox.send(request)
+
+    def granted(self, tokens: int) -> None:
+        """Pass tokens of the budget on; what it does not live to take is lost."""
+        if self._outbox is not None:
+            self._outbox.send(uplink.StartsGranted(tokens))
+
+    def stop(self) -> None:
+        """Ask it to stop its subtree and end."""
+        if self._serial == 0:
+            self.ending.stop_requested = True
+        else:
+            super().stop()
+
+    def kill(self, cause: str) -> None:
+        """End it and all below it."""
+        if self._serial == 0:
+            self.ending.stop_requested = True
+        else:
+            super().kill(cause)
+
+    def suspended(self, stopped: bool) -> None:
+        """Bear it for a while. Its template sees it; a heartbeat would cost wake-ups when idle."""
+        super().suspended(stopped)
+        if stopped:
+            self._deadlines.after("suspended", SUSPENDED_LIMIT, lambda: self.kill("suspended"))
+        else:
+            self._deadlines.cancel("suspended")
+
+    def take(self, message: Any, fds: list[int]) -> None:
+        """Take one message; only PipeUp comes with a descriptor."""
+        if isinstance(message, uplink.PipeUp) and len(fds) == 1 and self.shell.pipes is not None:
+            self.shell.pipes(message.path, message.stream, fds[0])
+            return
+        super().take(message, fds)
+
+    def handle(self, message: Any) -> None:
+        """Act on one message from it."""
+        match message:
+            case uplink.Statuses():
+                self.shell.board.merge(message)
+            case uplink.ProcessUp():
+                self.shell.process_up(message.path, message.pid, message.incarnation)
+            case uplink.PipesGone():
+                self.shell.pipes_gone(message.path)
+            case uplink.StartsWanted():
+                self.shell.starts.want(self, message.count)
+            case uplink.Answer():
+                if answered := self._answers.pop(message.token, None):
+                    answered(message)
+            case uplink.Ended():
+                self.ending.ended = ExitReason(ExitKind(message.kind), message.cause)
+            case _:
+                super().handle(message)
+
+    def show(self) -> None:
+        """Put its state on the board."""
+        self.shell.board.set_supervisor(
+            uplink.SupervisorRecord(
+                path=self.start.path,
+                state=self.status.state,
+                pid=self.status.pid,
+                generation=self.slot.starts,
+                started_at=self.status.started_at,
+                restarts=self.slot.restarts,
+                last_exit=self.slot.last_exit,
+            )
+        )
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def exited(self, message: messages.Exited) -> None:
+        """Its process is gone; its subtree may not be."""
+        self._read_last_words()
+        reason = verdict(message.status, self.ending)
+        self._end_when_swept(lambda: self._finish(message.status, reason))
+
+    def lost(self) -> None:
+        """Its template is gone, and it with it."""
+        lost = ExitReason(ExitKind.KILLED, "template_lost")
+        self._end_when_swept(lambda: self._finish(None, lost, blameless=True))
+
+    def _end_when_swept(self, end: Callable[[], None]) -> None:
+        self._status_of_end = end
+        self._deadlines.after("sweep", SWEEP_DEADLINE, self._sweep_late)
+        self._end_if_swept()
+
+    def _end_if_swept(self) -> None:
+        if self._status_of_end is not None and not self._tokens:
+            end, self._status_of_end = self._status_of_end, None
+            end()
+
+    def _sweep_late(self) -> None:
+        self.shell.log(ERROR, "subtree not gone in time", child=self.start.path)
+        self._tokens.clear()
+        self._end_if_swept()
+
+    def _finish(self, status: int | None, reason: ExitReason, *, blameless: bool = False) -> None:
+        path = self.start.path
+        self.shell.pipes_gone(path + "/")
+        self.shell.board.remove(path)
+        for token, answered in self._answers.items():
+            answered(uplink.Answer(token, False, f"{path} ended meanwhile", "not_running"))
+        self._answers.clear()
+        self.shell.starts.gone(self)
+        super()._finish(status, reason, blameless=blameless)

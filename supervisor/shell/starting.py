@@ -1,0 +1,199 @@
+"""Starting processes: at once, or later, while something that comes back is short.
+
+A start is put off, not failed, when a process cannot be made for now: no descriptors are left, the
+machine has no room for another process (EAGAIN, ENOMEM), or the tree has restarted so often that
+its budget is used up (`supervisor.core.budget`). Others are not held up meanwhile, and the
+intensity is not used up by trying: waiting for room ends with a child's `start_timeout`, waiting
+for the budget does not end a start.
+"""
+
+import errno
+import logging
+import random
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol
+
+from supervisor.core import budget
+from supervisor.loop import Loop, TimerHandle
+from supervisor.root.descriptors import NO_DESCRIPTORS, Reserve
+
+#: Errors that pass when others have given back what they hold.
+EXHAUSTED = NO_DESCRIPTORS | {errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN}
+#: Seconds until the first new try at most; doubled for each further one, up to the longest.
+FIRST_DELAY = 0.25
+LONGEST_DELAY = 5.0
+#: Seconds between two records that say that the budget is used up.
+COMPLAINT_INTERVAL = 10.0
+
+
+class Process(Hashable, Protocol):
+    """What can be started."""
+
+    @property
+    def path(self) -> str:
+        """Its slot's path."""
+
+    def begin(self) -> None:
+        """Start it. Raises OSError when nothing was started."""
+
+    def spawn_failed(self, problem: str, transient: bool = False) -> None:
+        """It is not going to be started."""
+
+    def granted(self, tokens: int) -> None:
+        """It has got these tokens of the budget, for those below it."""
+
+
+class Starts:
+    """The starts of one supervisor process.
+
+    Args:
+        loop: its loop.
+        log: its log.
+        more: asks for so many tokens from above; None: we are root, and have the bucket.
+
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        log: Callable[..., None],
+        more: Callable[[int], None] | None = None,
+    ) -> None:
+        self._loop, self._log = loop, log
+        self._more = more or self._pour
+        self._bucket = budget.full(0, time.monotonic())
+        self._budget = budget.Budget(budget.SPARE if more else 0)
+        self._reserve = Reserve()
+        self._tries: dict[Any, int] = {}
+        self._retries: dict[Any, tuple[TimerHandle, str]] = {}
+        self._rationed: dict[Any, None] = {}
+        self._owed = 0  # tokens asked of the bucket
+        self._quiet_until = 0.0
+
+    def allow(self, slots: int, burst: int, rate: float) -> None:
+        """Fill the bucket for a tree of that many slots."""
+        self._bucket = budget.full(slots, time.monotonic(), burst, rate)
+
+    def begin(self, process: Process, *, counted: bool) -> None:
+        """Start a process. ``counted``: it needs a token."""
+        if counted:
+            self._rationed[process] = None
+            self.want(process, 1)
+        else:
+            self._begin(process)
+
+    def want(self, process: Process, tokens: int) -> None:
+        """A process needs tokens: for its own start, or for starts below it."""
+        self._budget.want(process, tokens)
+        self._share()
+
+    def add(self, tokens: int) -> None:
+        """Tokens have come from above."""
+        self._budget.add(tokens)
+        self._share()
+
+    def again(self, process: Process, problem: str) -> None:
+        """A start could not be made for now: try it again later."""
+        tries = self._tries[process] = self._tries.get(process, 0) + 1
+        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (tries - 1))
+        delay = longest * random.uniform(0.5, 1.0)  # noqa: S311 - not all at once
+        self._log(
+            logging.WARNING,
+            "start postponed",
+            child=process.path,
+            problem=problem,
+            seconds=round(delay, 2),
+        )
+
+        def retry() -> None:
+            del self._retries[process]
+            self._begin(process)
+
+        self._retries[process] = self._loop.call_later(delay, retry), problem
+
+    def is_rationed(self, process: Process) -> bool:
+        """Whether a start waits for a token."""
+        return process in self._rationed
+
+    def withdraw(self, process: Process) -> bool:
+        """A process is to be stopped: if it waits to be started, it has failed to; else False."""
+        problem = "stopped before it was started"
+        if process in self._rationed:
+            del self._rationed[process]
+            self._budget.withdraw(process)
+        elif process in self._retries:
+            timer, problem = self._retries.pop(process)
+            timer.cancel()
+        else:
+            return False
+        process.spawn_failed(problem)
+        return True
+
+    def over(self, process: Process) -> None:
+        """A process has been started, or is gone."""
+        self._tries.pop(process, None)
+
+    def gone(self, process: Process) -> None:
+        """A supervisor is gone: those below it need no tokens any more."""
+        self._budget.withdraw(process)
+
+    def _begin(self, process: Process) -> None:
+        try:
+            try:
+                process.begin()
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTORS:
+                    raise
+                with self._reserve.lent():
+                    process.begin()
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            self.again(process, error.strerror or "")
+
+    # --- tokens -------------------------------------------------------------------------------
+
+    def _share(self) -> None:
+        while True:
+            for process, tokens in self._budget.grants():
+                self._grant(process, tokens)
+            missing = self._budget.shortage()
+            if not missing:
+                return
+            self._more(missing)
+            if not self._budget.tokens:
+                return
+
+    def _grant(self, process: Any, tokens: int) -> None:
+        if process in self._rationed:
+            del self._rationed[process]
+            self._begin(process)
+        else:
+            process.granted(tokens)
+
+    def _pour(self, tokens: int) -> None:
+        """Take tokens out of the bucket; what is not there comes later."""
+        late = self._owed > 0
+        self._owed += tokens
+        if not late:
+            self._refill()
+
+    def _refill(self) -> None:
+        self._bucket, taken = self._bucket.take(self._owed, time.monotonic())
+        self._owed -= taken
+        self._budget.add(taken)
+        if self._owed:
+            self._loop.call_later(self._bucket.wait, self._refilled)
+            self._complain()
+
+    def _refilled(self) -> None:
+        self._refill()
+        self._share()
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        waiting = self._budget.waiting - self._budget.tokens
+        if waiting > 0 and now >= self._quiet_until:
+            self._quiet_until = now + COMPLAINT_INTERVAL
+            self._log(logging.WARNING, "restarts are slowed down", waiting=waiting)

@@ -1,0 +1,55 @@
+"""What every part of one supervisor process shares: its loop, templates, status board and log."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from supervisor.loop import Loop
+from supervisor.process.oom import OomKills
+from supervisor.shell.levels import Levels
+from supervisor.shell.slots import PipeSink
+from supervisor.shell.starting import Starts
+from supervisor.shell.status import Board
+from supervisor.shell.templates import Template
+
+
+class Log(Protocol):
+    """Write one structured record: an event in words, and its fields."""
+
+    def __call__(self, level: int, event: str, /, **fields: Any) -> None:
+        """Write it; never raises, never blocks for long."""
+
+
+@dataclass(slots=True)
+class Shell:
+    """The surroundings of the children of one process.
+
+    ``runtime`` and ``release`` are templates.
+    """
+
+    loop: Loop
+    app: str
+    runtime: Template
+    release: Template
+    board: Board
+    log: Log
+    pipes: PipeSink | None
+    pipes_gone: Callable[[str], None]
+    process_up: Callable[[str, int, int], None]
+    runtime_dir: str
+    log_level: str = "INFO"
+    fds: dict[str, int] = field(default_factory=dict)  # given to every worker ("queues")
+    oom_kills: OomKills = field(default_factory=OomKills)
+    spares: int = 2  # kept of the release template
+    preload: bool = True  # False: the release template cannot fork (it has threads)
+    fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too
+    more_starts: Callable[[int], None] | None = None  # None: this is root, and has the bucket
+    levels: Levels = field(default_factory=Levels)  # log levels changed at run time
+    starts: Starts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.starts = Starts(self.loop, self.log, self.more_starts)
+
+
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR

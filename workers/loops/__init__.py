@@ -1,0 +1,1 @@
+"""The loops of consumers: one message after the other, batches, threads, tasks."""

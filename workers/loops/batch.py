@@ -1,0 +1,171 @@
+"""Batches: what `handle_many` gets, and the loop that makes them."""
+
+import time
+from typing import Any, TypeVar
+
+from supervisor.link import WorkerLink
+from workers.loops.failure import failure
+from workers.loops.handler import Handler
+from workers.loops.serial import LOOK, SerialLoop
+from workers.queues.client.reader import Delivered, QueueReader
+from workers.queues.errors import Reject, Retry
+from workers.queues.frames import Nack
+
+_T = TypeVar("_T")
+
+
+class Batch(list[_T]):
+    """Messages that are handled together. What is not said otherwise is done when that returns.
+
+    ``attempts``: how often each was delivered, from 1. One that was delivered before comes alone.
+    """
+
+    def __init__(self, messages: list[_T], attempts: list[int] | None = None) -> None:
+        super().__init__(messages)
+        self.attempts = attempts or [1] * len(messages)
+        self.outcomes: dict[int, Retry | Reject] = {}
+
+    def nack(self, index: int, delay: float | None = None, reason: str = "") -> None:
+        """Let the message at ``index`` come again, ``delay`` seconds later (None: the backoff)."""
+        self.outcomes[index] = Retry(delay, reason)
+
+    def reject(self, index: int, reason: str = "") -> None:
+        """Make the message at ``index`` a dead letter."""
+        self.outcomes[index] = Reject(reason)
+
+
+class Piece:
+    """Part of a chunk that is in a batch: its messages from ``start`` to before ``stop``."""
+
+    __slots__ = ("chunk", "start", "stop")
+
+    def __init__(self, chunk: Delivered, start: int, stop: int) -> None:
+        self.chunk, self.start, self.stop = chunk, start, stop
+
+
+class BatchLoop(SerialLoop):
+    """Takes messages and handles them in batches.
+
+    When the process dies in the middle of a batch, only its first message is blamed, since nobody
+    knows which one it was. So a message that comes again is handled alone, and so are the first
+    ones after a restart: that singles out the one that is to blame.
+    """
+
+    def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
+        super().__init__(consumer, reader, link)
+        self._size, self._wait = consumer.batch, consumer.batch_wait
+        self._alone = consumer.batch if link.context.incarnation > 1 else 0
+
+    def work_off(self, chunks: list[Delivered]) -> None:
+        """Handle chunks in batches, waiting a little for full ones, until the end comes."""
+        waiting = list(reversed(chunks))
+        connection = self.reader.connections
+        while waiting and not self.over:
+            if waiting[-1].flawed or waiting[-1].is_call:
+                self._carefully(waiting.pop())
+                continue
+            pieces, full = self._gather(waiting)
+            if not full and self._wait:
+                self._more(pieces, time.monotonic() + self._wait)
+            if self.reader.connections != connection or not self._handle(pieces):
+                return  # what we have was taken back
+
+    def _gather(self, waiting: list[Delivered]) -> tuple[list[Piece], bool]:
+        """Take the next batch; say whether there is nothing to wait for."""
+        pieces: list[Piece] = []
+        room = 1 if self._alone else self._size
+        while waiting and room:
+            chunk = waiting[-1]
+            special = chunk.flawed or chunk.is_call or chunk.attempt > 1
+            if special and pieces:
+                return pieces, True
+            if special:
+                room = 1
+            stop = min(chunk.done + room, len(chunk.messages))
+            pieces.append(Piece(chunk, chunk.done, stop))
+            room = 0 if special else room - (stop - chunk.done)
+            chunk.done = stop
+            if stop == len(chunk.messages):
+                waiting.pop()
+        return pieces, room == 0 or bool(waiting)
+
+    def _more(self, pieces: list[Piece], deadline: float) -> None:
+        """Wait until a batch is full, or the deadline."""
+        room = self._size - sum(piece.stop - piece.start for piece in pieces)
+        while room > 0 and time.monotonic() < deadline and not self.over:
+            chunks = self.reader.take(deadline, keep=True)
+            if not self.reader.door.connected:
+                return
+            for number, chunk in enumerate(chunks):
+                if chunk.flawed or chunk.is_call or chunk.attempt > 1 or room <= 0:
+                    self.reader.put_back(chunks[number:])
+                    return
+                stop = min(chunk.done + room, len(chunk.messages))
+                pieces.append(Piece(chunk, chunk.done, stop))
+                room -= stop - chunk.done
+                chunk.done = stop
+                if stop < len(chunk.messages):
+                    self.reader.put_back(chunks[number:])
+                    return
+
+    def _handle(self, pieces: list[Piece]) -> bool:
+        first, last, reader = pieces[0], pieces[-1], self.reader
+        messages = first.chunk.messages[first.start : first.stop]
+        for piece in pieces[1:]:
+            messages += piece.chunk.messages[piece.start : piece.stop]
+        if self.early:
+            reader.cursor.idle(last.chunk.id, last.stop)
+        else:
+            reader.cursor.busy(first.chunk.id, first.start)
+        if reader.cursor.fenced:
+            return False
+        self.consumer.at(first.chunk, first.start)
+        batch: Batch[Any] = Batch(messages, [first.chunk.attempt] * len(messages))
+        again = first.chunk.attempt > 1  # alone, then: it may have ended a process
+        if again:
+            self.link.suspect(True)
+        try:
+            self.consumer.handle_many(batch)
+        except Exception as error:
+            self._failed_batch(pieces, error)
+            self._lift(again)
+            return True
+        self._lift(again)
+        outcomes = {index: failure(said, "").nack for index, said in batch.outcomes.items()}
+        self._settle_batch(pieces, outcomes)
+        self.handled += len(messages)
+        self._alone = max(0, self._alone - 1)
+        now = time.monotonic()
+        if now >= self.look_at:
+            self.look_at = now + LOOK
+            self.measure(now)
+            reader.flush()
+            self.link.beat(self.handled)
+        return True
+
+    def _lift(self, suspect: bool) -> None:
+        if suspect:
+            self.link.suspect(False)
+
+    def _settle_batch(self, pieces: list[Piece], nacks: dict[int, Nack]) -> None:
+        number = 0
+        for piece in pieces:
+            for index in range(piece.start, piece.stop) if nacks else ():
+                if number in nacks and not self.early:
+                    self.reader.nack(piece.chunk, index, nacks[number], lane=None)
+                number += 1
+        self.reader.cursor.idle(pieces[-1].chunk.id, pieces[-1].stop)
+        for piece in pieces:
+            self.reader.acknowledge(piece.chunk.id, piece.stop, piece.stop - piece.start)
+
+    def _failed_batch(self, pieces: list[Piece], error: Exception) -> None:
+        """Give back all messages of a batch: each comes alone, at once if there are several."""
+        verdict = failure(error, self.consumer.on_error)
+        count = sum(piece.stop - piece.start for piece in pieces)
+        nack = verdict.nack
+        if count > 1 and nack.delay is None:
+            nack = Nack(nack.action, 0.0, nack.reason, nack.error, nack.traceback)
+        self._settle_batch(pieces, dict.fromkeys(range(count), nack))
+        self.reader.flush()
+        if verdict.crashes:
+            raise error

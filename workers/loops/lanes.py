@@ -1,0 +1,130 @@
+"""What loops with several lanes share: messages that are worked on at once, a cell for each.
+
+A lane settles its message, and says so, before it begins another: the broker can tell from the
+cells of a dead process which messages were being worked on. Each chunk holds one message.
+"""
+
+import contextvars
+import time
+from typing import Any
+
+from supervisor.link import WorkerLink
+from workers.loops.failure import failure, said
+from workers.loops.handler import Handler
+from workers.queues.client.reader import Delivered, QueueReader
+from workers.queues.errors import Interrupted
+from workers.queues.frames import Reply
+from workers.queues.payload import Undecodable
+
+#: The message at hand, of this thread or task; handlers in lanes see their own.
+at_hand: contextvars.ContextVar[Delivered] = contextvars.ContextVar("at_hand")
+#: Acknowledged messages between two measurements.
+MEASURED = 16
+
+
+class Lanes:
+    """The lanes of one consumer: which are free, and what a message's end means.
+
+    Not for several threads at once: who has some holds a lock around it.
+
+    Args:
+        consumer: whose messages they are.
+        reader: where they come from.
+        link: the worker's.
+
+    """
+
+    def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
+        self.consumer, self.reader, self.link = consumer, reader, link
+        self.free = list(reversed(range(reader.lanes)))
+        self.waiting: list[Delivered] = []  # came, not begun
+        self.handled = 0
+        self.error: Exception | None = None  # that ends the process
+        self._early = reader.door.welcome.ack == "early"
+        self._busy_since: dict[int, float] = {}
+        self._suspect: set[int] = set()  # lanes whose message may have ended a process before
+        self._took = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return self.error is not None or self.consumer.finished or self.link.interrupted
+
+    @property
+    def busy(self) -> int:
+        """Lanes that work."""
+        return self.reader.lanes - len(self.free)
+
+    def receive(self) -> None:
+        """Take what has come; not while there is no connection and some lanes still work."""
+        connections = self.reader.connections
+        try:
+            chunks = self.reader.take(block=False, keep=bool(self.busy))
+        except Interrupted:  # while connecting anew: then `over` is true
+            return
+        if self.reader.connections != connections:
+            self.waiting = []
+        for chunk in chunks:
+            if chunk.flawed and isinstance(chunk.messages[chunk.done], Undecodable):
+                self.reader.undecodable(chunk, chunk.done, None)
+            else:
+                self.waiting.append(chunk)
+
+    def begin(self) -> tuple[int, Delivered] | None:
+        """Give the next message to a free lane; None if there is no lane, or no message."""
+        if not self.free or not self.waiting or self.over:
+            return None
+        chunk, lane = self.waiting.pop(0), self.free.pop()
+        if self._early and not chunk.is_call:
+            self.reader.cursor.idle(chunk.id, chunk.done + 1, lane)
+            self.reader.acknowledge(chunk.id, chunk.done + 1, 1)
+        else:
+            self.reader.cursor.busy(chunk.id, chunk.done, lane)
+        if self.reader.cursor.fenced:
+            self.free.append(lane)
+            self.waiting = []
+            return None
+        self._busy_since[lane] = time.monotonic()
+        if chunk.attempt > 1:
+            self._suspect.add(lane)
+            self.link.suspect(True)
+        return lane, chunk
+
+    def done(self, lane: int, chunk: Delivered, result: Any) -> None:
+        """A lane has handled its message."""
+        if chunk.is_call:
+            try:
+                body = self.reader.encode(result)
+            except TypeError as error:
+                self.failed(lane, chunk, error)
+                return
+            self.reader.reply(chunk, Reply(ok=True, body=body), lane)
+        elif not self._early:
+            self.reader.cursor.idle(chunk.id, chunk.done + 1, lane)
+            self.reader.acknowledge(chunk.id, chunk.done + 1, 1)
+            self.reader.flush()
+        self._freed(lane)
+
+    def failed(self, lane: int, chunk: Delivered, error: Exception) -> None:
+        """A lane's handler has raised."""
+        verdict = failure(error, self.consumer.on_error)
+        if chunk.is_call and verdict.answers:
+            self.reader.reply(chunk, Reply(ok=False, error=said(error)), lane)
+        elif not self._early:
+            self.reader.nack(chunk, chunk.done, verdict.nack, lane)
+        if verdict.crashes and self.error is None:
+            self.error = error
+        self._freed(lane)
+
+    def _freed(self, lane: int) -> None:
+        now = time.monotonic()
+        self._took += now - self._busy_since.pop(lane)
+        if lane in self._suspect:
+            self._suspect.discard(lane)
+            self.link.suspect(bool(self._suspect))
+        self.free.append(lane)
+        self.handled += 1
+        if self.handled % MEASURED == 0:
+            # As many as one lane handles in a while, for each of them.
+            self.reader.measured(MEASURED, self._took / self.reader.lanes)
+            self._took = 0.0

@@ -1,0 +1,104 @@
+"""The loop of a consumer whose messages are handled by threads: a bulkhead inside one worker.
+
+The main thread takes messages and gives them to lanes; each lane is a thread. What they share is
+touched under one lock, which nobody holds while he waits or handles.
+"""
+
+import contextvars
+import os
+import queue
+import select
+import threading
+
+from supervisor.link import WorkerLink
+from workers.loops.handler import Handler
+from workers.loops.lanes import Lanes, at_hand
+from workers.queues.client.reader import Delivered, QueueReader
+
+
+class ThreadLoop:
+    """Takes messages, and has threads handle them.
+
+    Args:
+        consumer: whose messages they are.
+        reader: where they come from.
+        link: the worker's.
+
+    """
+
+    def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
+        self._consumer, self._reader, self._link = consumer, reader, link
+        self._lanes = Lanes(consumer, reader, link)
+        self._lock = threading.Lock()
+        self._work: queue.SimpleQueue[tuple[int, Delivered] | None] = queue.SimpleQueue()
+        self._freed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._beaten = -1  # the progress that was said last
+
+    def run(self) -> None:
+        """Work until there is an end; wait for what was begun, and give back the rest."""
+        threads = [
+            threading.Thread(target=self._lane, name=f"lane {number}", daemon=True)
+            for number in range(self._reader.lanes)
+        ]
+        for thread in threads:
+            thread.start()
+        while True:
+            with self._lock:
+                if self._lanes.over and not self._lanes.busy:
+                    break
+                self._lanes.receive()
+                while (begun := self._lanes.begin()) is not None:
+                    self._work.put(begun)
+                self._reader.flush()
+                idle = not self._lanes.busy
+            self._wait(idle)
+        for _ in threads:
+            self._work.put(None)
+        for thread in threads:
+            thread.join()
+        os.close(self._freed)
+        self._reader.close()
+        if self._lanes.error is not None:
+            raise self._lanes.error
+
+    def _wait(self, idle: bool) -> None:
+        """Wait for messages, for a lane that is done, or for a request to stop."""
+        poll = select.poll()
+        poll.register(self._freed, select.POLLIN)
+        if self._reader.door.connected:
+            events = select.POLLIN | (select.POLLOUT if self._reader.door.backlog else 0)
+            poll.register(self._reader.door.fileno(), events)
+        elif idle:
+            return  # connect again
+        if not self._link.interrupted:
+            poll.register(self._link.fileno(), select.POLLIN)
+            poll.register(self._link.wakeup_fd, select.POLLIN)
+        interval = self._link.beat_interval
+        poll.poll(None if interval is None else interval * 1000)
+        if self._link.stopping:
+            return
+        try:
+            os.eventfd_read(self._freed)
+        except BlockingIOError:
+            pass
+        with self._lock:
+            if idle or self._lanes.handled != self._beaten:
+                self._beaten = self._lanes.handled
+                self._link.beat(self._lanes.handled, idle=idle)
+
+    def _lane(self) -> None:
+        while (begun := self._work.get()) is not None:
+            lane, chunk = begun
+            contextvars.copy_context().run(self._handle, lane, chunk)
+            os.eventfd_write(self._freed, 1)
+
+    def _handle(self, lane: int, chunk: Delivered) -> None:
+        at_hand.set(chunk)
+        try:
+            result = self._consumer.handle(chunk.messages[chunk.done])
+        except Exception as error:
+            with self._lock:
+                self._lanes.failed(lane, chunk, error)
+            return
+        with self._lock:
+            self._lanes.done(lane, chunk, result)

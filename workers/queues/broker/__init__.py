@@ -1,0 +1,1 @@
+"""The broker: the process that holds the queues."""

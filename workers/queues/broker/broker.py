@@ -1,0 +1,363 @@
+"""The broker: a process between producers and consumers, each with a socket of its own.
+
+No worker holds a lock or an index that another one needs: a worker that is killed takes nothing
+with it but its own connection, whose end tells the broker. Chunks pass through unopened.
+
+    producer ──PUT──► broker ──DELIVER──► consumer      back pressure: a chunk that does not fit
+             ◄─CONFIRM─       ◄──ACK, CREDIT──          stays in its producer's connection, which is
+                                                        not read until there is room
+
+A pass: read what came, take in what was parked, keep what is durable, deliver, send.
+
+Memory queues: what was confirmed and not yet acknowledged is lost when the *broker* dies (its
+supervisor starts another). What was not confirmed is sent again by its producer. The end of any
+producer or consumer, at any moment, loses nothing that was confirmed.
+"""
+
+import itertools
+import math
+import random
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from supervisor.definition import QueueDefinition
+from supervisor.link import WorkerLink
+from workers.queues import payload
+from workers.queues.broker.connection import Connection, Role
+from workers.queues.broker.greeter import Greeter
+from workers.queues.broker.host import QueueHost
+from workers.queues.broker.keeping import Keeping, open_keeping
+from workers.queues.broker.management import UnknownCommandError, manage
+from workers.queues.broker.statistics import statistics
+from workers.queues.core.queue import QueueCore
+from workers.queues.frames import PROTOCOL, Command, FrameError, Hello, Kind, Welcome
+
+#: Characters of a client's name.
+MAX_CLIENT = 64
+#: Seconds between two rounds of what can wait.
+IDLE = 1.0
+#: Receptions of what a peer had said before it ended: more than its socket holds.
+MAX_LAST_WORDS = 16
+#: What a peer can cause by what it sends, or by going: it ends its connection, and nothing else.
+PEER_ERRORS = (
+    FrameError,
+    msgspec.DecodeError,
+    ValueError,
+    RecursionError,
+    struct.error,
+    OSError,
+)
+
+
+class Broker:
+    """Serves queues on a listening socket until it is asked to stop.
+
+    Args:
+        queues: the queues.
+        listener: the listening socket.
+        stops: descriptors that become readable when it may have been asked to stop.
+        keepings: the stores of the durable queues, by name.
+        report: told of the statistics of all queues, every `IDLE` seconds while they change.
+
+    """
+
+    def __init__(
+        self,
+        queues: list[QueueDefinition],
+        listener: socket.socket,
+        stops: tuple[int, ...],
+        keepings: dict[str, Keeping] | None = None,
+        report: Callable[[list[dict[str, Any]]], None] | None = None,
+    ) -> None:
+        self._epoll = select.epoll()
+        self._stops = stops
+        for stop in stops:
+            self._epoll.register(stop, select.EPOLLIN)
+        self._greeter = Greeter(listener, self._epoll)
+        self._by_fd: dict[int, Connection] = {}
+        self._connections: dict[int, Connection] = {}  # by number
+        self._numbers = itertools.count(1)
+        self._dirty: dict[int, Connection] = {}  # connections with something to send, by number
+        self._hosts = {q.name: self._host(q, (keepings or {}).get(q.name)) for q in queues}
+        self._touched: dict[str, QueueHost] = {}  # may have something to deliver, or room
+        self._due = math.inf  # the first of the hosts'
+        # Seconds since 1970 that never go back while we live.
+        self._epoch = time.time() - time.monotonic()
+        self._report = report
+        self._chores_at = math.inf
+        self._touched.update(self._hosts)
+
+    def _host(self, definition: QueueDefinition, keeping: Keeping | None) -> QueueHost:
+        core = QueueCore(definition, payload.split, payload.join, random.random)
+        if keeping is not None:
+            keeping.restore(core)
+        return QueueHost(core, keeping, self._dirty)
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Serve until ``stopping()`` is true when a stop descriptor is readable."""
+        self._pass(self._tick())
+        while True:
+            ready = self._epoll.poll(self._timeout())
+            now = self._tick()
+            for fd, mask in ready:
+                connection = self._by_fd.get(fd)
+                if connection is not None:
+                    self._on_connection(connection, mask)
+                elif fd == self._greeter.fd:
+                    for sock, pid in self._greeter.accept(len(self._by_fd)):
+                        self._enter(sock, pid)
+                elif fd in self._stops and stopping():
+                    self._close_stores()
+                    return
+            self._pass(now)
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def _tick(self) -> float:
+        """Tell every queue what time it is."""
+        now = time.monotonic() + self._epoch
+        for host in self._hosts.values():
+            host.now = now
+        return now
+
+    def _timeout(self) -> float | None:
+        due = min(self._due, self._chores_at) - self._epoch
+        due = min(due, self._greeter.due)
+        return None if due == math.inf else max(0.0, due - time.monotonic())
+
+    def _pass(self, now: float) -> None:
+        """Do what is due, and what the frames that came have made possible."""
+        if self._greeter.due != math.inf:
+            for fd in self._greeter.overdue():
+                self._close(self._by_fd[fd], FrameError("no HELLO came in time"))
+        if self._due <= now:
+            for host in self._hosts.values():
+                if host.due <= now:
+                    host.tick(self._connections)
+                    self._touched[host.name] = host
+        if self._touched and self._chores_at == math.inf:
+            self._chores_at = now + IDLE
+        while self._touched or self._dirty:  # again, if flushing found a consumer gone
+            self._serve_touched()
+            self._flush_dirty()
+        if self._chores_at <= now:
+            self._chores_at = now + IDLE if self._chores() else math.inf
+
+    def _chores(self) -> bool:
+        """Do what can wait; tell whether there will be more of it without anything happening."""
+        if self._report is not None:
+            self._report(self.statistics())
+        keepings = [host.keeping for host in self._hosts.values() if host.keeping is not None]
+        for host in self._hosts.values():
+            if host.keeping is not None:
+                host.keeping.tend(host.name)
+        holding = any(host.core.books.depth for host in self._hosts.values())
+        return holding or any(keeping.trouble for keeping in keepings)
+
+    # --- connections ----------------------------------------------------------------------------
+
+    def _enter(self, sock: socket.socket, pid: int) -> None:
+        connection = Connection(sock, pid, next(self._numbers))
+        self._by_fd[sock.fileno()] = connection
+        self._connections[connection.number] = connection
+        self._epoll.register(sock, select.EPOLLIN)
+
+    def _on_connection(self, connection: Connection, mask: int) -> None:
+        try:
+            if mask & select.EPOLLOUT:
+                connection.flush()
+            if mask & ~select.EPOLLOUT and not connection.parked:
+                connection.receive()
+                self._read_frames(connection)
+        except PEER_ERRORS as error:
+            self._close(connection, error)
+            return
+        if connection.parked and mask & (select.EPOLLHUP | select.EPOLLERR):
+            self._close(connection, None)  # its chunk was never taken, nor confirmed
+        else:
+            self._watch(connection)
+
+    def _read_frames(self, connection: Connection) -> None:
+        frames = connection.frames
+        while not connection.parked:
+            found = frames.next()
+            if found is None:
+                break
+            kind, count, argument, body = found
+            if connection.handler is None:
+                self._hello(connection, kind, body)
+            else:
+                connection.handler(connection, kind, count, argument, body)
+        if connection.host is not None:
+            self._touched[connection.host.name] = connection.host
+
+    def _watch(self, connection: Connection) -> None:
+        wanted = 0 if connection.parked else select.EPOLLIN
+        if connection.wants_write:
+            wanted |= select.EPOLLOUT
+        if wanted != connection.watched:
+            connection.watched = wanted
+            self._epoll.modify(connection.socket, wanted)
+
+    def _hear_out(self, connection: Connection) -> None:
+        """Take what a peer had said before it ended, which a failed send has told us first.
+
+        Its cursor counts on it: a message that it gave back is done, as far as the cursor says.
+        """
+        try:
+            for _ in range(MAX_LAST_WORDS):
+                if connection.parked:
+                    break
+                connection.receive()  # raises at the end
+                self._read_frames(connection)
+        except PEER_ERRORS:
+            pass
+
+    def _close(self, connection: Connection, error: Exception | None) -> None:
+        fd = connection.socket.fileno()
+        if self._by_fd.pop(fd, None) is None:
+            return
+        del self._connections[connection.number]
+        if error is not None and not isinstance(error, OSError):
+            connection.refuse(str(error))
+        self._greeter.greeted(fd)
+        self._epoll.unregister(fd)
+        if connection.host is not None:
+            connection.host.gone(connection)
+            self._touched[connection.host.name] = connection.host
+        connection.close()
+
+    # --- frames ---------------------------------------------------------------------------------
+
+    def _hello(self, connection: Connection, kind: int, body: memoryview) -> None:
+        if kind != Kind.HELLO:
+            raise FrameError("the first frame has to be HELLO")
+        hello = msgspec.msgpack.decode(body, type=Hello)
+        if hello.protocol != PROTOCOL:
+            raise FrameError(f"protocol {hello.protocol}; this broker speaks {PROTOCOL}")
+        role = Role(hello.role)
+        host = self._hosts.get(hello.queue)
+        if role is not Role.OBSERVER and host is None:
+            known = ", ".join(self._hosts)
+            raise FrameError(f"there is no queue {hello.queue!r}; there are: {known}")
+        if len(hello.client) > MAX_CLIENT:
+            raise FrameError(f"a name of {len(hello.client)} characters; at most {MAX_CLIENT}")
+        limits = Welcome()
+        if host is None or role is Role.OBSERVER:
+            connection.handler = self._manage
+        else:
+            (host.consumer if role is Role.CONSUMER else host.producer)(connection, hello)
+            connection.host = host
+            limits = host.welcome
+        connection.role = role
+        self._greeter.greeted(connection.socket.fileno())
+        connection.send(Kind.WELCOME, msgspec.msgpack.encode(limits))
+        self._dirty[connection.number] = connection
+
+    def _manage(
+        self, connection: Connection, kind: int, _count: int, argument: int, body: memoryview
+    ) -> None:
+        """Take a command of an observer."""
+        if kind != Kind.MANAGE:
+            raise FrameError(f"an observer cannot send a frame of kind {kind}")
+        command = msgspec.msgpack.decode(body, type=Command)
+        connection.send(Kind.MANAGED, msgspec.msgpack.encode(self.manage(command)), argument)
+        self._dirty[connection.number] = connection
+
+    def manage(self, command: Command) -> Any:
+        """Carry out a command; an answer with "error" if it cannot be."""
+        if command.name == "stats":
+            return self.statistics()
+        host = self._hosts.get(command.queue)
+        if host is None:
+            known = ", ".join(self._hosts)
+            return {"error": f"there is no queue {command.queue!r}; there are: {known}"}
+        try:
+            answer = manage(host.core, command, host.now)
+        except UnknownCommandError as error:
+            return {"error": str(error)}
+        self._touched[host.name] = host
+        return answer
+
+    # --- delivering -----------------------------------------------------------------------------
+
+    def _serve_touched(self) -> None:
+        while self._touched:
+            _, host = self._touched.popitem()
+            while host.blocked and (freed := host.unblock()):
+                for connection in freed:
+                    self._read_on(connection)  # what it had sent behind it
+            before = host.due
+            host.serve(self._connections)
+            if host.due != before:
+                self._due = min(one.due for one in self._hosts.values())
+
+    def _read_on(self, connection: Connection) -> None:
+        try:
+            self._read_frames(connection)
+        except PEER_ERRORS as error:
+            self._close(connection, error)
+        else:
+            self._watch(connection)
+
+    def _flush_dirty(self) -> None:
+        """Send what this pass has produced: several frames to one worker are one call."""
+        dirty = list(self._dirty.values())
+        dirty.reverse()  # those that were delivered to come first: somebody waits for it
+        self._dirty.clear()
+        for connection in dirty:
+            if connection.number not in self._connections:
+                continue
+            try:
+                connection.flush()
+            except OSError as error:
+                self._hear_out(connection)
+                self._close(connection, error)
+            except PEER_ERRORS as error:
+                self._close(connection, error)
+            else:
+                if connection.wants_write or connection.watched != select.EPOLLIN:
+                    self._watch(connection)
+
+    # --- what it says, and its end ----------------------------------------------------------------
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """What each queue holds and has done."""
+        return [
+            statistics(host.core, host.keeping, len(host.blocked), host.now)
+            for host in self._hosts.values()
+        ]
+
+    def _close_stores(self) -> None:
+        for host in self._hosts.values():
+            if host.keeping is not None:
+                host.keeping.close(host.core, self._dirty)
+        self._flush_dirty()
+
+
+class Argument(msgspec.Struct, frozen=True):
+    """What a broker is told. ``state``: the folder of the durable queues."""
+
+    queues: list[QueueDefinition]
+    state: str = ""
+
+
+def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
+    """Run the broker: a process of the runtime."""
+    told = msgspec.msgpack.decode(argument, type=Argument)
+    listener = socket.socket(fileno=fds["listener"])
+    link.stop_on_signal()
+    keepings = {
+        queue.name: open_keeping(told.state, queue.name, queue.durable)
+        for queue in told.queues
+        if queue.durable
+    }
+    broker = Broker(told.queues, listener, (link.fileno(), link.wakeup_fd), keepings)
+    link.ready()
+    broker.run(lambda: link.stopping)

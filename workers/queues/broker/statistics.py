@@ -1,0 +1,43 @@
+"""What a queue says of itself: for health, metrics and people."""
+
+import msgspec
+
+from workers.queues.broker.keeping import Keeping
+from workers.queues.core.queue import QueueCore
+
+Value = int | float | str | bool
+
+
+def statistics(
+    core: QueueCore, keeping: Keeping | None, blocked: int, now: float
+) -> dict[str, Value]:
+    """Return the state of one queue: messages, bytes and seconds; totals since its broker started.
+
+    ``blocked``: producers that are held back.
+    """
+    definition, books, letters = core.definition, core.books, core.burial.letters
+    oldest = core.oldest_put()
+    found: dict[str, Value] = {
+        "name": definition.name,
+        "depth": books.depth,
+        "capacity": books.capacity,
+        "bytes": books.bytes,
+        "bytes_capacity": books.max_bytes,
+        "oldest_age_s": 0.0 if oldest is None else round(max(0.0, now - oldest), 3),
+        "leased": core.leased,
+        "consumers": len(core.delivery.consumers),
+        "blocked": blocked,
+        "dead": len(letters),
+        "dead_capacity": letters.most,
+        "dead_full": letters.full,
+        "calls": len(core.calls),
+        "paused": core.delivery.paused,
+        "closed": core.intake.closed,
+        "durable": definition.durable,
+        "store": "" if keeping is None else keeping.trouble or "ok",
+        "damage": 0 if keeping is None else keeping.damage,
+    }
+    totals = msgspec.structs.asdict(core.counts)
+    found.update({f"{name}_total": value for name, value in totals.items() if name != "late_acks"})
+    found["late_acks_total"] = core.counts.late_acks
+    return found

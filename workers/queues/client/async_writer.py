@@ -1,0 +1,85 @@
+"""The producer's end of a queue, in an asyncio loop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Unpack
+
+from workers.queues.client.put_options import PutOptions
+from workers.queues.client.readiness import Readiness
+from workers.queues.client.writer import QueueWriter
+from workers.queues.errors import QueueFull, QueueUnavailable
+
+#: Seconds without a broker before giving up; between two attempts to reach it.
+RECONNECT_LIMIT, PAUSE = 30.0, 0.05
+
+
+class AsyncQueueWriter:
+    """Puts messages into a queue without blocking the loop. Any number of tasks may use one.
+
+    Args:
+        writer: does it; nobody else should wait by it meanwhile.
+
+    """
+
+    def __init__(self, writer: QueueWriter) -> None:
+        self._writer = writer
+        self._readiness = Readiness()
+
+    async def put(
+        self,
+        message: Any,
+        timeout: float | None = None,
+        *,
+        confirm: bool | None = None,
+        **options: Unpack[PutOptions],
+    ) -> None:
+        """Put one message. Args and errors are those of `QueueWriter.put`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        await self._until(self._writer.has_room, deadline)
+        self._writer.put(message, 0.0, confirm=False, **options)
+        if self._writer.confirms if confirm is None else confirm:
+            await self._until(self._writer.is_confirmed, deadline)
+
+    async def put_many(
+        self,
+        messages: Iterable[Any],
+        timeout: float | None = None,
+        *,
+        confirm: bool | None = None,
+        **options: Unpack[PutOptions],
+    ) -> None:
+        """Put messages. Args and errors are those of `QueueWriter.put_many`."""
+        for message in messages:
+            await self.put(message, timeout, confirm=False, **options)
+        if self._writer.confirms if confirm is None else confirm:
+            await self.flush(timeout)
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything is confirmed. Errors are those of `QueueWriter.flush`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        await self._until(self._writer.is_confirmed, deadline)
+
+    async def call(
+        self, message: Any, timeout: float | None = None, **options: Unpack[PutOptions]
+    ) -> Any:
+        """Put a message, and wait for its result, by a thread. See `QueueWriter.call`."""
+        return await asyncio.to_thread(self._writer.call, message, timeout, **options)
+
+    async def _until(self, there: Callable[[], bool], deadline: float | None) -> None:
+        gone = time.monotonic() + RECONNECT_LIMIT
+        while True:
+            try:
+                if there():
+                    return
+                gone = time.monotonic() + RECONNECT_LIMIT
+            except QueueUnavailable:
+                if time.monotonic() >= (gone if deadline is None else min(gone, deadline)):
+                    raise
+                await asyncio.sleep(PAUSE)
+                continue
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise QueueFull(f"queue {self._writer.queue!r} had no room in time")
+            fd, backlog = self._writer.waits_on()
+            await self._readiness.wait(fd, left, writable=backlog)

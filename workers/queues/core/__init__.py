@@ -1,0 +1,1 @@
+"""The core of queues: every decision, as pure functions over data."""

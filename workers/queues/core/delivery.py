@@ -1,0 +1,159 @@
+"""Delivery: which consumer gets which chunk, and what it says of it."""
+
+import math
+from collections import OrderedDict
+
+from supervisor.definition import QueueDefinition
+from workers.queues.core.books import Books
+from workers.queues.core.burial import Burial
+from workers.queues.core.chunk import Chunk
+from workers.queues.core.leases import Consumer
+from workers.queues.core.limits import Rate
+from workers.queues.core.shedding import Shedder
+from workers.queues.core.stock import Stock
+
+
+class Delivery:
+    """The consumers of a queue, and what they have. ``paused``: nothing is delivered."""
+
+    def __init__(
+        self,
+        definition: QueueDefinition,
+        books: Books,
+        stock: Stock,
+        burial: Burial,
+        shedder: Shedder | None,
+    ) -> None:
+        self._books, self._stock, self._burial = books, stock, burial
+        self._letters, self._shedder = burial.letters, shedder
+        self.paused = False
+        self.consumers: dict[int, Consumer] = {}
+        self._hungry: OrderedDict[int, None] = OrderedDict()  # have room; first: next in turn
+        self._rate = None if definition.rate is None else Rate(*definition.rate)
+        self._limited = self._rate is not None or definition.rate_per_key is not None
+        self._rate_from = 0.0  # the rate lets one through then
+
+    @property
+    def held_up(self) -> bool:
+        """Whether nothing is delivered, whoever asks."""
+        return self.paused or self._letters.full
+
+    def enter(self, number: int, lanes: int) -> None:
+        """Add a consumer; it is sent nothing before it says its window."""
+        self.consumers[number] = Consumer(lanes)
+
+    def leave(self, number: int) -> Consumer:
+        """Remove a consumer; what it has is the caller's to take back."""
+        self._hungry.pop(number, None)
+        return self.consumers.pop(number)
+
+    def window(self, number: int, messages: int) -> None:
+        """A consumer may have so many messages at once."""
+        one = self.consumers[number]
+        one.window = messages
+        if messages <= one.held:
+            self._hungry.pop(number, None)
+        self.heard_of(number, one)
+
+    def stall(self, number: int) -> None:
+        """Send nothing to a consumer until it is heard of."""
+        self.consumers[number].stalled = True
+        self._hungry.pop(number, None)
+
+    def heard_of(self, number: int, one: Consumer) -> None:
+        """A consumer has said something: if it has room, it has a turn."""
+        one.stalled = False
+        if one.window > one.held:
+            self._hungry[number] = None
+
+    def advance(self, one: Consumer, chunk: Chunk, done: int, now: float) -> None:
+        """The first ``done`` messages of what a consumer has are done."""
+        gone = self._books.advance(chunk, done)
+        self._books.counts.settled += gone
+        one.held -= gone
+        if chunk.done >= chunk.count:
+            one.leased.pop(chunk.id, None)
+            one.settled = chunk.id
+        if self._shedder is not None:
+            self._shedder.settled(gone, self._books.depth, now)
+
+    def gone(self, one: Consumer, chunk: Chunk, messages: int) -> None:
+        """So many messages of a chunk were taken from a consumer."""
+        one.held -= messages
+        if chunk.done >= chunk.count:
+            one.leased.pop(chunk.id, None)
+            one.settled = chunk.id
+
+    def next_at(self) -> float:
+        """When deliveries that have to wait for the time may go on; inf: none have to."""
+        if not self._hungry or self.held_up:
+            return math.inf
+        return min(self._stock.order.wakes_at(), self._rate_from or math.inf)
+
+    def deliveries(self, now: float) -> list[tuple[int, Chunk]]:
+        """Lease what can be leased, to each consumer with room in turn."""
+        found: list[tuple[int, Chunk]] = []
+        if self._stock.timed:
+            self._stock.wake(now)
+        order, hungry = self._stock.order, self._hungry
+        self._rate_from, first_tries = 0.0, 0
+        while hungry and not self.held_up:
+            chunk = order.next(now)
+            if chunk is None:
+                break
+            if chunk.expires and chunk.expires <= now and self._burial.may_expire(chunk):
+                self._burial.expire(chunk, now)
+                self._stock.withdrawn(chunk)
+                continue
+            most = self._allowed(now) if self._limited else math.inf
+            if most < 1:
+                break
+            number, _ = hungry.popitem(last=False)
+            one = self.consumers[number]
+            room, left = one.window - one.held, chunk.count - chunk.done
+            if left > room and one.leased and one.lanes == 1:
+                continue  # cutting costs; its next acknowledgement gives it a turn
+            if left > room or left > most or (left > 1 and one.lanes > 1):
+                self._cut(chunk, 1 if one.lanes > 1 else int(min(room, most)), now)
+                hungry[number] = None  # still its turn
+                hungry.move_to_end(number, last=False)
+                continue
+            order.take(now)
+            self._lease(number, one, chunk, now)
+            if room > left:
+                hungry[number] = None
+            if chunk.attempt == 1:
+                first_tries += left
+            found.append((number, chunk))
+        if first_tries:
+            self._stock.first_tries(first_tries)
+        return found
+
+    def _allowed(self, now: float) -> float:
+        """How many messages the rates let through now."""
+        most = self._stock.order.allowance(now)
+        if self._rate is not None:
+            most = min(most, self._rate.allowed(now))
+            if most < 1:
+                self._rate_from = self._rate.ready_at()
+        return most
+
+    def _lease(self, number: int, one: Consumer, chunk: Chunk, now: float) -> None:
+        if one.since and not one.leased:
+            one.since.clear()  # it has had nothing to do: its lease begins now
+        one.leased[chunk.id] = chunk
+        one.held += chunk.count - chunk.done
+        chunk.holder = number
+        if self._rate is not None:
+            self._rate.spend(chunk.left, now)
+        if self._shedder is not None:
+            self._shedder.waited(now - chunk.put_at, now)
+
+    def _cut(self, chunk: Chunk, count: int, now: float) -> None:
+        """Cut the chunk whose turn it is behind ``count`` messages, or into single ones."""
+        parts = self._books.singles(chunk) if count == 1 else self._books.cut(chunk, count)
+        if not parts:
+            self._burial.unopened(chunk, now)
+        for part in parts:
+            self._stock.watch(part)
+        self._stock.order.replace(parts)

@@ -1,0 +1,71 @@
+"""What is taken in: whether a put fits, waits, is refused, or takes the place of what is oldest."""
+
+from supervisor.definition import QueueDefinition
+from workers.queues.core.books import Books
+from workers.queues.core.burial import Burial
+from workers.queues.core.dedupe import Window
+from workers.queues.core.shedding import Shedder
+from workers.queues.core.stock import Stock
+from workers.queues.frames import Options
+
+#: What `admits` says of a put that is to be parked until there is room.
+WAIT = "wait"
+
+
+class Intake:
+    """Decides over puts. ``closed``: nothing is taken in (the queue is being drained)."""
+
+    def __init__(
+        self, definition: QueueDefinition, books: Books, stock: Stock, burial: Burial
+    ) -> None:
+        self._definition, self._books = definition, books
+        self._stock, self._burial = stock, burial
+        self.closed = False
+        self.window: Window | None = None  # made by the first key
+        shed = definition.overflow == "shed"
+        self.shedder = Shedder(definition.ttl) if shed else None
+
+    def admits(self, count: int, size: int, extra: Options | None, now: float) -> str:
+        """Return "" if a chunk can be put now, `WAIT` if it has to wait, else why it is refused."""
+        if self.closed:
+            return "closed"
+        if extra is not None and self._is_known(extra.dedupe, now):
+            return "duplicate"
+        if self.shedder is not None:
+            left = extra.ttl if extra is not None and extra.ttl else self._definition.ttl or 0.0
+            if self.shedder.refuses(self._books.depth, left, now):
+                return "shed"
+        if self._books.fits(count, size):
+            return ""
+        match self._definition.overflow:
+            case "block":
+                return WAIT
+            case "drop_oldest":
+                self._drop(count, size)
+                if self._books.fits(count, size):
+                    return ""
+        return "full"
+
+    def remember(self, extra: Options, now: float) -> None:
+        """A chunk with these options was taken in."""
+        if extra.dedupe:
+            if self.window is None:
+                self.window = Window(self._definition.dedupe_window)
+            self.window.add(extra.dedupe, now)
+
+    def _is_known(self, key: str, now: float) -> bool:
+        return bool(key) and self.window is not None and self.window.holds(key, now)
+
+    def _drop(self, count: int, size: int) -> None:
+        """Drop the oldest that nobody has, message by message, until a chunk fits."""
+        books = self._books
+        while not books.fits(count, size):
+            victim = self._stock.order.victim()
+            if victim is None:
+                return
+            surplus = books.depth + count - books.capacity
+            if books.bytes + size > books.max_bytes or surplus >= victim.left:
+                self._burial.drop(victim, "dropped")
+                self._stock.withdrawn(victim)
+            else:
+                books.counts.dropped += books.advance(victim, victim.done + surplus)

@@ -1,0 +1,106 @@
+"""What comes back from consumers: tried again, alone or as it was, or buried."""
+
+from collections.abc import Iterable
+
+from supervisor.definition import QueueDefinition
+from workers.queues.core.books import Books
+from workers.queues.core.burial import Burial, Cause
+from workers.queues.core.calls import Calls
+from workers.queues.core.chunk import Chunk
+from workers.queues.core.leases import Fate
+from workers.queues.core.retry import Jitter, backoff
+from workers.queues.core.stock import Stock
+from workers.queues.frames import Nack, Reply
+
+#: What a call gets whose message was settled without an answer: nil, encoded.
+NIL = b"\xc0"
+
+
+class Returns:
+    """Takes back what consumers had."""
+
+    def __init__(
+        self,
+        definition: QueueDefinition,
+        books: Books,
+        stock: Stock,
+        burial: Burial,
+        calls: Calls,
+        jitter: Jitter,
+    ) -> None:
+        self._definition, self._books, self._stock = definition, books, stock
+        self._burial, self._calls, self._jitter = burial, calls, jitter
+
+    def failed(self, chunk: Chunk, index: int, nack: Nack, now: float) -> None:
+        """Take the message at ``index`` out of a chunk, whose messages before it are done."""
+        messages = self._books.opened(chunk)
+        if not messages:
+            self._burial.unopened(chunk, now)
+            return
+        message = messages[index]
+        if nack.action == "dead" or chunk.attempt >= self._definition.max_attempts:
+            word = "rejected" if nack.action == "dead" else "failed"
+            cause = Cause(nack.reason or word, nack.error, nack.traceback)
+            self._burial.one(chunk, message, cause, now)
+        else:
+            delay = nack.delay
+            if delay is None:
+                delay = backoff(chunk.attempt, *self._definition.retry_backoff, self._jitter)
+            alone = self._alone(chunk, message, index)
+            alone.not_before = now + max(0.0, delay)
+            self._books.counts.retried += 1
+            self._books.added(alone)
+            self._stock.add(alone)
+        self._books.advance(chunk, index + 1)
+
+    def take_back(
+        self,
+        found: Iterable[tuple[Chunk, int, Fate]],
+        cause: Cause,
+        now: float,
+        *,
+        renew: bool = False,
+    ) -> None:
+        """Take back chunks. ``renew``: their consumer lives on, and may still speak of them."""
+        back: list[Chunk] = []
+        for chunk, done, fate in found:
+            self._books.counts.settled += self._books.advance(chunk, done)
+            if chunk.void:
+                self._settled(chunk)
+                continue
+            if fate is Fate.SUSPECT:
+                back += self._suspect(chunk, cause, now)
+            if not chunk.void:
+                back.append(self._renewed(chunk) if renew else chunk)
+        self._stock.give_back(back)
+
+    def _suspect(self, chunk: Chunk, cause: Cause, now: float) -> list[Chunk]:
+        """Take the next message out of a chunk: it comes back alone, or is dead."""
+        messages = self._books.opened(chunk)
+        if not messages:
+            self._burial.unopened(chunk, now)
+            return []
+        back: list[Chunk] = []
+        message = messages[chunk.done]
+        if chunk.attempt >= self._definition.max_attempts:
+            self._burial.one(chunk, message, cause, now)
+        else:
+            back.append(self._alone(chunk, message, chunk.done))
+            self._books.added(back[0])
+        self._books.advance(chunk, chunk.done + 1)
+        return back
+
+    def _alone(self, chunk: Chunk, message: bytes, index: int) -> Chunk:
+        alone = self._books.part(chunk, [message], index, chunk.attempt + 1)
+        self._books.counts.redelivered += 1
+        self._calls.opened(alone)
+        return alone
+
+    def _renewed(self, chunk: Chunk) -> Chunk:
+        fresh = self._books.again(chunk, chunk.attempt)
+        self._calls.opened(fresh)
+        return fresh
+
+    def _settled(self, chunk: Chunk) -> None:
+        if chunk.caller:
+            self._calls.answer(chunk, Reply(True, NIL))

@@ -1,0 +1,193 @@
+"""Rows of a queue's file: each with a checksum over all that is in it, its id included. Pure.
+
+A row that does not fit its checksum is never taken for what it says.
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from workers.queues.core.chunk import Chunk, decode_options
+from workers.queues.core.dead_letter import DeadLetter
+from workers.queues.core.journal import Sequenced
+from workers.queues.store.contract import Damage, DamageKind
+
+Row = tuple[Any, ...]
+
+_CHUNK = struct.Struct("<qqqqqdddI")
+_LETTER = struct.Struct("<qqddqIIII")
+_PAIR = struct.Struct("<qq")
+_COMMIT = struct.Struct("<q")
+
+#: What cannot be read in a row whose values were damaged.
+UNREADABLE = (struct.error, TypeError, ValueError, AttributeError, msgspec.DecodeError)
+
+
+def chunk_row(chunk: Chunk) -> Row:
+    """Make the row of a chunk."""
+    row = (
+        chunk.id,
+        chunk.origin,
+        chunk.count,
+        chunk.attempt,
+        chunk.done,
+        chunk.put_at,
+        chunk.expires,
+        chunk.not_before,
+        chunk.options,
+        chunk.body,
+    )
+    return (*row, _chunk_sum(row))
+
+
+def chunk_of(row: Row) -> Chunk | None:
+    """Make the chunk of a row; None if it is not what was written."""
+    *values, checksum = row
+    try:
+        if _chunk_sum(values) != checksum:
+            return None
+        id, origin, count, attempt, done, put_at, expires, not_before, options, body = values  # noqa: A001
+        extra = decode_options(options)
+    except UNREADABLE:
+        return None
+    return Chunk(
+        id=id,
+        count=count,
+        body=body,
+        options=options,
+        attempt=attempt,
+        done=done,
+        put_at=put_at,
+        expires=expires,
+        not_before=not_before,
+        origin=origin,
+        extra=extra,
+    )
+
+
+def _chunk_sum(row: Sequence[Any]) -> int:
+    *numbers, options, body = row
+    return zlib.crc32(body, zlib.crc32(options, zlib.crc32(_CHUNK.pack(*numbers, len(options)))))
+
+
+def progress_row(chunk: int, done: int) -> Row:
+    """Make the row that says how far a chunk is."""
+    return chunk, done, zlib.crc32(_PAIR.pack(chunk, done))
+
+
+def progress_of(row: Row) -> tuple[int, int] | None:
+    """Make (chunk, done) of a row; None if it is not what was written."""
+    chunk, done, checksum = row
+    try:
+        return (chunk, done) if zlib.crc32(_PAIR.pack(chunk, done)) == checksum else None
+    except UNREADABLE:
+        return None
+
+
+def letter_row(letter: DeadLetter) -> Row:
+    """Make the row of a dead letter."""
+    row = (
+        letter.id,
+        letter.attempts,
+        letter.first_put,
+        letter.died,
+        int(letter.whole),
+        *map(_storable, (letter.reason, letter.error, letter.traceback)),
+        letter.options,
+        letter.message,
+    )
+    return (*row, _letter_sum(row))
+
+
+def letter_of(row: Row) -> DeadLetter | None:
+    """Make the dead letter of a row; None if it is not what was written."""
+    *values, checksum = row
+    try:
+        if _letter_sum(values) != checksum:
+            return None
+    except UNREADABLE:
+        return None
+    id, attempts, first_put, died, whole, reason, error, traceback, options, message = values  # noqa: A001
+    return DeadLetter(
+        id,
+        message,
+        options,
+        reason,
+        attempts,
+        error,
+        traceback,
+        first_put,
+        died,
+        bool(whole),
+    )
+
+
+def _letter_sum(row: Sequence[Any]) -> int:
+    *numbers, reason, error, traceback, options, message = row
+    texts = [text.encode() for text in (reason, error, traceback)]
+    checksum = zlib.crc32(_LETTER.pack(*numbers, *map(len, texts), len(options)))
+    for part in (*texts, options, message):
+        checksum = zlib.crc32(part, checksum)
+    return checksum
+
+
+def sequence_row(sequenced: Sequenced, commit: int) -> Row:
+    """Make the row of a client's last put."""
+    gaps = ",".join(map(str, sequenced.gaps))
+    row = (sequenced.client, str(sequenced.sequence), gaps, commit)  # it may have 64 bits
+    return (*row, _sequence_sum(row))
+
+
+def sequence_of(row: Row) -> Sequenced | None:
+    """Make a client's last put of a row; None if it is not what was written."""
+    *values, checksum = row
+    try:
+        if _sequence_sum(values) != checksum:
+            return None
+        client, sequence, gaps, _ = values
+        return Sequenced(client, int(sequence), tuple(int(gap) for gap in gaps.split(",") if gap))
+    except UNREADABLE:
+        return None
+
+
+def _sequence_sum(row: Sequence[Any]) -> int:
+    client, sequence, gaps, commit = row
+    return zlib.crc32(f"{client}\0{sequence}\0{gaps}".encode(), zlib.crc32(_COMMIT.pack(commit)))
+
+
+def _storable(text: str) -> str:
+    """Replace what is no text: a traceback may quote anything."""
+    return text.encode(errors="replace").decode()
+
+
+def remains(row: Row, letter: int, died: float) -> DeadLetter:
+    """Make the dead letter of a chunk's row that is not what was written."""
+    message = row[-2]
+    return DeadLetter(
+        letter,
+        message if isinstance(message, bytes) else repr(message).encode(errors="replace"),
+        b"",
+        "corrupt",
+        0,
+        "its row in the queue's file is not what was written",
+        died=died,
+        whole=False,
+    )
+
+
+def damage_row(damage: Damage) -> Row:
+    """Make the row of what was found damaged."""
+    texts = damage.kind.value, _storable(damage.what)
+    return (*texts, damage.first, damage.last, damage.path, damage.found)
+
+
+def damage_of(row: Row) -> Damage | None:
+    """Make what was found damaged of a row; None if it cannot be read."""
+    kind, *values = row
+    try:
+        return Damage(DamageKind(kind), *values)
+    except ValueError:
+        return None

@@ -1,0 +1,261 @@
+"""A durable queue in a SQLite file.
+
+    write ─► transaction ─► fsync of the log (SQLite) ─► mark, fsync ─► are the files still ours?
+                                                                          └─► the caller answers
+
+"full": what was written survives the loss of power. "process": no fsync; it survives the end of
+any process, SIGKILL included, but not the loss of power (after which a start says so).
+
+No space: the transaction is undone, and a ballast is given back, so that what makes the queue
+smaller can be written. A device that fails: nothing is tried again; a later fsync would say that
+all is well of pages that the kernel has thrown away.
+"""
+
+import os
+import sqlite3
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from workers.queues.core.journal import Change
+from workers.queues.store.batch import Batch
+from workers.queues.store.contract import (
+    MAX_SEQUENCES,
+    Damage,
+    DamageKind,
+    Recovered,
+    State,
+    StoreFailed,
+    StoreFull,
+    StoreLocked,
+)
+from workers.queues.store.sqlite import ballast, opening, rows, schema
+from workers.queues.store.sqlite.boot import BootNote
+from workers.queues.store.sqlite.file import Writes
+from workers.queues.store.sqlite.index import Index
+from workers.queues.store.sqlite.ledger import Ledger
+from workers.queues.store.sqlite.lock import acquire
+from workers.queues.store.sqlite.mark import Mark
+
+#: Clients beyond those whose last put is kept, before they are forgotten.
+SLACK_SEQUENCES = 10_000
+
+
+class SqliteStore:
+    """Keeps one queue in a folder of its own.
+
+    Args:
+        folder: where; made if it is not there, its parent has to be.
+        durability: "full" or "process".
+        ballast_bytes: kept for a full device.
+
+    Raises:
+        StoreLocked: another process keeps this queue.
+        StoreTooNew: a later version of this package wrote it; nothing was touched.
+        StoreFailed: it cannot be opened: the device, or its permissions.
+
+    """
+
+    def __init__(
+        self, folder: str, durability: str = "full", ballast_bytes: int = ballast.SIZE
+    ) -> None:
+        if durability not in ("full", "process"):
+            raise ValueError(f'durability is "full" or "process", not {durability!r}')
+        self.state = State.OPEN
+        self.why = ""  # it is not OPEN
+        self._folder, self._sync = folder, durability == "full"
+        self._ballast = ballast.Ballast(os.path.join(folder, "ballast"), ballast_bytes)
+        try:
+            self._lock = _locked(folder)
+            try:
+                self._open()
+            except BaseException:
+                os.close(self._lock)
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise StoreFailed(f"{folder} cannot be opened: {error}") from error
+
+    def _open(self) -> None:
+        schema.remove_file(os.path.join(self._folder, schema.NEW))
+        self._mark = Mark(os.path.join(self._folder, "mark"), self._sync)
+        try:
+            opened = opening.open_folder(self._folder, self._mark, self._sync)
+        except BaseException:
+            self._mark.close()
+            raise
+        contents, self._file = opened.contents, opened.file
+        untold = self._unclean() + (contents.damage if opened.kept else [])
+        self._index = Index(opened.ledger, contents)
+        self._clients = len(contents.sequences)  # at least so many rows
+        self.damage = contents.past + (untold if opened.kept else contents.damage + untold)
+        self._recovered = Recovered(
+            contents.chunks,
+            contents.letters,
+            {one.client: one for one in contents.sequences},
+            list(self.damage),
+            opened.ledger.last_chunk,
+            opened.ledger.last_letter,
+        )
+        writes = Writes(damage=[rows.damage_row(one) for one in untold])
+        self._commit(writes, self._index.ledger.after(Batch()), Batch())
+        if not self._ballast.take():
+            self._fill("there is no space for the ballast")
+
+    def _unclean(self) -> list[Damage]:
+        """Say whether the machine went down under a queue that is not synced."""
+        self._boot = None if self._sync else BootNote(os.path.join(self._folder, "open"))
+        if self._boot is None or not self._boot.begin():
+            return []
+        what = "the machine went down while it was open: what it took last may be lost"
+        return [Damage(DamageKind.LOST, what, found=time.time())]
+
+    def recover(self) -> Recovered:
+        """Return what was there when it was opened."""
+        recovered, self._recovered = self._recovered, Recovered()
+        return recovered
+
+    def close(self) -> None:
+        """End it: what is in the log is copied into the file, and synced in either mode."""
+        if self.state is State.CLOSED:
+            return
+        failed, self.state = self.state is State.FAILED, State.CLOSED
+        self._file.close()
+        if self._boot is not None and not failed:
+            self._settle(self._boot)
+        self._mark.close()
+        os.close(self._lock)
+
+    def _settle(self, boot: BootNote) -> None:
+        try:
+            schema.sync_path(self._file.path)
+            schema.sync_path(self._folder)
+            boot.end()
+        except OSError:
+            pass  # the next start on another boot says that something may be lost
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Keep changes; see `Store`."""
+        if self.state in (State.FAILED, State.CLOSED):
+            raise StoreFailed(self.why or "the store is closed")
+        batch = self._index.batch(changes)
+        ledger = self._index.ledger.after(batch)
+        try:
+            writes = self._writes(batch, ledger)
+        except (struct.error, OverflowError) as error:
+            raise ValueError(f"a number is too large to be kept: {error}") from error
+        self._commit(writes, ledger, batch)
+        self._clients += len(batch.sequences)
+        if self._file.checkpoint_is_due:
+            self._care(self._file.checkpoint)
+
+    def _writes(self, batch: Batch, ledger: Ledger) -> Writes:
+        return Writes(
+            chunks=[rows.chunk_row(added.chunk) for added in batch.added],
+            progress=[rows.progress_row(*one) for one in batch.progress.items()],
+            letters=[rows.letter_row(letter) for letter in batch.buried],
+            sequences=[rows.sequence_row(o, ledger.commit) for o in batch.sequences.values()],
+            removed=batch.removed,
+            unprogressed=self._index.with_progress(batch),
+            discarded=batch.discarded,
+        )
+
+    def _commit(self, writes: Writes, ledger: Ledger, batch: Batch) -> None:
+        try:
+            self._file.commit(writes, ledger)
+        except sqlite3.Error as error:
+            raise self._refusal(error) from error
+        try:
+            self._mark.write(ledger)
+        except OSError as error:  # even for want of space: the write is kept, and must not be
+            raise self._failure(error) from error
+        self._index.apply(batch, ledger)
+        if not self._file.is_ours():
+            self._replace()
+
+    def _refusal(self, error: Exception) -> StoreFull | StoreFailed:
+        """Draw the consequences of an error; return what to tell the caller."""
+        if _is_full(error):
+            self._fill(f"no space is left: {error}")
+            return StoreFull(self.why)
+        return self._failure(error)
+
+    def _failure(self, error: Exception) -> StoreFailed:
+        self.state, self.why = State.FAILED, f"the device failed: {error}"
+        return StoreFailed(self.why)
+
+    def _fill(self, why: str) -> None:
+        self._ballast.give()
+        self.state, self.why = State.FULL, why
+
+    def _replace(self) -> None:
+        """Write the file anew: it, or its log, was removed or replaced while it was open.
+
+        Raises:
+            StoreFailed: that cannot be done either.
+
+        """
+        what = "the file or its log was removed while it was open; it was written anew"
+        damage = Damage(DamageKind.REPLACED, what, found=time.time())
+        old = self._file
+        ledger = replace(self._index.ledger, file=self._index.ledger.file + 1)
+        try:
+            self._file = old.copy(self._folder, ledger.file, self._sync)
+            self._file.commit(Writes(damage=[rows.damage_row(damage)]), ledger)
+            self._mark.write(ledger)
+        except (OSError, sqlite3.Error) as error:
+            self.state = State.FAILED
+            self.why = f"the file was removed while it was open: {error}"
+            raise StoreFailed(self.why) from error
+        self._index.ledger = ledger
+        self.damage.append(damage)
+        old.close()
+        schema.remove_file(old.path)
+
+    # --- care -----------------------------------------------------------------------------------
+
+    def tend(self) -> None:
+        """Do what can wait: checkpoint, give space back, see whether there is space again."""
+        if self.state in (State.FAILED, State.CLOSED):
+            return
+        self._care(self._tend)
+
+    def _tend(self) -> None:
+        if not self._file.is_ours():
+            self._replace()
+        if self._clients > MAX_SEQUENCES + SLACK_SEQUENCES:
+            self._clients = self._file.forget_sequences(MAX_SEQUENCES)
+        self._file.shrink()
+        self._file.checkpoint(truncate=self.state is State.FULL)
+        if self.state is State.FULL and self._ballast.take():
+            self.state, self.why = State.OPEN, ""
+
+    def _care(self, work: Callable[[], None]) -> None:
+        """Do something that no caller waits for: what goes wrong is told to the next write."""
+        try:
+            work()
+        except (OSError, sqlite3.Error) as error:
+            self._refusal(error)
+        except StoreFailed:
+            pass  # the state says so
+
+
+def _locked(folder: str) -> int:
+    """Make the folder, if need be, and take its lock."""
+    try:
+        os.mkdir(folder, 0o700)
+        schema.sync_path(os.path.dirname(folder) or ".")
+    except FileExistsError:
+        pass
+    lock = acquire(os.path.join(folder, "lock"))
+    if lock is None:
+        raise StoreLocked(f"another process keeps {folder}")
+    return lock
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in ballast.NO_SPACE
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
