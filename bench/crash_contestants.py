@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 
 from bench.queue_transports import fork
+from supervisor.channel import pair
 from supervisor.definition import QueueDefinition
-from supervisor.link import Context, WorkerLink, pair
+from supervisor.link import Context, WorkerLink
 from workers import Consumer
 from workers.queues.broker import broker
 from workers.queues.client.writer import QueueWriter

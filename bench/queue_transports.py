@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
+from supervisor.channel import pair
 from supervisor.definition import QueueDefinition
-from supervisor.link import Context, WorkerLink, pair
+from supervisor.link import Context, WorkerLink
 from workers import Consumer, Producer
 from workers.queues.broker import broker
 

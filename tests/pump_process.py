@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import msgspec
 
-from supervisor.link import Channel, FromWorker, Ready, StopRequest, pair
+from supervisor.channel import Channel, pair
+from supervisor.link import FromWorker, Ready, StopRequest
 from supervisor.logs.messages import Forget, Process, Source
 
 ROOT = str(Path(__file__).resolve().parent.parent)

@@ -10,15 +10,8 @@ PACKAGES = ("supervisor", "workers")
 
 #: Modules that decide and must not touch the world.
 PURE = (
-    "supervisor/core/",
-    *(
-        f"workers/queues/{name}.py"
-        for name in (
-            "agenda", "books", "burial", "calls", "chunk", "core", "counts", "dead_letter",
-            "dead_letters", "dedupe", "delivery", "fair", "frames", "intake", "journal", "leases",
-            "levels", "limits", "management", "retry", "returns", "shedding", "stock", "waiting",
-        )
-    ),
+    "supervisor/core/", "workers/queues/core/", "workers/queues/broker/management.py",
+    "workers/queues/frames.py",
 )  # fmt: skip
 IMPURE = {
     "asyncio", "logging", "os", "random", "select", "selectors", "signal", "socket", "subprocess",

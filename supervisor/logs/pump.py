@@ -17,7 +17,8 @@ from enum import Enum
 
 import msgspec
 
-from supervisor.link import Channel, StopRequest, WorkerLink
+from supervisor.channel import Channel
+from supervisor.link import StopRequest, WorkerLink
 from supervisor.logs.bucket import Flow, Gate
 from supervisor.logs.delivery import Delivery
 from supervisor.logs.ledger import Ledger

@@ -17,10 +17,11 @@ from typing import Any
 
 import msgspec
 
+from supervisor.channel import Channel
 from supervisor.control import client
 from supervisor.control.errors import CommandFailed
 from supervisor.errors import SupervisorError
-from supervisor.link import Channel, StopRequest, ToWorker, WorkerLink
+from supervisor.link import StopRequest, ToWorker, WorkerLink
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.observe import health

@@ -22,6 +22,7 @@ import traceback
 from typing import NamedTuple, NoReturn
 
 from supervisor import link as links
+from supervisor.channel import Channel, pair
 from supervisor.errors import Ignore, StartError
 from supervisor.logs.setup import configure, share_on_fork
 from supervisor.process import ending, settings, target
@@ -166,8 +167,8 @@ def _rehearse() -> None:
     """Go, as a spare, once through what comes later: a fork's first use of each page copies it."""
     kind = launches.decode_kind(launches.encode(launches.Kind(launches.Node(""))))
     launch = launches.Launch("", 0, kind)
-    ours, theirs = links.pair()
-    links.Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
+    ours, theirs = pair()
+    Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
     told = _wait(ours)
     assert told is not None
     for fd in told[1]:
@@ -203,7 +204,7 @@ def _wait_to_be_told(sock: socket.socket, app: LoadedApp | None) -> _Told | None
 
 
 def _wait(sock: socket.socket) -> tuple[links.ToWorker, list[int]] | None:
-    return links.Channel[links.ToWorker](sock, links.ToWorker, large=True).receive()
+    return Channel[links.ToWorker](sock, links.ToWorker, large=True).receive()
 
 
 def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from supervisor.link import Channel, DescriptorsLost
+from supervisor.channel import Channel, DescriptorsLost
 from supervisor.process import messages
 
 #: Replies that may wait for a supervisor that does not read; beyond, it counts as gone.

@@ -8,7 +8,7 @@ from collections import deque
 
 import msgspec
 
-from supervisor.link import Channel, pair
+from supervisor.channel import Channel, pair
 from supervisor.process import messages
 from supervisor.root.descriptors import NO_DESCRIPTORS
 

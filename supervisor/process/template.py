@@ -27,7 +27,8 @@ import sys
 
 import msgspec
 
-from supervisor.link import Channel, ToWorker, decoder_of
+from supervisor.channel import Channel, decoder_of
+from supervisor.link import ToWorker
 from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others

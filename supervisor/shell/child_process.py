@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from supervisor import link
+from supervisor.channel import Channel, pair
 from supervisor.core.events import Event, Exited, Started, StartFailed, StartIgnored
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.definition import ChildDefinition
@@ -121,7 +122,7 @@ class ChildProcess:
             self._spawn(kind, fds)
 
     def _spawn(self, kind: launches.Kind, fds: list[int]) -> None:
-        ours, theirs = link.pair()
+        ours, theirs = pair()
         ours.setblocking(False)
         self._stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
         self._listen(ours)
@@ -263,8 +264,8 @@ class ChildProcess:
         elif self.phase is not Phase.GONE and not self._is_command:
             self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))
 
-    def _listen(self, sock: socket.socket) -> link.Channel[Any]:
-        channel: link.Channel[Any] = link.Channel(sock, self.accepts, large=self.accepts_large)
+    def _listen(self, sock: socket.socket) -> Channel[Any]:
+        channel: Channel[Any] = Channel(sock, self.accepts, large=self.accepts_large)
         noisy = None if self.trusted else self._noisy
         self._listener = Listener(self.shell.loop, channel, self.take, self._unheard, noisy)
         self.shell.loop.watch(channel, lambda _mask: self._read_link())
@@ -358,11 +359,9 @@ class ChildProcess:
         self._serial = 0
         self._close_channel()
         if self._stacks >= 0:
-            dump = os.pread(self._stacks, MAX_DUMP, 0)
+            self.ending.stacks = os.pread(self._stacks, MAX_DUMP, 0).decode("utf-8", "replace")
             os.close(self._stacks)
             self._stacks = -1
-            if dump:
-                self.ending.stacks = dump.decode("utf-8", "replace")
 
     def _report_stacks(self, reason: ExitReason) -> None:
         if self.ending.stacks:
@@ -399,5 +398,3 @@ class ChildProcess:
 
 
 IGNORED = ExitReason(ExitKind.NORMAL, "ignore")
-
-__all__ = ["ChildProcess", "Phase"]

@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-from supervisor import link
+from supervisor.channel import Channel
 from supervisor.shell.child_process import ChildProcess
 from supervisor.shell.outbox import Outbox
 
@@ -17,7 +17,7 @@ class LinkedProcess(ChildProcess):
         super().__init__(*arguments)
         self._outbox: Outbox | None = None
 
-    def _listen(self, sock: socket.socket) -> link.Channel[Any]:
+    def _listen(self, sock: socket.socket) -> Channel[Any]:
         channel = super()._listen(sock)
         self._outbox = Outbox(self.shell.loop, channel, self._read_link)
         return channel

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from supervisor.link import Channel
+from supervisor.channel import Channel
 from supervisor.loop import Loop, TimerHandle
 from supervisor.shell.throttle import Throttle
 

@@ -10,10 +10,11 @@ import socket
 
 import msgspec
 
+from supervisor.channel import Channel
 from supervisor.core.events import Boot, Report, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.core.spec import SupervisorSpec
-from supervisor.link import Channel, Ready, StopRequest, WorkerLink
+from supervisor.link import Ready, StopRequest, WorkerLink
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop, TimerHandle
 from supervisor.priority import go_first

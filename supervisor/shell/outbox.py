@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from supervisor.link import Channel
+from supervisor.channel import Channel
 from supervisor.loop import READ, WRITE, Loop
 
 #: Messages that may wait for one peer; beyond it the peer counts as gone.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from supervisor import link
+from supervisor.channel import Channel, pair
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import messages
 from supervisor.process.launcher import TemplateClient, TemplateGone
@@ -298,14 +299,14 @@ class Template:
     def _new_spare(self, client: TemplateClient, kind: bytes) -> Spare:
         stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
         try:
-            ours, theirs = link.pair()
+            ours, theirs = pair()
         except OSError:
             os.close(stacks)
             raise
         ours.setblocking(False)
         spare = Spare(self._next(), ours, stacks, kind)
         if kind:
-            link.Channel(ours, link.FromWorker).send(link.Prepare(kind))
+            Channel(ours, link.FromWorker).send(link.Prepare(kind))
         self._owners[spare.serial] = spare
         client.spare(spare.serial, theirs.fileno(), stacks)
         theirs.close()

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from supervisor import link as links
+from supervisor.channel import Channel, pair
 from supervisor.definition import Settings
 from supervisor.process import launch as launches
 from supervisor.process import messages
@@ -56,7 +57,7 @@ class RealProcess:
     """One process: its link, its standard output, its stacks."""
 
     serial: int
-    channel: links.Channel[Any]
+    channel: Channel[Any]
     stdout: int
     stacks: int
     pid: int = 0
@@ -246,10 +247,10 @@ class RealTemplate:
             self._replies += self.client.receive()
 
     def _new(self) -> tuple[RealProcess, int, int]:
-        ours, theirs = links.pair()
+        ours, theirs = pair()
         read, write = os.pipe()
         stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
-        channel: links.Channel[Any] = links.Channel(ours, links.FromWorker)
+        channel: Channel[Any] = Channel(ours, links.FromWorker)
         process = RealProcess(self.next(), channel, read, stacks)
         self._processes.append(process)
         return process, theirs.detach(), write

@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
+from supervisor.channel import Channel, pair
 from supervisor.definition import QueueDefinition
-from supervisor.link import Channel, Context, FromWorker, WorkerLink, pair
+from supervisor.link import Context, FromWorker, WorkerLink
 from workers.queues.broker import broker
 from workers.queues.client.reader import Delivery, QueueReader
 from workers.queues.client.writer import QueueWriter

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from supervisor.link import Context, WorkerLink, pair
+from supervisor.channel import pair
+from supervisor.link import Context, WorkerLink
 from tests.crash.queue_harness import Scene
 from workers import Worker
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.channel import Channel, pair
 from supervisor.control.messages import RestartChildren, StopChildren
-from supervisor.link import Channel, pair
 from supervisor.loop import Loop
 from supervisor.process import launch, messages
 from supervisor.process.connection import Connection, Process

@@ -9,6 +9,7 @@ from time import monotonic
 import pytest
 
 from supervisor import link
+from supervisor.channel import Channel, pair
 from supervisor.control.messages import RestartChildren, StopChildren
 from tests.crash.app_harness import App, alive, eventually
 from tests.crash.running_app import await_death
@@ -155,11 +156,11 @@ def test_a_terminate_hook_that_misbehaves_does_not_hold_up_the_stop(
 
 def test_last_words_are_heard_from_who_leaves_our_words_unread() -> None:
     """The kernel reports unread data as a reset, ahead of what the dead have sent: not an end."""
-    ours, theirs = link.pair()
+    ours, theirs = pair()
     with ours:
-        supervisors: link.Channel[object] = link.Channel(ours, link.FromWorker)
+        supervisors: Channel[object] = Channel(ours, link.FromWorker)
         supervisors.send(link.StopRequest(1.0))
-        link.Channel(theirs, link.ToWorker).send(link.Finished())
+        Channel(theirs, link.ToWorker).send(link.Finished())
         theirs.close()
         assert supervisors.receive() == (link.Finished(), [])
         assert supervisors.receive() is None

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from supervisor.channel import Channel, pair
 from supervisor.control.frames import HEADER_BYTES, MAX_REPLY_BYTES, frame
 from supervisor.control.messages import SnapshotReply, encode
-from supervisor.link import Channel, FromWorker, Ready, StopRequest, pair
+from supervisor.link import FromWorker, Ready, StopRequest
 from tests.e2e.observed import GET, current, exchange
 
 ROOT = Path(__file__).resolve().parents[2]

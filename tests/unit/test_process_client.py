@@ -8,28 +8,28 @@ from typing import Any
 import msgspec
 import pytest
 
-from supervisor import link as links
+from supervisor.channel import Channel, pair
 from supervisor.process import launcher, messages
 from supervisor.process.connection import Connection
 from supervisor.process.launcher import TemplateClient, TemplateGone
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[TemplateClient, links.Channel[Any]]]:
+def ends() -> Iterator[tuple[TemplateClient, Channel[Any]]]:
     """A client, and the template's end of its connection."""
-    ours, theirs = links.pair()
+    ours, theirs = pair()
     theirs.setblocking(False)
     client = TemplateClient(ours)
-    template: links.Channel[Any] = links.Channel(theirs, messages.Request)
+    template: Channel[Any] = Channel(theirs, messages.Request)
     yield client, template
     client.close()
     template.close()
 
 
-Ends = tuple[TemplateClient, links.Channel[Any]]
+Ends = tuple[TemplateClient, Channel[Any]]
 
 
-def requests(template: links.Channel[Any]) -> list[tuple[msgspec.Struct, list[int]]]:
+def requests(template: Channel[Any]) -> list[tuple[msgspec.Struct, list[int]]]:
     """Return the requests that are there."""
     found = []
     while True:
@@ -139,9 +139,9 @@ def test_a_supervisor_that_never_reads_counts_as_gone(
     from supervisor.process import connection as connections
 
     monkeypatch.setattr(connections, "MAX_WAITING", 10)
-    ours, theirs = links.pair()
+    ours, theirs = pair()
     ours.setblocking(False)
-    connection = Connection(links.Channel(ours, messages.Request), None, 0)
+    connection = Connection(Channel(ours, messages.Request), None, 0)
     for serial in range(10_000):
         connection.send(messages.Exited(serial, 0))
     assert connection.overflowed

@@ -13,14 +13,15 @@ import msgspec
 import pytest
 
 from supervisor import link as links
+from supervisor.channel import Channel, DescriptorsLost, pair
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     """The two ends of a link."""
-    pair = links.pair()
-    yield pair
-    for end in pair:
+    both = pair()
+    yield both
+    for end in both:
         end.close()
 
 
@@ -32,13 +33,13 @@ def worker(end: socket.socket, heartbeat: float | None = None) -> links.WorkerLi
     return links.WorkerLink(end, links.Context("test/worker.0", 1, heartbeat=heartbeat))
 
 
-def supervisor(end: socket.socket) -> links.Channel[Any]:
+def supervisor(end: socket.socket) -> Channel[Any]:
     """Return a supervisor's side."""
     end.setblocking(False)
-    return links.Channel(end, links.FromWorker)
+    return Channel(end, links.FromWorker)
 
 
-def said(channel: links.Channel[Any]) -> list[msgspec.Struct]:
+def said(channel: Channel[Any]) -> list[msgspec.Struct]:
     """Return all messages that are there."""
     found = []
     while True:
@@ -68,8 +69,8 @@ def test_messages_arrive_in_order_and_whole(ends: Ends) -> None:
 def test_descriptors_are_received_close_on_exec(ends: Ends) -> None:
     """A received descriptor does not outlive an exec that nobody thought of."""
     read, write = os.pipe()
-    links.Channel[Any](ends[0], links.ToWorker).send(links.Assign("x.0", 1), (read, write))
-    received = links.Channel[Any](ends[1], links.ToWorker).receive()
+    Channel[Any](ends[0], links.ToWorker).send(links.Assign("x.0", 1), (read, write))
+    received = Channel[Any](ends[1], links.ToWorker).receive()
     assert received is not None
     message, fds = received
     assert message == links.Assign("x.0", 1)
@@ -83,19 +84,19 @@ def test_nonsense_is_refused_and_its_descriptors_closed(ends: Ends) -> None:
     before = sorted(os.listdir("/proc/self/fd"))
     socket.send_fds(ends[0], [b"\xc1"], [0, 1])
     with pytest.raises(msgspec.DecodeError):
-        links.Channel[Any](ends[1], links.ToWorker).receive()
+        Channel[Any](ends[1], links.ToWorker).receive()
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def test_descriptors_that_find_no_room_are_said_to_be_lost(ends: Ends) -> None:
     """With a full table the message comes without them, and can still be answered."""
     read, write = os.pipe()
-    links.Channel[Any](ends[0], links.ToWorker).send(links.Assign("x.0", 1), (read, write))
-    channel = links.Channel[Any](ends[1], links.ToWorker)
+    Channel[Any](ends[0], links.ToWorker).send(links.Assign("x.0", 1), (read, write))
+    channel = Channel[Any](ends[1], links.ToWorker)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
-        with pytest.raises(links.DescriptorsLost) as lost:
+        with pytest.raises(DescriptorsLost) as lost:
             channel.receive()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -219,8 +220,8 @@ def test_importing_the_link_does_not_load_the_runtime() -> None:
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
     )
     pure = {
-        "supervisor", "supervisor.errors", "supervisor.link", "supervisor.memory",
-        "supervisor.declare.recycler", "supervisor.declare.tree",
+        "supervisor", "supervisor.channel", "supervisor.declare", "supervisor.declare.recycler",
+        "supervisor.declare.tree", "supervisor.errors", "supervisor.link", "supervisor.memory",
     }  # fmt: skip
     assert set(loaded.stdout.split()) <= pure
 
