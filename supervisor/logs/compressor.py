@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 
 from supervisor.logs import codec as codecs
-from supervisor.logs.directory import create_file, open_file, remove
-from supervisor.logs.rotation import compressed_name
+from supervisor.logs.directory import create_file, open_file, perform, remove
+from supervisor.logs.rotation import compressed_name, finish
 from supervisor.process.family import die_with
 
 #: Niceness: a sixtieth of what others get, when they want all. Idle scheduling would starve it.
@@ -63,7 +63,7 @@ class Compressor:
         try:
             target = create_file(directory, unfinished)
             try:
-                pid = _fork(source, target, self._codec)
+                pid = _fork(source, target, directory, name, self._codec)
             finally:
                 os.close(target)
         finally:
@@ -103,7 +103,11 @@ class Compressor:
             os.close(job.directory)
 
 
-def _fork(source: int, target: int, codec: str) -> int:
+def _fork(source: int, target: int, directory: int, name: str, codec: str) -> int:
+    """Fork the process that compresses and then puts the file in its place.
+
+    Not the pump does that: the sync of a directory may take seconds, and workers would wait.
+    """
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -114,13 +118,20 @@ def _fork(source: int, target: int, codec: str) -> int:
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_DFL)
         os.nice(NICE)
-        first, second = os.dup(source), os.dup(target)
-        os.dup2(first, 3)
-        os.dup2(second, 4)
-        os.closerange(5, os.sysconf("SC_OPEN_MAX"))
-        codecs.compress(3, 4, codec)
+        _keep_only(source, target, directory)
+        codecs.compress(source, target, codec)
+        for step in finish(name, codec):
+            perform(directory, step)
         code = 0
     except OSError:  # the disk is full: the pump sees it too, and says so
         pass
     finally:
         os._exit(code)
+
+
+def _keep_only(*wanted: int) -> None:
+    last = -1
+    for fd in sorted(wanted):
+        os.closerange(max(last + 1, 3), fd)
+        last = fd
+    os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))

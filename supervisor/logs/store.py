@@ -14,10 +14,10 @@ from supervisor.logs import budget
 from supervisor.logs.bucket import space_factor
 from supervisor.logs.budget import Archive, Holdings
 from supervisor.logs.compressor import Compressor
-from supervisor.logs.directory import children_of, open_below, open_root, own_files, perform, remove
+from supervisor.logs.directory import children_of, open_below, open_root, own_files, remove
 from supervisor.logs.logfile import LogFile
 from supervisor.logs.messages import FileOptions
-from supervisor.logs.rotation import State, current_name, finish, parse
+from supervisor.logs.rotation import State, current_name, parse
 
 #: Seconds between looks at the free space of the file system.
 LOOK_AT_SPACE = 1.0
@@ -360,18 +360,21 @@ class LogStore:
                 self.scan()
 
     def compressed(self, now: float) -> None:
-        """Put the compressed file in the place of the other: the compressor has ended."""
+        """Count the compressed file instead of the other: the compressor has ended."""
         assert self.compressor is not None
         job, succeeded = self.compressor.ended(now)
         held = self.held.get(job.child, Holdings())
         index = next((n for n, a in enumerate(held.archives) if a.name == job.name), None)
-        if not succeeded or index is None:  # it failed, or was deleted meanwhile
-            remove(job.directory, job.unfinished)
-        else:
-            for step in finish(job.name, job.codec):
-                perform(job.directory, step)
-            name = job.unfinished.removesuffix(".tmp")
+        name = job.unfinished.removesuffix(".tmp")
+        try:
             size = os.stat(name, dir_fd=job.directory).st_size
+        except FileNotFoundError:
+            size = -1
+        remove(job.directory, job.unfinished)
+        if size >= 0 and index is None:  # deleted meanwhile
+            remove(job.directory, name)
+        elif size >= 0 and index is not None:
+            remove(job.directory, job.name)  # it may have been killed just before that
             old = held.archives[index]
             held.archives[index] = Archive(name, old.stamp, size)
             self.used += size - old.size
