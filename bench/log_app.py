@@ -38,7 +38,7 @@ def endless() -> None:
     place = pid % (len(page) // 16) * 16
     while number < MOST:
         number += 1
-        log.info("charged", number=number)
+        log.info("charged", number=number, writer=pid)
         struct.pack_into("<qq", page, place, pid, number)
     while True:
         signal.pause()

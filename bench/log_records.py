@@ -137,7 +137,7 @@ def lost_by_kills(workers: int, kills: int) -> tuple[int, int]:
         for entry in files(directory / "kept" / "bench"):
             for line in _lines(Path(entry.path)):
                 if "number" in line:
-                    seen.setdefault(line["source"]["pid"], set()).add(line["number"])
+                    seen.setdefault(line["writer"], set()).add(line["number"])
         missing = sum(
             len(set(range(1, number + 1)) - seen.get(pid, set())) for pid, number in wanted.items()
         )
