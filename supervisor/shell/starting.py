@@ -134,6 +134,10 @@ class Starts:
         """A process has been started, or is gone."""
         self._tries.pop(process, None)
 
+    def close(self) -> None:
+        """Give back the descriptors that were kept for bad times."""
+        self._reserve.release()
+
     def gone(self, process: Process) -> None:
         """A supervisor is gone: those below it need no tokens any more."""
         self._budget.withdraw(process)

@@ -193,6 +193,8 @@ class RealWorld:
         """Stop what is left."""
         if self.root is not None and self.quit is None:
             self.shut_down()
+        if self.root is not None:
+            self.root.shell.starts.close()
         self.loop.unwatch(self._trace)
         os.close(self._trace)
 

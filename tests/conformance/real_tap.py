@@ -227,5 +227,5 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     place = Place(arguments.runtime_dir, arguments.definition.name)
     place.begin()
     supervisor = TappedSupervisor(link, arguments, fds)
-    supervisor.control = Control(supervisor.loop, supervisor.shell.actor, place.file("ctl"))
+    supervisor.control = Control(supervisor.loop, supervisor.actor, place.file("ctl"))
     supervisor.run()
