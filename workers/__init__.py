@@ -1,10 +1,11 @@
 """What authors of workers import: Worker, Consumer, Producer, queues by name, and the log."""
 
+from typing import TYPE_CHECKING, Any
+
 from supervisor.link import current
 from workers.consumer import Consumer
 from workers.loops.batch import Batch
 from workers.producer import Producer
-from workers.queues.client.async_writer import AsyncQueueWriter
 from workers.queues.client.writer import QueueWriter
 from workers.queues.errors import (
     CallFailed,
@@ -16,6 +17,9 @@ from workers.queues.errors import (
     Retry,
 )
 from workers.worker import Worker, queue_address
+
+if TYPE_CHECKING:
+    from workers.queues.client.async_writer import AsyncQueueWriter
 
 __all__ = [
     "AsyncQueueWriter",
@@ -50,3 +54,12 @@ def open_queue(name: str) -> QueueWriter:
     if link is None:
         raise LookupError("not in a worker: start the app with `supervisor run`")
     return QueueWriter(name, queue_address(link))
+
+
+def __getattr__(name: str) -> Any:
+    """Import what brings asyncio only for those who use it: every fork would carry its pages."""
+    if name != "AsyncQueueWriter":
+        raise AttributeError(f"module 'workers' has no attribute {name!r}")
+    from workers.queues.client.async_writer import AsyncQueueWriter
+
+    return AsyncQueueWriter

@@ -2,17 +2,19 @@
 
 import inspect
 import typing
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from supervisor.logs import record
 from workers.loops.batch import Batch, BatchLoop
 from workers.loops.lanes import at_hand
 from workers.loops.serial import SerialLoop
-from workers.loops.tasks import TaskLoop
-from workers.loops.threads import ThreadLoop
 from workers.queues.client.reader import NOTHING, Delivered, QueueReader
 from workers.queues.errors import Reject, Retry
 from workers.worker import Worker, queue_address, queue_name
+
+if TYPE_CHECKING:
+    from workers.loops.tasks import TaskLoop
+    from workers.loops.threads import ThreadLoop
 
 
 class Consumer(Worker):
@@ -48,7 +50,7 @@ class Consumer(Worker):
     finished = False
     _chunk = NOTHING
     _reader: QueueReader
-    _loop: SerialLoop | ThreadLoop | TaskLoop
+    _loop: "SerialLoop | ThreadLoop | TaskLoop"
 
     def handle(self, message: Any) -> Any:
         """Handle one message."""
@@ -128,13 +130,17 @@ class Consumer(Worker):
 
     def connect(self) -> None:
         """Connect to the queue."""
-        loop: type[SerialLoop] | type[ThreadLoop] | type[TaskLoop]
+        loop: Any = BatchLoop if self.batches else SerialLoop
+        lanes = 1
+        # Imported by those who need them: every fork of a template carries what it has imported.
         if inspect.iscoroutinefunction(self.handle):
+            from workers.loops.tasks import TaskLoop
+
             loop, lanes = TaskLoop, self.concurrency
         elif self.threads > 1:
+            from workers.loops.threads import ThreadLoop
+
             loop, lanes = ThreadLoop, self.threads
-        else:
-            loop, lanes = (BatchLoop if self.batches else SerialLoop), 1
         self._reader = QueueReader(
             queue_name(self, self.link),
             queue_address(self.link),

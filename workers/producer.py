@@ -1,13 +1,10 @@
 """A producer: puts messages into a queue, and is held back when the queue is full."""
 
-import asyncio
-from collections.abc import AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncIterable, Iterable
 from typing import Any, Unpack
 
 from supervisor.link import WorkerLink
-from workers.queues.client.async_writer import AsyncQueueWriter
 from workers.queues.client.put_options import PutOptions
-from workers.queues.client.readiness import stopped
 from workers.queues.client.writer import QueueWriter
 from workers.queues.errors import Interrupted, QueueFull
 from workers.worker import Worker, queue_address, queue_name
@@ -78,27 +75,15 @@ class Producer(Worker):
         """Put what `produce` yields, until it is exhausted or we are asked to stop."""
         messages = self.produce()
         if isinstance(messages, AsyncIterable):
-            asyncio.run(self._run_async(messages))
+            from workers.loops.source import put_all  # with asyncio: only for those who use it
+
+            put_all(messages, self._writer, self.link)
             return
         for message in messages:
             self.put(message)
             self.link.beat(self._puts)
             if self.link.interrupted:
                 break
-
-    async def _run_async(self, messages: AsyncIterable[Any]) -> None:
-        writer = AsyncQueueWriter(self._writer)
-        stop = asyncio.ensure_future(stopped(self.link))
-        source, count = aiter(messages), 0
-        try:
-            while (message := await _or(stop, anext(source, _END))) is not _END:
-                await _or(stop, writer.put(message))
-                count += 1
-                self.link.beat(count)
-        except _Stopped:
-            pass
-        finally:
-            stop.cancel()
 
     def supervised(self, link: WorkerLink) -> None:
         """Live: called by the runtime."""
@@ -114,20 +99,3 @@ class Producer(Worker):
                 from workers.log import log  # with structlog: 15 ms for all who need it not
 
                 log.warning("stopped before all was confirmed", messages=lost)
-
-
-class _Stopped(Exception):  # noqa: N818
-    """A request to stop came first."""
-
-
-_END = object()
-
-
-async def _or(stop: asyncio.Future[None], work: Awaitable[Any]) -> Any:
-    """Do it, unless the request to stop comes first."""
-    working = asyncio.ensure_future(work)
-    await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
-    if working.done():
-        return working.result()
-    working.cancel()
-    raise _Stopped

@@ -1,11 +1,11 @@
 """Which code an app is: so that a log can say that it changed on disk while it ran."""
 
-import hashlib
 import os
 import sys
+import zlib
 from pathlib import Path
 
-#: Characters of a digest, and of a commit, that are shown.
+#: Characters of a commit that are shown.
 SHOWN = 12
 #: Not the author's, wherever they are installed.
 FOREIGN = ("site-packages", "dist-packages")
@@ -15,24 +15,25 @@ RUNTIME = ("supervisor", "workers")
 def identity(module: str) -> str:
     """Return what tells the code of an app from other versions of it.
 
-    A digest of the source files that have been imported from the directory of the app's module (or
-    of its topmost package), and the commit that is checked out there, if that is known:
-    "0f343b0931cb" or "0f343b0931cb (commit 385b832a9c01)".
+    A checksum of the source files that have been imported from the directory of the app's module
+    (or topmost package), and the commit that is checked out there, if that is known:
+    "0f343b09" or "0f343b09 (commit 385b832a9c01)". Not a digest: hashlib's library would be mapped
+    into every fork.
     """
     top = sys.modules.get(module.partition(".")[0])
     source = getattr(top, "__file__", None) or ""
     if not source:
         return ""
     base = os.path.dirname(os.path.abspath(source))
-    digest = hashlib.sha256()
+    checksum = 0
     for path in sorted(_sources(base)):
-        digest.update(path.encode(errors="surrogateescape") + b"\0")
+        checksum = zlib.crc32(path.encode(errors="surrogateescape") + b"\0", checksum)
         try:
-            digest.update(Path(path).read_bytes())
+            checksum = zlib.crc32(Path(path).read_bytes(), checksum)
         except OSError:  # deleted meanwhile: that is a change too
-            digest.update(b"?")
+            checksum = zlib.crc32(b"?", checksum)
     commit = _commit(Path(base))
-    return digest.hexdigest()[:SHOWN] + (f" (commit {commit[:SHOWN]})" if commit else "")
+    return f"{checksum:08x}" + (f" (commit {commit[:SHOWN]})" if commit else "")
 
 
 def _sources(base: str) -> set[str]:

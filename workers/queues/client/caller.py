@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import secrets
 import threading
 import time
 from typing import Any
@@ -30,7 +29,7 @@ class Caller:
 
     def __init__(self, queue: str, address: str, link: WorkerLink | None = None) -> None:
         self.queue = queue
-        name = f"{os.getpid()}-{secrets.token_hex(8)}"
+        name = f"{os.getpid()}-{os.urandom(8).hex()}"
         self._door = Door(address, Hello("producer", queue, name), link)
         self._sequences = itertools.count(1)
         self._door.connect()
