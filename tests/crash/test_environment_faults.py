@@ -177,18 +177,20 @@ def test_hundreds_of_restarts_leak_nothing(tmp_path: Path) -> None:
     """Five hundred crashes: as many descriptors as before, and hardly more private memory."""
     with run_tree("flat:hundred", tmp_path) as app:
         app.up()
-        crash_all(app, 2)
+        for life in range(2, 5):  # until all is made that is made once
+            crash_all(app, life)
         pids = [app.process.pid, *templates(app), service(app, "pump")]
         assert not await_death(app.process.pid, patience=0.3)  # spares come, clients go
         fds, memory = [fds_of(pid) for pid in pids], [private_of(pid) for pid in pids]
-        for life in range(3, 8):
+        for life in range(5, 10):
             crash_all(app, life)
         # A spare has two, a client one; a leak of one a restart would be five hundred.
         eventually(
             lambda: all(fds_of(pid) - was < 16 for pid, was in zip(pids, fds, strict=True)),
             "descriptors as before",
         )
-        assert all(private_of(pid) - was < 512 for pid, was in zip(pids, memory, strict=True))
+        grown = {pid: private_of(pid) - was for pid, was in zip(pids, memory, strict=True)}
+        assert max(grown.values()) < 512, grown
         assert app.stop() == 0
 
 
