@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from supervisor.logs import record
 from workers.loops.batch import Batch, BatchLoop
+from workers.loops.failure import POLICIES
 from workers.loops.lanes import at_hand
 from workers.loops.serial import SerialLoop
 from workers.queues.client.reader import NOTHING, Delivered, QueueReader
@@ -130,6 +131,9 @@ class Consumer(Worker):
 
     def connect(self) -> None:
         """Connect to the queue."""
+        if self.on_error not in POLICIES:
+            name, allowed = type(self).__name__, " or ".join(map(repr, POLICIES))
+            raise ValueError(f"{name}.on_error = {self.on_error!r}: it has to be {allowed}")
         loop: Any = BatchLoop if self.batches else SerialLoop
         lanes = 1
         # Imported by those who need them: every fork of a template carries what it has imported.

@@ -19,7 +19,7 @@ from enum import IntEnum
 
 from supervisor.core.census import PoolView, Seen, SlotView
 from supervisor.core.orders import Order, Record, settle, tally
-from supervisor.core.thresholds import Bounds, Surroundings, effective, spread, width
+from supervisor.core.thresholds import SOFT_CEILING, Bounds, Surroundings, effective, spread, width
 
 #: Part of the budget above which the tree as a whole asks; above the second, nothing may surge.
 BUDGET_HIGH, BUDGET_FULL = 0.90, 0.97
@@ -279,7 +279,7 @@ class _Round:
         bounds = self._bounds[slot.path]
         growing = slot.trend is not None and slot.trend > 0
         seconds = bounds.soft / slot.trend if growing and slot.trend else float("inf")
-        return min(self._spread(slot, bounds.soft, seconds), 0.95 * bounds.hard)
+        return min(self._spread(slot, bounds.soft, seconds), SOFT_CEILING * bounds.hard)
 
     def _spread(self, slot: SlotView, base: float, seconds: float) -> float:
         pool = self._seen.pools[slot.pool]

@@ -127,10 +127,6 @@ class LogFile:
         os.ftruncate(self.fd, size)
         self.size = size
 
-    def ends_in_a_line(self) -> bool:
-        """Whether the last byte is not a newline."""
-        return self.size > 0 and os.pread(self.fd, 1, self.size - 1) != b"\n"
-
     def rotate(self, now: float, last: int) -> tuple[str, int, int]:
         """Close the file and begin a new one; returns (name, stamp, size) of the closed one.
 

@@ -17,7 +17,6 @@ from supervisor.process.messages import LoadFailed
 
 #: Characters of a traceback that are sent on.
 MAX_DETAIL = 20_000
-IMPORTLIB = str(Path(importlib.__file__).parent)
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 

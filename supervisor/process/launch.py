@@ -26,7 +26,6 @@ class Command(msgspec.Struct, frozen=True, tag="command"):
     """Execute a program."""
 
     argv: list[str]
-    notify: bool = False  # give it NOTIFY_SOCKET (the declared fd "notify")
 
 
 class Kind(msgspec.Struct, frozen=True, omit_defaults=True):

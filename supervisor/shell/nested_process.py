@@ -8,7 +8,7 @@ of the end, so that there are never two copies of a subtree.
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -42,13 +42,6 @@ class Arguments(msgspec.Struct, frozen=True):
     pipes: bool
     fresh: bool = True
     code: str = ""
-
-
-class Upward(Protocol):
-    """Who takes what a nested supervisor sends on behalf of its subtree."""
-
-    def pipe_up(self, path: str, stream: str, fd: int) -> None:
-        """A slot below has a new pipe; takes over the descriptor."""
 
 
 class NestedProcess(LinkedProcess):

@@ -22,7 +22,7 @@ def worker_kind(
     settings = definition.settings
     run: Node | Command = Node(start.owner)
     if definition.command is not None:
-        run = Command(definition.command, notify=definition.ready == "notify")
+        run = Command(definition.command)
     counting = COUNTING if definition.limits.max_messages else None
     if environment:
         settings = msgspec.structs.replace(settings, env={**settings.env, **environment})

@@ -3,12 +3,14 @@
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from supervisor.channel import pair
 from supervisor.link import Context, WorkerLink
-from tests.crash.queue_harness import Scene
+from tests.crash.queue_harness import Make, Scene, scenes
 from workers import Worker
 
 
@@ -57,8 +59,21 @@ class Crew:
             link.close()
 
 
-def crews(scene: Scene) -> Iterator[Crew]:
-    """Yield a crew, and close it."""
-    crew = Crew(scene)
-    yield crew
-    crew.close()
+Start = Callable[..., tuple[Scene, Crew]]
+
+
+def crews(where: Path) -> Iterator[Start]:
+    """Make what makes a scene and a crew for it, and end both when it is done with."""
+    made = scenes(where)
+    make: Make = next(made)
+    crew: list[Crew] = []
+
+    def begin(**queue: Any) -> tuple[Scene, Crew]:
+        scene = make(**{"retry_backoff": (0.01, 0.02), **queue})
+        crew.append(Crew(scene))
+        return scene, crew[0]
+
+    yield begin
+    for one in crew:
+        one.close()
+    next(made, None)

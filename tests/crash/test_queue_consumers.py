@@ -5,38 +5,24 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from tests.crash.queue_harness import Make, Scene, scenes
-from tests.crash.queue_workers import Crew
+from tests.crash.queue_harness import Scene
+from tests.crash.queue_workers import Start, crews
 from workers import Batch, Consumer, Retry
 from workers.queues.client.writer import QueueWriter
 from workers.queues.frames import Command, Hello, Kind, frame
-
-Start = Callable[..., tuple[Scene, Crew]]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Make a scene and a crew for it."""
-    made = scenes(tmp_path)
-    make: Make = next(made)
-    crew: list[Crew] = []
-
-    def begin(**queue: Any) -> tuple[Scene, Crew]:
-        scene = make(**{"retry_backoff": (0.01, 0.02), **queue})
-        crew.append(Crew(scene))
-        return scene, crew[0]
-
-    yield begin
-    for one in crew:
-        one.close()
-    next(made, None)
+    yield from crews(tmp_path)
 
 
 def managed(scene: Scene, command: Command) -> Any:
@@ -361,3 +347,13 @@ def test_an_exception_in_a_lane_crashes_the_worker(start: Start, worker: type[Co
     scene.until(leased=0, dead=1)
     assert letters(scene)[0]["error"].startswith("ZeroDivisionError")
     scene.until(redelivered_total=0)
+
+
+def test_a_policy_that_there_is_not_is_refused_before_a_message_is_taken(start: Start) -> None:
+    """A word that `on_error` does not know is an error of the start, and names what is allowed."""
+
+    class Misspelt(Consumer):
+        on_error = "crahs"
+
+    scene, crew = start()
+    assert scene.ended(crew.start(Misspelt).pid) == 1

@@ -6,14 +6,14 @@ import select
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash.queue_harness import PATIENCE, Make, Scene, scenes
-from tests.crash.queue_workers import Crew
+from tests.crash.queue_harness import PATIENCE, Scene
+from tests.crash.queue_workers import Start, crews
 from workers import (
     AsyncQueueWriter,
     CallFailed,
@@ -27,25 +27,11 @@ from workers.queues.client.reader import QueueReader
 from workers.queues.client.writer import QueueWriter
 from workers.queues.errors import QueueError, Reject
 
-Start = Callable[..., tuple[Scene, Crew]]
-
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Make a scene and a crew for it."""
-    made = scenes(tmp_path)
-    make: Make = next(made)
-    crew: list[Crew] = []
-
-    def begin(**queue: Any) -> tuple[Scene, Crew]:
-        scene = make(**{"retry_backoff": (0.01, 0.02), **queue})
-        crew.append(Crew(scene))
-        return scene, crew[0]
-
-    yield begin
-    for one in crew:
-        one.close()
-    next(made, None)
+    yield from crews(tmp_path)
 
 
 # --- when a put is sent ---------------------------------------------------------------------------

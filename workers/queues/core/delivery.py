@@ -57,12 +57,10 @@ class Delivery:
 
     def stall(self, number: int) -> None:
         """Send nothing to a consumer until it is heard of."""
-        self.consumers[number].stalled = True
         self._hungry.pop(number, None)
 
     def heard_of(self, number: int, one: Consumer) -> None:
         """A consumer has said something: if it has room, it has a turn."""
-        one.stalled = False
         if one.window > one.held:
             self._hungry[number] = None
 

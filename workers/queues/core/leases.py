@@ -26,7 +26,6 @@ class Consumer:
         held: messages it has.
         leased: its chunks, in the order of delivery.
         settled: the chunk that it settled last: saying so again is no news, and not late.
-        stalled: its lease is over, and it has not been heard of since: it is sent nothing.
         cells: what its cursor said the last time that somebody looked.
         since: since when each cell has said that; empty: nobody has looked since it got work.
 
@@ -37,7 +36,6 @@ class Consumer:
     held: int = 0
     leased: dict[int, Chunk] = field(default_factory=dict)
     settled: int = 0
-    stalled: bool = False
     cells: Sequence[Cursor] = ()
     since: list[float] = field(default_factory=list)
 
