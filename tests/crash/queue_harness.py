@@ -5,10 +5,12 @@ A forked process keeps no descriptor but those it needs: the end of a connection
 
 import fcntl
 import gc
+import logging
 import os
 import select
 import signal
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -89,6 +91,7 @@ class Scene:
         try:
             gc.freeze()  # what the test had open is closed here, and must not be closed again
             _close_all_but({0, 1, 2, self.reports.write_fd, *keep})
+            _speak_on_stderr()
             work(*arguments)
             status = 0
         except BaseException:
@@ -261,6 +264,17 @@ class Raw:
         """Wait until the broker closes the connection; return what it said why."""
         said = [body.decode() for kind, _, body in self.frames() if kind == Kind.REFUSED]
         return said[0] if said else ""
+
+
+def _speak_on_stderr() -> None:
+    """Log to descriptor 2: the test runner's handlers and streams have numbers that were closed.
+
+    Those numbers are given anew, to connections and files: a line would go into the middle of them.
+    """
+    sys.stdout = open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", closefd=False)
+    root = logging.getLogger()
+    root.handlers = [logging.StreamHandler(sys.stderr)]
 
 
 def _close_all_but(keep: set[int]) -> None:
