@@ -98,7 +98,7 @@ class Arbiter:
             snapshot = self._snapshot()
         except (SupervisorError, OSError):
             return CALM  # root is busy, or not yet there; it is not ours to judge
-        if snapshot is None:
+        if snapshot is None or snapshot.phase == "stopping":
             return CLOSE
         seen = self._census.take(snapshot, self._softs, period)
         self._memory, actions = arbitrate(self._memory, seen, time.monotonic())

@@ -115,3 +115,21 @@ def test_a_worker_that_takes_it_all_at_once(tmp_path: Path) -> None:
         app.stop()
     pids = {first.pid, second.pid, third.pid, quiet.pid}
     assert [pid for pid in pids if pid and os.path.exists(confinement(pid) or "")] == []
+
+
+def test_a_planned_recycle_waits_while_the_queue_is_full(tmp_path: Path) -> None:
+    """A consumer past its age is left alone while all are busy and the queue is full; then goes."""
+    with App("crowded:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+        pid = app.up().ready("crowded/slow.0").pid
+
+        def deferred() -> bool:
+            report = report_of(app)
+            because = report.deferred.get("crowded/slow.0", "") if report else ""
+            return because == "the queue is full and all workers are busy"
+
+        eventually(deferred, "deferred")
+        assert app.worker("crowded/slow.0").pid == pid
+        (tmp_path / "go").touch()
+        after = app.wait_worker("crowded/slow.0", lambda one: one.recycles >= 1)
+        assert after.pid != pid
+        assert after.restarts == 0
