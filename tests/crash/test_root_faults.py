@@ -113,7 +113,11 @@ def written(directory: Path) -> set[tuple[str, int, int, int]]:
 
     Not of the arbiter's report, which is replaced every few seconds.
     """
-    stats = [(path.name, path.lstat()) for path in directory.iterdir() if path.name != REPORT]
+    stats = [
+        (path.name, path.lstat())
+        for path in directory.iterdir()
+        if not path.name.startswith(REPORT)
+    ]
     return {(name, info.st_ino, info.st_size, info.st_mtime_ns) for name, info in stats}
 
 
