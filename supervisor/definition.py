@@ -103,4 +103,6 @@ class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_d
     significant: bool = False
     start_timeout: float | None = None
     memory_budget: int | None = None
+    template_max_age: float = 7 * 86_400.0
+    template_growth: float = 0.2
     recyclers: list[RecyclerDefinition] = []

@@ -20,6 +20,9 @@ def status_text(snapshot: Snapshot, verdict: Verdict, colour: bool = False) -> s
         row[1] = paint_state(row[1], state, colour)
         lines.append("  ".join(row).rstrip())
     lines += _queues(snapshot, colour)
+    for one in snapshot.templates:
+        if one.state == "lingering":
+            lines.append(f"template {one.pid} lingers: {one.processes} of its processes live")
     for note in verdict.notes[:MAX_NOTES]:
         lines.append(f"{paint_state(verdict.word, verdict.word, colour)}: {note}")
     if len(verdict.notes) > MAX_NOTES:

@@ -86,6 +86,17 @@ class TrimChildren(msgspec.Struct, frozen=True, tag="trim", forbid_unknown_field
     path: Path
 
 
+class RecycleTemplate(
+    msgspec.Struct, frozen=True, tag="recycle_template", forbid_unknown_fields=True
+):
+    """Have another template take over from the one of the release; answered when it has begun.
+
+    The workers that run keep their process, and their template until they have gone.
+    """
+
+    cause: Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,40}$")] = "recycled"
+
+
 #: What can be done to a queue, and to its dead letters.
 QueueVerb = Literal[
     "stats",
@@ -125,6 +136,7 @@ Request = (
     | Scale
     | RecycleChildren
     | TrimChildren
+    | RecycleTemplate
     | SetLogLevel
     | QueueCommand
 )

@@ -52,11 +52,24 @@ def limits(subject: Subject, child: Child, *, is_command: bool, preload: bool) -
 
 def budget(subject: Subject, declared: Supervisor, *, is_root: bool) -> int | None:
     """Check the memory budget of an app."""
-    if declared.memory_budget is not None and not is_root:
-        raise subject.error(
-            "memory_budget is for the whole app", "declare it on the root supervisor"
-        )
+    _refuse_below_root(subject, declared, "memory_budget", is_root)
     return _size(subject, "memory_budget", declared.memory_budget)
+
+
+def template(subject: Subject, declared: Supervisor, *, is_root: bool) -> dict[str, float]:
+    """Check what the template of an app may grow to; only what was given."""
+    found = {}
+    for field in ("template_max_age", "template_growth"):
+        value = getattr(declared, field)
+        if value is not None:
+            _refuse_below_root(subject, declared, field, is_root)
+            found[field] = _endless(subject, field, value)
+    return found
+
+
+def _refuse_below_root(subject: Subject, declared: Supervisor, field: str, is_root: bool) -> None:
+    if getattr(declared, field) is not None and not is_root:
+        raise subject.error(f"{field} is for the whole app", "declare it on the root supervisor")
 
 
 def _refuse_below_baseline(
@@ -86,11 +99,13 @@ def _handles(subject: Subject, field: str, value: object, automatic: bool) -> in
 
 
 def _age(subject: Subject, value: object, default: float) -> float:
-    if value is None:
-        return default
+    return default if value is None else _endless(subject, "max_age", value)
+
+
+def _endless(subject: Subject, field: str, value: object) -> float:
     if value == "infinity" or (isinstance(value, float) and value == math.inf):
         return math.inf
-    return checks.seconds(subject, "max_age", value)
+    return checks.seconds(subject, field, value)
 
 
 def _lifetime(subject: Subject, value: object) -> float:

@@ -250,6 +250,10 @@ class Supervisor:
         recyclers: what keeps the app's directories and tables within limits (only on the root).
         memory_budget: private bytes (or "2GiB") of the whole app, the runtime included (only on
             the root; default None: 80 % of what the machine, or the cgroup, has).
+        template_max_age: seconds after which another process takes over from the template that
+            workers are forked from (only on the root; default 604800.0; "infinity": never).
+        template_growth: the part of its own fresh size, and at least 8 MiB, by which a template
+            may grow before that (only on the root; default 0.2; "infinity": without limit).
 
     """
 
@@ -268,6 +272,8 @@ class Supervisor:
         significant: bool = False,
         start_timeout: float | None = None,
         memory_budget: int | str | None = None,
+        template_max_age: float | str | None = None,
+        template_growth: float | str | None = None,
         recyclers: Sequence[Recycler] = (),
     ) -> None:
         self.name = name
@@ -282,5 +288,7 @@ class Supervisor:
         self.significant = significant
         self.start_timeout = start_timeout
         self.memory_budget = memory_budget
+        self.template_max_age = template_max_age
+        self.template_growth = template_growth
         self.recyclers = recyclers
         self.where = _where()

@@ -61,6 +61,10 @@ def _memory(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
     yield Accumulator(
         "memory of the runtime", "bounded by design", sum(report.runtime.values()), None
     )
+    for one in report.templates:
+        how = "arbiter: another one takes over" if one.state == "serving" else "its last worker"
+        note = f"{one.state}, {one.processes} processes"
+        yield Accumulator(f"memory of template {one.pid}", how, one.own, one.limit, note=note)
     for child in children(snapshot.tree):
         slots = [report.slots[w.path] for w in child.workers if w.path in report.slots]
         if slots:

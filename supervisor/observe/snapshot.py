@@ -75,6 +75,19 @@ class SupervisorStatus(msgspec.Struct, frozen=True, tag="supervisor"):
     significant: bool = False
 
 
+class TemplateStatus(msgspec.Struct, frozen=True):
+    """One template process of the release. ``state``: loading, serving, lingering.
+
+    ``processes`` that it is the parent of: workers, and connections of nested supervisors.
+    """
+
+    name: str
+    pid: int
+    state: str
+    age: float  # seconds
+    processes: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """A whole app. ``phase``: starting, running, stopping."""
 
@@ -91,3 +104,4 @@ class Snapshot(msgspec.Struct, frozen=True):
     loop_longest_pass: float = 0.0
     queues: list[QueueFacts] = []
     health_address: str | None = None
+    templates: list[TemplateStatus] = []

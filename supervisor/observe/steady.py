@@ -7,7 +7,7 @@ from typing import Any
 
 from supervisor.observe import judge
 from supervisor.observe.snapshot import Snapshot
-from supervisor.recycling.report import Report
+from supervisor.recycling.report import Report, TemplateReport
 
 Document = dict[str, Any]
 #: The part of its budget from which on an app's memory is a warning.
@@ -20,7 +20,7 @@ MAX_LARGEST = 10
 _NOTES = {
     "recycle_thrash": "recycled over and over without getting any better",
     "recycle_blocked": "cannot be recycled: its replacement does not get ready",
-    "template_grown": "has grown by more than a fifth since it was fresh: reload the app",
+    "template_blocked": "is due, and no other one could take over: see its log",
     "soft_below_baseline": "memory_soft is less than a fresh worker needs",
     "hard_below_baseline": "memory_hard is less than a fresh worker needs",
 }
@@ -85,6 +85,19 @@ def _largest(report: Report) -> list[Document]:
     ]
 
 
+def _template(one: TemplateReport) -> Document:
+    return {
+        "pid": one.pid,
+        "state": one.state,
+        "age_seconds": one.age,
+        "max_age_seconds": one.max_age,
+        "processes": one.processes,
+        "own_bytes": one.own,
+        "fresh_bytes": one.fresh,
+        "limit_bytes": one.limit,
+    }
+
+
 def section(snapshot: Snapshot, report: Report | None, now: float) -> Document:
     """Return what the extension tells; of what is not known, null."""
     slots = [slot for child in judge.children(snapshot.tree) for slot in child.workers]
@@ -107,5 +120,6 @@ def section(snapshot: Snapshot, report: Report | None, now: float) -> Document:
             "stopped_first": report.stopped_first,
             "deferred": report.deferred,
             "largest": _largest(report),
+            "templates": [_template(one) for one in report.templates],
         }
     return document

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 PAGE = os.sysconf("SC_PAGESIZE")
 _PRIVATE = (b"Private_Clean:", b"Private_Dirty:", b"Private_Hugetlb:", b"SwapPss:")
+_ANONYMOUS = (b"RssAnon:", b"VmSwap:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,13 @@ def private_bytes(pid: int | str) -> int | None:
         if line.startswith(_PRIVATE):
             kib += int(line.split()[1])
     return kib * 1024
+
+
+def own_bytes(pid: int) -> int | None:
+    """Return the anonymous memory of a process, shared with forks or not; None if it is gone."""
+    text = _read(f"/proc/{pid}/status") or b""
+    kib = [int(line.split()[1]) for line in text.splitlines() if line.startswith(_ANONYMOUS)]
+    return sum(kib) * 1024 if kib else None
 
 
 def vitals(pid: int) -> Vitals | None:

@@ -23,6 +23,7 @@ from supervisor.control.errors import CommandFailed
 from supervisor.control.messages import (
     GetSnapshot,
     RecycleChildren,
+    RecycleTemplate,
     Request,
     SnapshotReply,
     TrimChildren,
@@ -50,6 +51,7 @@ from supervisor.recycling.census import Census, limits_of
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import Report, SlotReport, write
 from supervisor.recycling.retention import Retention
+from supervisor.recycling.template_watch import TemplateWatch
 
 log = logging.getLogger("supervisor.arbiter")
 
@@ -83,6 +85,7 @@ class Arbiter:
         self._softs: dict[str, float] = {}
         limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
         self._explicit = options.tree.memory_budget is not None or any(map(_is_close, limits))
+        self._templates = TemplateWatch(options.tree)
         self._backstop = Backstop()
         self._retention = Retention(os.path.dirname(options.control))
         self._warned: set[tuple[str, str]] = set()
@@ -107,6 +110,9 @@ class Arbiter:
         )
         for action in actions:
             self._perform(action)
+        if due := self._templates.look(snapshot, time.monotonic()):
+            log.info("recycle the template", extra={"why": due.value})
+            self._ask(RecycleTemplate(due.value), "template")
         period = CLOSE if self._is_to_be_watched(seen) else CALM
         self._report(seen, period, urgent=bool(actions))
         self._retention.look()
@@ -130,12 +136,15 @@ class Arbiter:
                     path, _cause(why), stop_first=True, patience=patience, wait=False
                 )
                 log.warning("recycle, stopping first", extra={"child": path, "why": why.name})
+        self._ask(request, action.path)
+
+    def _ask(self, request: Request, path: str) -> None:
         try:
             ask(self._control, request, DEADLINE)
         except CommandFailed as refused:  # it ended meanwhile, say: the next look will show
-            log.info("refused", extra={"child": action.path, "problem": str(refused)})
+            log.info("refused", extra={"child": path, "problem": str(refused)})
         except (SupervisorError, OSError) as error:
-            log.warning("no answer", extra={"child": action.path, "problem": str(error)})
+            log.warning("no answer", extra={"child": path, "problem": str(error)})
 
     def _is_to_be_watched(self, seen: Seen) -> bool:
         if self._explicit or self._memory.deferred or seen.used > WATCHED * seen.policy.budget:
@@ -164,8 +173,8 @@ class Arbiter:
         for deferral in self._memory.deferred:
             if deferral.because.startswith("recycle_"):
                 warnings.setdefault(deferral.because, []).append(deferral.path)
-        if grown := self._census.grown_templates():
-            warnings["template_grown"] = grown
+        if self._templates.is_blocked:
+            warnings["template_blocked"] = [f"template {self._templates.reports[0].pid}"]
         memory = self._memory
         report = Report(
             at=time.time(),
@@ -193,6 +202,7 @@ class Arbiter:
                 )
                 for slot in seen.slots
             },
+            templates=self._templates.reports,
         )
         try:
             write(os.path.dirname(self._control), report)

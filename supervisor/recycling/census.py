@@ -59,8 +59,6 @@ class Restarts:
 
 
 MINUTE_LOOKS = 70
-#: A template that has so many times its fresh private bytes, and so many more, has grown.
-GROWN, GROWN_LEAST = 1.2, 8 << 20
 
 
 class Census:
@@ -80,8 +78,6 @@ class Census:
         self._reserve = machine.reserve()
         self.runtime: dict[str, int] = {}  # private bytes of the runtime's own processes
         self._runtime_at = float("-inf")
-        self._fresh: dict[str, int] = {}  # what a process of the runtime had at the second look
-        self._once: set[str] = set()
 
     def take(self, snapshot: Snapshot, softs: dict[str, float], period: float) -> Seen:
         """Measure every worker, and say what the tree looks like."""
@@ -132,20 +128,6 @@ class Census:
         pids |= {service.path: service.pid for service in snapshot.services if service.pid}
         found = {name: sample.private_bytes(pid) for name, pid in pids.items()}
         self.runtime = {name: size for name, size in found.items() if size is not None}
-        for name, size in self.runtime.items():
-            if name in self._once:  # half a minute old: it is warm
-                self._fresh.setdefault(name, size)
-        self._once = set(self.runtime)
-        self._fresh = {name: size for name, size in self._fresh.items() if name in self.runtime}
-
-    def grown_templates(self) -> list[str]:
-        """Return the templates that have grown by more than a fifth: their forks grow with them."""
-        return [
-            name
-            for name, size in self.runtime.items()
-            if name.startswith("template")
-            and size > GROWN * self._fresh.get(name, size) + GROWN_LEAST
-        ]
 
 
 def _is_wanted(worker: WorkerStatus) -> bool:

@@ -26,6 +26,19 @@ class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     threads: int = 0
 
 
+class TemplateReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One template: what it has itself, shared or not, and may have. Bytes, seconds."""
+
+    pid: int
+    state: str
+    age: float
+    max_age: float | None  # None: no limit
+    processes: int
+    own: int | None = None
+    fresh: int | None = None
+    limit: int | None = None
+
+
 class Report(msgspec.Struct, frozen=True):
     """The whole app. ``used``: private bytes of all its processes; times are Unix seconds.
 
@@ -46,6 +59,7 @@ class Report(msgspec.Struct, frozen=True):
     deferred: dict[str, str]
     warnings: dict[str, list[str]]
     slots: dict[str, SlotReport]
+    templates: list[TemplateReport] = []
 
 
 def write(directory: str, report: Report) -> None:

@@ -82,6 +82,8 @@ class Requests:
                     answer(control.Done(f"recycling {path}", [path]))
                     answer = _ignore
                 self._command(peer, "recycle", path, 0, answer, **details)
+            case control.RecycleTemplate(cause=cause):
+                self._recycle_template(peer, cause, answer)
             case control.QueueCommand():
                 self._queue(peer, request, answer)
 
@@ -109,6 +111,19 @@ class Requests:
             self._tokens += 1
             command = Command(self._tokens, verb, path, count, **details)
             root.commander.apply(command, lambda outcome: answer(_reply(path, outcome)))
+
+    def _recycle_template(
+        self, peer: Peer, cause: str, answer: Callable[[control.Reply], None]
+    ) -> None:
+        root = self._root
+        if root.phase is not Phase.RUNNING:
+            answer(_later(f"{root.identity.name} is {root.phase.shown}"))
+            return
+        self._audit(peer, "recycle_template", cause)
+        if problem := root.release.recycle(cause):
+            answer(_later(f"the template is not recycled: {problem}"))
+        else:
+            answer(control.Done("recycling the template"))
 
     def _set_level(
         self, peer: Peer, request: control.SetLogLevel, answer: Callable[[control.Reply], None]

@@ -36,6 +36,7 @@ from supervisor.root import descriptors
 from supervisor.root.clock import ClockWatch
 from supervisor.root.console import say
 from supervisor.root.services import Services
+from supervisor.root.succession import Succession
 from supervisor.root.template_keeper import Hooks, TemplateKeeper, reap
 from supervisor.shell.actor import Actor
 from supervisor.shell.commands import Commander
@@ -94,10 +95,9 @@ class Root:
         self.services = Services()
         self._exit_code = EXIT_OK
         self.shell = self._make_shell()
-        self._keepers = [
-            self._keeper(self.shell.runtime, None),
-            self._keeper(self.shell.release, identity.options.app),
-        ]
+        self._runtime = self._keeper(None, self.shell.runtime, self._hooks)
+        make = partial(self._keeper, identity.options.app)
+        self.release = Succession(self.shell, make, self._hooks)
 
     # --- composition --------------------------------------------------------------------------
 
@@ -122,10 +122,17 @@ class Root:
             spares=options.spares,
         )
 
-    def _keeper(self, template: Template, app: str | None) -> TemplateKeeper:
-        hooks = Hooks(self._loaded, self._load_failed, self._give_up)
+    @property
+    def _hooks(self) -> Hooks:
+        return Hooks(self._loaded, self._load_failed, self._give_up)
+
+    def _keeper(self, app: str | None, template: Template, hooks: Hooks) -> TemplateKeeper:
         arguments = list(self.identity.options.app_args)
         return TemplateKeeper(self.loop, template, app, arguments, hooks, self.shell.log)
+
+    @property
+    def _keepers(self) -> list[TemplateKeeper]:
+        return [self._runtime, *self.release.keepers]
 
     # --- the run ------------------------------------------------------------------------------
 
@@ -181,6 +188,7 @@ class Root:
 
     def _reap(self) -> None:
         reap(self._keepers)
+        self.release.prune()
         self._sweep()
 
     def _sweep(self) -> None:
@@ -312,6 +320,7 @@ class Root:
             loop_longest_pass=self.loop.longest_pass,
             queues=queues or [],
             health_address=self.services.health_address,
+            templates=self.release.status(),
         )
 
 

@@ -58,20 +58,22 @@ class TemplateKeeper:
         self._app, self._app_args = app, app_args
         self.pid = 0
         self.pids: set[int] = set()  # of all the processes it has had
-        self._reaped = False  # then the number may be another's
+        self.reaped = True  # then the number may be another's
         self._starts: deque[float] = deque(maxlen=INTENSITY + 1)
+        self.started_at = 0.0
         self._client: TemplateClient | None = None  # while it loads
         self._loaded_once = False
-        self._closing = False
+        self._closing = self.retired = False  # retired: it lingers, or was never used
         self._suspended: TimerHandle | None = None
         template.on_lost = self._lost
 
     def start(self) -> None:
         """Execute the process; it is attached once it has loaded the app."""
-        self._starts.append(time.monotonic())
+        self.started_at = time.monotonic()
+        self._starts.append(self.started_at)
         self.pid, client = start_template(*(RUNTIME if self._app is None else ()))
         self.pids.add(self.pid)
-        self._reaped = False
+        self.reaped = False
         if self._app is None:
             self.template.attach(client)
             return
@@ -94,14 +96,14 @@ class TemplateKeeper:
         if self._suspended is not None:
             self._suspended.cancel()
             self._suspended = None
-        self._reaped = os.WIFEXITED(status) or os.WIFSIGNALED(status)
+        self.reaped = os.WIFEXITED(status) or os.WIFSIGNALED(status)
         if os.WIFSTOPPED(status):
             self._log(WARNING, "template stopped", template=self.template.name, pid=self.pid)
             self._suspended = self._loop.call_later(SUSPENDED_LIMIT, self._kill)
 
     def wait(self, seconds: float) -> None:
         """Wait for the end of the process, once closed; kill it after so long."""
-        if self._reaped:
+        if self.reaped:
             return
         try:
             fd = os.pidfd_open(self.pid)
@@ -114,7 +116,7 @@ class TemplateKeeper:
         os.close(fd)
 
     def _kill(self) -> None:
-        if self._reaped:
+        if self.reaped:
             return
         try:
             os.kill(self.pid, signal.SIGKILL)  # our child: not another's number until we reap it
@@ -165,6 +167,8 @@ class TemplateKeeper:
         if self._closing:
             return
         self._log(WARNING, "template died", template=self.template.name, pid=self.pid)
+        if self.retired:
+            return
         now = time.monotonic()
         if len(self._starts) > INTENSITY and now - self._starts[0] <= PERIOD:
             self._hooks.gave_up(f"template {self.template.name} died {INTENSITY + 1} times")
@@ -175,6 +179,8 @@ class TemplateKeeper:
 def reap(keepers: list[TemplateKeeper]) -> None:
     """Reap template processes that have ended, and see which were stopped or continued."""
     for keeper in keepers:
+        if keeper.reaped:
+            continue
         try:
             while True:
                 pid, status = os.waitpid(keeper.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)

@@ -44,13 +44,12 @@ class NestedSupervisor:
         self._channel: Channel[uplink.ToSupervisor] = Channel(link.socket, uplink.ToSupervisor)
         link.socket.setblocking(False)
         self._outbox = Outbox(self.loop, self._channel, self._read_link)
-        self._templates = {name: Template(self.loop, name) for name in CONNECTIONS}
         self._flush_timer: TimerHandle | None = None
         self.shell = Shell(
             loop=self.loop,
             app=arguments.app,
-            runtime=self._templates["runtime"],
-            release=self._templates["release"],
+            runtime=Template(self.loop, "runtime"),
+            release=Template(self.loop, "release"),
             board=Board(self._changed),
             log=record_writer(2, "supervisor"),
             pipes=self._pipe_up if arguments.pipes else None,
@@ -70,7 +69,7 @@ class NestedSupervisor:
         )
         self._commander = Commander(self.actor)
         self.loop.guard(2, self._lagged)
-        self._templates["release"].code = arguments.code
+        self.shell.release.code = arguments.code
         for name in CONNECTIONS:
             self._attach(name, fds[name])
 
@@ -88,7 +87,15 @@ class NestedSupervisor:
     def _attach(self, name: str, fd: int) -> None:
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
-        self._templates[name].attach(TemplateClient(sock))
+        client = TemplateClient(sock)
+        if name == "runtime":
+            self.shell.runtime.attach(client)
+        elif not self.shell.release.attached:
+            self.shell.release.attach(client)
+        else:  # it is replaced as planned
+            successor = Template(self.loop, name)
+            successor.attach(client)
+            self.shell.replace_release(successor)
 
     # --- the parent ---------------------------------------------------------------------------
 
@@ -105,8 +112,8 @@ class NestedSupervisor:
             case uplink.Command() as command, _:
                 self._commander.apply(command, self._outbox.send)
             case uplink.TemplateConnection(name, code), [fd]:
-                self._templates["release"].code = code
                 self._attach(name, fd)
+                self.shell.release.code = code
             case uplink.StartsGranted(count), _:
                 self.shell.starts.add(count)
             case _:

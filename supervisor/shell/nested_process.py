@@ -52,8 +52,8 @@ class NestedProcess(LinkedProcess):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._connections: dict[str, int] = {}  # template name -> descriptor for it to inherit
-        self._tokens: set[int] = set()  # connections whose processes may still be there
+        self._connections: dict[Template, int] = {}  # descriptors for it to inherit
+        self._tokens: set[tuple[Template, int]] = set()  # whose processes may still be there
         self._hooked = False
         self._answers: dict[int, Callable[[uplink.Answer], None]] = {}
         self._status_of_end: Callable[[], None] | None = None
@@ -66,17 +66,17 @@ class NestedProcess(LinkedProcess):
         for template in (self.shell.runtime, self.shell.release):
             self._open(template, partial(self._connected, template))
             if not self._hooked:
-                template.on_attach.append(self._reconnect_hooks(template))
+                template.on_attach.append(self._reconnect_hook())
         self._hooked = True
 
     def _open(self, template: Template, opened: Callable[[int], None]) -> None:
-        token = 0
+        token = template, 0
 
         def closed() -> None:
             if token not in self._tokens:  # of an attempt to start it that was given up
                 return
             self._tokens.discard(token)
-            if self._serial == 0 and template.name not in self._connections:
+            if self._serial == 0 and template not in self._connections:
                 self._not_connected(template.name)
             else:
                 self._end_if_swept()
@@ -87,7 +87,7 @@ class NestedProcess(LinkedProcess):
             else:
                 os.close(fd)
 
-        token = template.open(was_opened, closed)
+        token = template, template.open(was_opened, closed)
         self._tokens.add(token)
 
     def _not_connected(self, name: str) -> None:
@@ -111,19 +111,22 @@ class NestedProcess(LinkedProcess):
             self._drop_connections()
             self._finish(None, ExitReason(ExitKind.SHUTDOWN, "shutdown"))
             return
-        self._connections[template.name] = fd
+        self._connections[template] = fd
         if len(self._connections) == 2:
+            release, problem = self.shell.release, ""
+            was_replaced = release not in self._connections  # since the connection was asked for
             try:
                 super().begin()
-                problem = ""
             except OSError as error:  # no descriptors are left
                 problem = error.strerror or "no descriptors"
             self._drop_connections()
             if problem:
                 self.spawn_failed(problem, transient=True)
+            elif was_replaced:
+                self._open(release, partial(self._reconnected, release.name))
 
-    def _reconnect_hooks(self, template: Template) -> Callable[[], None]:
-        def attached() -> None:
+    def _reconnect_hook(self) -> Callable[[Template], None]:
+        def attached(template: Template) -> None:
             if self.phase is Phase.GONE:
                 template.on_attach.remove(attached)
             elif self._outbox is not None:
@@ -139,7 +142,8 @@ class NestedProcess(LinkedProcess):
             self._outbox.send(uplink.TemplateConnection(name, code), fd)
 
     def _descriptors(self) -> dict[str, int]:
-        return {**self._connections, **self.shell.fds}
+        passed = {template.name: fd for template, fd in self._connections.items()}
+        return {**passed, **self.shell.fds}
 
     def _kind(self, fds: list[str]) -> launches.Kind:
         definition = self.start.definition

@@ -51,5 +51,10 @@ class Shell:
     def __post_init__(self) -> None:
         self.starts = Starts(self.loop, self.log, self.more_starts)
 
+    def replace_release(self, successor: Template) -> None:
+        """Fork from another template of the release from now on; the one before lingers."""
+        old, self.release = self.release, successor
+        successor.take_over(old)
+
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR

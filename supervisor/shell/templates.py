@@ -2,6 +2,9 @@
 
 Requests made while there is no connection wait for the next one. When a connection is lost, the
 processes behind it are gone: the template killed them, or they died with it.
+
+A template that is replaced as planned (`take_over`) lingers: it stays the parent of its processes
+until the last one has gone, and then closes its connection.
 """
 
 import os
@@ -95,7 +98,8 @@ class Template:
         self._expected = b""  # the kind of child that is started next, most likely: the last one
         self.target_spares = 0
         self.code = ""  # which version of the app it has imported, if it has
-        self.on_attach: list[Callable[[], None]] = []
+        self._lingers = False
+        self.on_attach: list[Callable[[Template], None]] = []
         self.on_lost: Callable[[], None] = lambda: None
 
     # --- the connection -----------------------------------------------------------------------
@@ -105,14 +109,39 @@ class Template:
         """Whether there is a connection now."""
         return self._client is not None
 
+    @property
+    def processes(self) -> int:
+        """How many processes, and supervisors' connections, it is needed for; spares are not."""
+        return len(self._owners) - len(self._spares) + len(self._closed)
+
     def attach(self, client: TemplateClient) -> None:
         """Use this connection from now on; what waited is sent."""
         self._client = client
         self._loop.watch(client, self._on_event, READ)
         self._send_backlog()
         for callback in list(self.on_attach):
-            callback()
+            callback(self)
         self._refill_later()
+
+    def take_over(self, old: "Template") -> None:
+        """Make all new starts in the place of another one, which lingers."""
+        self.on_attach, old.on_attach = old.on_attach, []
+        for callback in list(self.on_attach):
+            callback(self)
+        self._expected = old._expected
+        self.fill_spares(old.target_spares)
+        old._linger()
+
+    def _linger(self) -> None:
+        self._lingers, self.target_spares = True, 0
+        for spare in self._spares:
+            spare.discard()
+        self._spares.clear()
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._lingers and not self._owners and not self._closed:
+            self.close()
 
     def close(self) -> None:
         """Close the connection: the template kills everything that was asked for over it."""
@@ -148,6 +177,7 @@ class Template:
             except TemplateGone:
                 if self._client is client:
                     self._lose()
+            self._close_if_done()
 
     def _on_reply(self, reply: messages.Reply, fds: list[int]) -> None:
         match reply:

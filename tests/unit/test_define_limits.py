@@ -74,6 +74,18 @@ def test_a_budget_is_of_the_whole_app() -> None:
         define(Supervisor("app", [inner]))
 
 
+def test_templates_have_limits_of_their_own() -> None:
+    """A week and a fifth if nothing is said; declared on the root, and checked."""
+    automatic = define(Supervisor("app"))
+    assert (automatic.template_max_age, automatic.template_growth) == (604_800.0, 0.2)
+    given = define(Supervisor("app", template_max_age="infinity", template_growth=0.5))
+    assert (given.template_max_age, given.template_growth) == (float("inf"), 0.5)
+    with pytest.raises(DefinitionError, match="template_growth is -1"):
+        define(Supervisor("app", template_growth=-1))
+    with pytest.raises(DefinitionError, match="template_max_age is for the whole app"):
+        define(Supervisor("app", [Supervisor("inner", template_max_age=5.0)]))
+
+
 def test_recyclers_are_declared(tmp_path: Path) -> None:
     """A directory with limits, and a function with a name made of its own."""
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from supervisor.observe import health, steady
-from supervisor.recycling.report import Report, SlotReport
+from supervisor.recycling.report import Report, SlotReport, TemplateReport
 from tests.health_snapshots import NOW, child, snapshot, worker
 
 
@@ -51,6 +51,17 @@ def test_thrash_and_a_full_budget_are_warnings() -> None:
     full = health.health(snapshot(child("shop/web")), NOW, {}, report(used=950))
     assert full["status"] == "warn"
     assert full["output"] == "the app uses 95% of its memory budget"
+
+
+def test_templates_are_told_of() -> None:
+    """Who serves and who lingers, with what they have; one that is not replaced is a warning."""
+    one = TemplateReport(7, "serving", 60.0, None, 3, own=50, fresh=40, limit=48)
+    told = report(templates=[one], warnings={"template_blocked": ["template 7"]})
+    document = health.health(snapshot(child("shop/web")), NOW, {}, told)
+    [template] = document["supervisor"]["steady_state"]["memory"]["templates"]
+    assert (template["pid"], template["own_bytes"], template["limit_bytes"]) == (7, 50, 48)
+    assert document["status"] == "warn"
+    assert document["output"].startswith("template 7: is due")
 
 
 def test_without_a_report_nothing_is_said_of_memory() -> None:
