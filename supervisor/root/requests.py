@@ -84,6 +84,9 @@ class Requests:
                 self._command(peer, "recycle", path, 0, answer, **details)
             case control.RecycleTemplate(cause=cause):
                 self._recycle_template(peer, cause, answer)
+            case control.Reload(everything=everything):
+                self._audit(peer, "reload", root.identity.name)
+                root.reload(everything, answer)
             case control.QueueCommand():
                 self._queue(peer, request, answer)
 
