@@ -14,6 +14,7 @@ import pytest
 
 from supervisor.control.errors import ControlError
 from supervisor.control.messages import RestartChildren, StopChildren
+from supervisor.recycling import machine
 from tests.crash.app_harness import App, alive, eventually, workers
 from tests.crash.running_app import (
     TREES,
@@ -434,3 +435,33 @@ def test_without_proc_it_runs(tmp_path: Path) -> None:
         app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
         assert app.stop() == 0
     gone(app, patience=1.0)
+
+
+def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
+    """A read-only cgroup: no kernel limit; the arbiter replaces a worker above it all the same.
+
+    `supervisor doctor` says what is lost.
+    """
+    found = machine.cgroup()
+    if found is None:
+        pytest.skip("has no memory cgroup")
+    top = machine.V2 if found[1] else machine.V1
+    bare = f'mount -o remount,bind,ro {top} && exec "$@"'
+    inside = (*unshare("--mount"), "sh", "-c", bare, "sh")
+    environment = {"MARKS": str(tmp_path)}
+    with App("hungry:tree", tmp_path, env=environment, wrapper=inside) as app:
+        first = app.up().ready("hungry/hungry.0")
+        quiet = app.ready("hungry/quiet.0")
+        (tmp_path / "eat").touch()
+        second = app.wait_worker(
+            "hungry/hungry.0", lambda one: one.last_exit and one.state == "ready"
+        )
+        assert second.last_exit is not None
+        assert (second.last_exit.cause, second.generation) == ("memory_hard", 2)
+        assert second.restarts == 0
+        assert app.worker("hungry/quiet.0").pid == quiet.pid
+        assert not os.path.exists(f"{found[0]}/letitcrash-{first.pid}")
+        assert app.stop() == 0
+    command = (*inside, sys.executable, "-m", "supervisor.cli.main", "doctor")
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "no writable cgroup" in said.stdout
