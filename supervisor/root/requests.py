@@ -13,10 +13,11 @@ from supervisor.root.broker_call import call_broker
 from supervisor.root.queue_watch import QueueWatch
 from supervisor.root.root import Phase, Root
 from supervisor.shell.commands import Answered
-from supervisor.shell.plan import declared_paths
+from supervisor.shell.plan import declared_paths, pools
 from supervisor.shell.surroundings import INFO
 from supervisor.shell.uplink import Answer, Command
 
+EXIT_USAGE = 2
 EXIT_NO_SUCH_CHILD = 4
 EXIT_TRY_LATER = 75
 
@@ -109,6 +110,10 @@ class Requests:
         path = resolve(path, list(known), root.tree.path)
         if path == root.tree.path:
             self._whole(verb, path, answer)
+        elif verb == "scale" and path not in pools(root.definition, root.tree.path):
+            problem = f"{path} is no child with slots of its own"
+            hint = "scale a child: a supervisor has none, and a slot is one"
+            answer(control.Failed("not-scalable", problem, hint, EXIT_USAGE))
         else:
             self._audit(peer, verb, path)
             self._tokens += 1

@@ -85,6 +85,15 @@ def declared_paths(definition: SupervisorDefinition, path: str) -> list[str]:
     return found
 
 
+def pools(definition: SupervisorDefinition, path: str) -> list[str]:
+    """The paths of what can be scaled: every Child."""
+    found: list[str] = []
+    for child in definition.children:
+        below = f"{path}/{child.name}"
+        found += pools(child, below) if isinstance(child, SupervisorDefinition) else [below]
+    return found
+
+
 def slot_spec(child: ChildDefinition, supervisor_path: str, slot: int) -> ChildSpec:
     """The core's spec of one slot."""
     key = f"{child.name}.{slot}"

@@ -138,3 +138,15 @@ def test_a_child_that_was_scaled_to_nothing_is_not_missed(tmp_path: Path) -> Non
             assert health.ready(now, now.time) == {"status": judge.PASS}
             assert judge.child(child, now.time, judge.Downtime().update(now)) == judge.PASS
         assert app.stop() == 0
+
+
+@pytest.mark.parametrize("path", ["busy/inner", "busy/w.0"])
+def test_only_a_child_can_be_scaled(tmp_path: Path, path: str) -> None:
+    """A supervisor and a slot have no slots: refused in words, exit 2, and nothing changed."""
+    with run_tree("flat:busy", tmp_path) as app:
+        before = {worker.path: worker.pid for worker in workers(app.up().snapshot().tree)}
+        with pytest.raises(CommandFailed, match="no child with slots") as refused:
+            app.ask(Scale(path, 2))
+        assert refused.value.exit_code == 2
+        assert {worker.path: worker.pid for worker in workers(app.snapshot().tree)} == before
+        assert app.stop() == 0

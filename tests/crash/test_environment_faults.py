@@ -56,12 +56,14 @@ def test_a_blocked_root_writes_its_stacks(tmp_path: Path) -> None:
         ("bad_name:tree", '"web"', "bad_name.py:"),
         ("bad_import:tree", "no_such_module", "bad_import.py:3"),
         ("flat:nothing", "nothing", ""),
+        ("bad_cycle:tree", "outer → inner → outer", "bad_cycle.py:6"),
+        ("bad_cycle:reserved", '"runtime" is the runtime\'s own', "bad_cycle.py:9"),
     ],
 )
 def test_a_bad_app_is_one_message_and_nothing_started(
     tmp_path: Path, tree: str, problem: str, where: str
 ) -> None:
-    """Duplicate names, an import that fails, no such attribute: exit 78, file and line."""
+    """Names twice or reserved, cycles, a failing import, no attribute: exit 78, file and line."""
     with run_tree(tree, tmp_path) as app:
         assert app.wait() == 78
         assert not family(app)
