@@ -1,16 +1,19 @@
-"""What the policy promises of recycles, with real processes (T3, T5, T6)."""
+"""What the policy promises of recycles, with real processes (T3, T5, T6, T7)."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from supervisor.recycling import machine
 from supervisor.recycling.backstop import can_confine
+from supervisor.recycling.leaks import LeakReport
 from supervisor.recycling.report import Report, read
 from tests.crash.app_harness import App, eventually, workers
 
@@ -67,6 +70,48 @@ def test_a_replacement_that_hangs_is_given_up_and_tried_later(tmp_path: Path) ->
         after = app.worker("last/w.0")
         assert (after.pid, after.state, after.restarts) == (before.pid, "ready", 0)
         assert (after.recycles, after.capacity_lost) == (0, 0.0)
+
+
+def test_a_child_in_a_crash_loop_is_not_recycled(tmp_path: Path) -> None:
+    """Three deaths within a minute: it is over its limit, and left alone as far as it can be (T7)."""
+    with App("ordered:one", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+        app.up()
+        eventually(lambda: report_of(app), "a first look")
+        for death in (1, 2, 3):
+            pid = app.ready("one/w.0").pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            app.wait_worker("one/w.0", lambda one, n=death: one.restarts == n)  # type: ignore[misc]
+        before = app.ready("one/w.0")
+        take(tmp_path, 50)
+
+        def deferred() -> bool:
+            report = report_of(app)
+            because = report.deferred.get("one/w.0") if report else None
+            return because == "the child is in a crash loop"
+
+        eventually(deferred, "deferred", 20.0)
+        assert app.worker("one/w.0").pid == before.pid
+
+
+def test_what_recycling_does_not_cure_is_reported(tmp_path: Path) -> None:
+    """After three short lives there is a report with their growth, and who allocated it."""
+    with App("ordered:leaking", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+        app.up()
+        for life in (1, 2, 3):
+            app.ready("leaking/w.0")
+            take(tmp_path, 40 + life)
+            app.wait_worker("leaking/w.0", lambda one, n=life: one.recycles == n)  # type: ignore[misc]
+        record = app.wait_for(event="recycled over and over", child="leaking/w.0")
+        report = msgspec.json.decode(Path(record["report"]).read_bytes(), type=LeakReport)
+        told = app.find(event="allocations", path="leaking/w.0")
+    assert (report.path, report.held_off) == ("leaking/w.0", 60.0)
+    assert [(one.generation, one.why) for one in report.lives] == [
+        (1, "soft"), (2, "soft"), (3, "soft"),
+    ]  # fmt: skip
+    assert min(one.private for one in report.lives) > 40 * MIB
+    assert len(told) == 3
+    assert "ordered.py" in told[0]["top"][0]
 
 
 @pytest.fixture

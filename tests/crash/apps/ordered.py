@@ -2,6 +2,7 @@
 
 import os
 import threading
+import tracemalloc
 from pathlib import Path
 
 from supervisor import Child, Supervisor
@@ -34,6 +35,15 @@ class Obedient(Worker):
                 self.kept = b"\1" * (int(now) * MIB)
 
 
+class Traced(Obedient):
+    """Knows who has allocated what."""
+
+    def init(self) -> None:
+        """Trace."""
+        tracemalloc.start()
+        super().init()
+
+
 class Last(Obedient):
     """Nobody after the first ever gets ready."""
 
@@ -48,7 +58,8 @@ class Last(Obedient):
 
 limits = {"memory_soft": "30MiB", "memory_hard": "100MiB", "min_lifetime": 0, "trim": False}
 pool = Supervisor("pool", [Child("w", Obedient, count=5, **limits)], intensity=0)  # type: ignore[arg-type]
-one = Supervisor("one", [Child("w", Obedient, **limits)], intensity=0)  # type: ignore[arg-type]
+one = Supervisor("one", [Child("w", Obedient, **limits)], intensity=10)  # type: ignore[arg-type]
+leaking = Supervisor("leaking", [Child("w", Traced, **{**limits, "trim": True})], intensity=0)  # type: ignore[arg-type]
 last = Supervisor(
     "last",
     [Child("w", Last, start_timeout=1.0, **limits)],  # type: ignore[arg-type]
