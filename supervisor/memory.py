@@ -9,6 +9,8 @@ from collections.abc import Callable
 import msgspec
 
 Hook = Callable[[], None]
+#: Lines of the author's that are told when allocations are traced.
+ALLOCATIONS = 10
 _hooks: list[Hook] = []
 
 
@@ -50,6 +52,19 @@ def trim() -> None:
             traceback.print_exc(file=sys.stderr)
     gc.collect()
     _release_heap()
+    if "tracemalloc" in sys.modules:
+        _tell_allocations()
+
+
+def _tell_allocations() -> None:
+    """Log who has allocated most of what is there, if the author traces it."""
+    import logging
+    import tracemalloc
+
+    if tracemalloc.is_tracing():
+        found = tracemalloc.take_snapshot().statistics("lineno")[:ALLOCATIONS]
+        top = [f"{one.traceback}: {one.size} bytes in {one.count} blocks" for one in found]
+        logging.getLogger("supervisor.memory").warning("allocations", extra={"top": top})
 
 
 def _release_heap() -> None:

@@ -58,7 +58,7 @@ class World:
         self.random = random.Random(seed)
         self.now = 0.0
         self.available = 1 << 40
-        self.reloading = False
+        self.running = True
         self.psi_full = 0.0
         self.memory = Memory()
         self.slots = {
@@ -174,7 +174,7 @@ class World:
             used=sum(view.private for view in views) + extra,
             available=self.available,
             psi_full=self.psi_full,
-            reloading=self.reloading,
+            running=self.running,
             period=period,
         )
 

@@ -120,6 +120,7 @@ QueueVerb = Literal[
     "dead_show",
     "dead_replay",
     "dead_discard",
+    "over_memory",
 ]
 
 
@@ -127,7 +128,7 @@ class QueueCommand(msgspec.Struct, frozen=True, tag="queue", forbid_unknown_fiel
     """Ask the broker of the queues; answered with QueueAnswer.
 
     ``queue``: which; stats are of all. ``ids``: of dead letters; none: all, page by page, from
-    ``offset`` on, at most ``limit``.
+    ``offset`` on, at most ``limit``; of over_memory, pids that are about to be ended for that.
     """
 
     verb: QueueVerb

@@ -35,14 +35,13 @@ class SlotView:
     fresh_threads: int = 1
     messages: int = 0
     lot: float = 0.5
-    outdated: bool = False
-    requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
     """What was seen of one Child. ``target`` is the number of slots that ought to be ready.
 
+    ``queue_used``: the part of its queue in use; ``busy``: of the queue's consumers, at work.
     ``start``: seconds of a start; ``cycle``: of a start, the soak and a drain (the longest).
     """
 
@@ -74,7 +73,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look at the tree. ``used``: private bytes of all, root's included."""
+    """One look at the tree. ``used``: private bytes of all, root's included.
+
+    ``running``: False while it is still being started.
+    """
 
     policy: Policy
     slots: tuple[SlotView, ...]
@@ -84,5 +86,4 @@ class Seen:
     psi_some: float = 0.0
     psi_full: float = 0.0
     running: bool = True
-    reloading: bool = False
     period: float = 1.0  # seconds between two looks

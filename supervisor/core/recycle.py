@@ -8,7 +8,7 @@
 
 What may not happen is in `_hindrance`: too many at once, too soon one after the other, a pool that
 is short of workers, a worker that was replaced over and over without it getting any better. An
-emergency (`Class.HARD`) knows only the first two.
+emergency (`Class.HARD`) knows only the first two, and does not wait for a tree to be up.
 
 Whether a replacement has succeeded is seen, not heard: then its slot has a new generation.
 """
@@ -50,10 +50,8 @@ class Class(IntEnum):
     ETA = 2  # will be over its hard limit before a planned replacement could be through
     SOFT = 3
     HANDLES = 4  # descriptors or threads
-    CODE = 5  # runs code that is not the current release
-    AGE = 6
-    MESSAGES = 7
-    MANUAL = 8
+    AGE = 5
+    MESSAGES = 6
 
     @property
     def planned(self) -> bool:
@@ -152,8 +150,6 @@ def arbitrate(memory: Memory, seen: Seen, now: float) -> tuple[Memory, tuple[Act
         recycled=memory.recycled + recycled,
         failed=memory.failed + failed,
     )
-    if not seen.running:
-        return replace(memory, deferred=()), ()
     return _Round(memory, seen, now).decide()
 
 
@@ -219,9 +215,9 @@ class _Round:
         asks: dict[str, _Ask] = {}
         for slot in free:
             why = self._class_of(slot)
-            if why is not None and (why is Class.HARD or not self._seen.reloading):
+            if why is not None and (why is Class.HARD or self._seen.running):
                 asks[slot.path] = _Ask(slot, why, self._bounds[slot.path])
-        if self._over_budget and free and not self._seen.reloading:
+        if self._over_budget and free and self._seen.running:
             worst = max(free, key=lambda slot: (slot.private - (slot.baseline or 0), slot.path))
             if worst.path not in asks or asks[worst.path].why > Class.BUDGET:
                 asks[worst.path] = _Ask(worst, Class.BUDGET, self._bounds[worst.path])
@@ -244,8 +240,6 @@ class _Round:
             return Class.SOFT
         if slot.fds > bounds.max_fds > 0 or slot.threads > bounds.max_threads > 0:
             return Class.HANDLES
-        if slot.outdated:
-            return Class.CODE
         if slot.age > self._spread(slot, bounds.max_age, bounds.max_age):
             return Class.AGE
         if 0 < bounds.max_messages < slot.messages:
@@ -253,7 +247,7 @@ class _Round:
             base = bounds.max_messages
             if slot.messages > self._spread(slot, base, base / rate):
                 return Class.MESSAGES
-        return Class.MANUAL if slot.requested else None
+        return None
 
     def _eta(self, slot: SlotView) -> float:
         """Return the seconds until a slot will be over its hard limit."""
@@ -307,7 +301,7 @@ class _Round:
         return self._planned_hindrance(ask, pool, record) if ask.why.planned else None
 
     def _planned_hindrance(self, ask: _Ask, pool: PoolView, record: Record) -> str | None:
-        if ask.slot.age < pool.limits.min_lifetime and ask.why is not Class.MANUAL:
+        if ask.slot.age < pool.limits.min_lifetime:
             return "min_lifetime"
         if pool.queue_used > BUSY and pool.busy > BUSY:
             return "the queue is full and all workers are busy"

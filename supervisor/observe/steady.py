@@ -78,6 +78,7 @@ def _largest(report: Report) -> list[Document]:
             "hard_bytes": slot.hard,
             "baseline_bytes": slot.baseline,
             "growth_bytes_per_second": None if slot.trend is None else round(slot.trend),
+            "growth_bytes_per_message": slot.per_message and round(slot.per_message),
             "fds": slot.fds,
             "threads": slot.threads,
         }

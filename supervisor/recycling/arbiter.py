@@ -48,6 +48,7 @@ from supervisor.logs.record import stderr
 from supervisor.observe.snapshot import Snapshot
 from supervisor.recycling.backstop import Backstop
 from supervisor.recycling.census import Census, limits_of
+from supervisor.recycling.leaks import Leaks, per_message
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import Report, SlotReport, write
 from supervisor.recycling.retention import Retention
@@ -88,6 +89,7 @@ class Arbiter:
         self._templates = TemplateWatch(options.tree)
         self._backstop = Backstop()
         self._retention = Retention(os.path.dirname(options.control))
+        self._leaks = Leaks(os.path.dirname(options.control))
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
 
@@ -98,7 +100,7 @@ class Arbiter:
             snapshot = self._snapshot()
         except (SupervisorError, OSError):
             return CALM  # root is busy, or not yet there; it is not ours to judge
-        if snapshot is None:
+        if snapshot is None or snapshot.phase == "stopping":
             return CLOSE
         seen = self._census.take(snapshot, self._softs, period)
         self._memory, actions = arbitrate(self._memory, seen, time.monotonic())
@@ -108,8 +110,12 @@ class Arbiter:
         self._backstop.confine(
             {accounts[p].pid: b.hard for p, b in bounds.items() if p in accounts}
         )
+        views = {slot.path: slot for slot in seen.slots}
         for action in actions:
+            if not isinstance(action, Trim):
+                self._leaks.recycled(views[action.path], action.why.name.lower())
             self._perform(action)
+        self._leaks.look(self._memory.records)
         if due := self._templates.look(snapshot, time.monotonic()):
             log.info("recycle the template", extra={"why": due.value})
             self._ask(RecycleTemplate(due.value), "template")
@@ -197,6 +203,7 @@ class Arbiter:
                     hard=bounds[slot.path].hard,
                     baseline=slot.baseline,
                     trend=slot.trend,
+                    per_message=per_message(slot),
                     fds=slot.fds,
                     threads=slot.threads,
                 )

@@ -2,12 +2,18 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from supervisor.core.census import Policy, PoolView, Seen
 from supervisor.core.thresholds import Limits
 from supervisor.definition import ChildDefinition, SupervisorDefinition
-from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus, WorkerStatus
+from supervisor.observe.snapshot import (
+    ChildStatus,
+    QueueFacts,
+    Snapshot,
+    SupervisorStatus,
+    WorkerStatus,
+)
 from supervisor.process import sample
 from supervisor.recycling import machine
 from supervisor.recycling.ledger import Ledger
@@ -87,6 +93,7 @@ class Census:
         self._ledger.look(workers, softs, now)
         self._restarts.forget(set(pools))
         self._measure_runtime(snapshot)
+        queues = {str(queue.get("name")): queue for queue in snapshot.queues}
         slots = tuple(
             self._ledger.view(worker, path)
             for path, child in pools.items()
@@ -96,7 +103,7 @@ class Census:
         return Seen(
             Policy(self._budget, surge_reserve=self._reserve),
             slots,
-            {path: self._pool(child, now) for path, child in pools.items()},
+            {path: self._pool(child, queues, now) for path, child in pools.items()},
             used=sum(slot.private for slot in slots) + sum(self.runtime.values()),
             available=machine.available(),
             psi_some=pressure.some,
@@ -105,13 +112,16 @@ class Census:
             period=period,
         )
 
-    def _pool(self, child: ChildStatus, now: float) -> PoolView:
+    def _pool(self, child: ChildStatus, queues: Mapping[str, QueueFacts], now: float) -> PoolView:
         accounts = (self._ledger.accounts.get(worker.path) for worker in child.workers)
         wanted = [worker for worker in child.workers if _is_wanted(worker)]
+        queue = queues.get(child.queue or "", {})
         return PoolView(
             self._limits.get(child.path, Limits()),
             target=len(wanted),
             ready=sum(worker.state == "ready" for worker in wanted),
+            queue_used=_part(queue, "depth", "capacity"),
+            busy=_part(queue, "busy", "consumers"),
             crash_loop=self._restarts.crash_loop(child, now),
             cycle=_start_time(child.workers) + SOAK_AND_DRAIN,
             start=_start_time(child.workers),
@@ -128,6 +138,14 @@ class Census:
         pids |= {service.path: service.pid for service in snapshot.services if service.pid}
         found = {name: sample.private_bytes(pid) for name, pid in pids.items()}
         self.runtime = {name: size for name, size in found.items() if size is not None}
+
+
+def _part(queue: QueueFacts, some: str, of: str) -> float:
+    """Return what part of something a queue says; 0 where it does not say."""
+    found, whole = queue.get(some), queue.get(of)
+    if isinstance(found, int | float) and isinstance(whole, int | float) and whole > 0:
+        return found / whole
+    return 0.0
 
 
 def _is_wanted(worker: WorkerStatus) -> bool:

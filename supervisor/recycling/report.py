@@ -15,13 +15,14 @@ MAX_REPORT = 16 << 20
 
 
 class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One worker: what it has, and may have. Bytes, and bytes a second."""
+    """One worker: what it has, and may have. Bytes; ``trend``: a second, ``per_message``: kept."""
 
     private: int
     soft: int
     hard: int
     baseline: int | None = None
     trend: float | None = None
+    per_message: float | None = None
     fds: int = 0
     threads: int = 0
 

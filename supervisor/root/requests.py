@@ -14,6 +14,7 @@ from supervisor.root.queue_watch import QueueWatch
 from supervisor.root.root import Phase, Root
 from supervisor.shell.commands import Answered
 from supervisor.shell.plan import declared_paths, pools
+from supervisor.shell.recycles import EMERGENCY
 from supervisor.shell.surroundings import INFO
 from supervisor.shell.uplink import Answer, Command
 
@@ -74,6 +75,8 @@ class Requests:
             case control.TrimChildren(path=path):
                 self._command(peer, "trim", path, 0, answer)
             case control.RecycleChildren(path=path):
+                if request.cause == EMERGENCY:
+                    self._forewarn(path)
                 details = {
                     "cause": request.cause,
                     "stop_first": request.stop_first,
@@ -119,6 +122,13 @@ class Requests:
             self._tokens += 1
             command = Command(self._tokens, verb, path, count, **details)
             root.commander.apply(command, lambda outcome: answer(_reply(path, outcome)))
+
+    def _forewarn(self, path: str) -> None:
+        """Tell the broker whose message is to blame, should the worker have to be killed."""
+        worker, broker = self._root.shell.board.worker(path), self._root.services.queues_path
+        if worker is not None and worker.pid is not None and broker is not None:
+            command = control.QueueCommand("over_memory", ids=[worker.pid])
+            call_broker(self._root.loop, broker, command, _ignore)
 
     def _recycle_template(
         self, peer: Peer, cause: str, answer: Callable[[control.Reply], None]

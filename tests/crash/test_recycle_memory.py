@@ -4,7 +4,12 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from supervisor.control.client import ControlClient
+from supervisor.control.messages import QueueAnswer, QueueCommand
 from supervisor.process.oom import confinement
 from supervisor.recycling.backstop import can_confine
 from supervisor.recycling.report import Report, read
@@ -115,3 +120,45 @@ def test_a_worker_that_takes_it_all_at_once(tmp_path: Path) -> None:
         app.stop()
     pids = {first.pid, second.pid, third.pid, quiet.pid}
     assert [pid for pid in pids if pid and os.path.exists(confinement(pid) or "")] == []
+
+
+def test_a_planned_recycle_waits_while_the_queue_is_full(tmp_path: Path) -> None:
+    """A consumer past its age is left alone while all are busy and the queue is full; then goes."""
+    with App("crowded:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+        pid = app.up().ready("crowded/slow.0").pid
+
+        def deferred() -> bool:
+            report = report_of(app)
+            because = report.deferred.get("crowded/slow.0", "") if report else ""
+            return because == "the queue is full and all workers are busy"
+
+        eventually(deferred, "deferred")
+        assert app.worker("crowded/slow.0").pid == pid
+        (tmp_path / "go").touch()
+        after = app.wait_worker("crowded/slow.0", lambda one: one.recycles >= 1)
+        assert after.pid != pid
+        assert after.restarts == 0
+
+
+def test_a_message_that_takes_too_much_memory_twice_is_dead(tmp_path: Path) -> None:
+    """Two workers were killed for memory_hard over it: it is a dead letter that says so."""
+    with App("glutton:tree", tmp_path, "--", "1", "-7", "2") as app:
+        app.up()
+        eventually(lambda: app.snapshot().queues[0]["dead"] == 1, "the letter", 40.0)
+        eventually(lambda: app.snapshot().queues[0]["depth"] == 0, "the rest")
+        [letter] = dead_letters(app, "jobs")
+        assert (letter["reason"], letter["attempts"]) == ("memory_hard", 2)
+        assert "was ended over its memory_hard" in letter["error"]
+        slot = app.worker("glutton/glutton.0")
+        assert slot.restarts == 0
+        said = [r["event"] for r in app.find(path="glutton/glutton.0", raw=True)]
+        assert sorted(said) == ["handling -7 1", "handling -7 2", "handling 1 1", "handling 2 1"]
+
+
+def dead_letters(app: App, queue: str) -> list[dict[str, Any]]:
+    """Ask for the dead letters of a queue."""
+    with ControlClient(app.socket) as client:
+        answer = client.request(QueueCommand("dead_list", queue))
+    assert isinstance(answer, QueueAnswer)
+    found: list[dict[str, Any]] = msgspec.msgpack.decode(answer.body)["letters"]
+    return found

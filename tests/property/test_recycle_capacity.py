@@ -1,4 +1,4 @@
-"""Whatever crosses its limits, crashes, starts slowly or reloads: capacity and tokens hold (T1)."""
+"""Whatever crosses its limits, crashes, or starts slowly: capacity and tokens hold (T1)."""
 
 from itertools import pairwise
 
@@ -36,7 +36,7 @@ children = st.builds(
     mail=children,
     tokens=st.sampled_from([None, 1, 3]),
     crashes=st.lists(st.tuples(st.floats(0, 1800), st.integers(0, 23)), max_size=12),
-    reloads=st.lists(st.tuples(st.floats(0, 1800), st.floats(0, 300)), max_size=2),
+    starts=st.lists(st.tuples(st.floats(0, 1800), st.floats(0, 300)), max_size=2),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60, deadline=None)
@@ -45,7 +45,7 @@ def test_capacity_and_tokens_hold(
     mail: Child,
     tokens: int | None,
     crashes: list[tuple[float, int]],
-    reloads: list[tuple[float, float]],
+    starts: list[tuple[float, float]],
     seed: int,
 ) -> None:
     """With room for two, nobody is stopped first; never more at once than there are tokens."""
@@ -55,17 +55,17 @@ def test_capacity_and_tokens_hold(
         path = paths[which % len(paths)]
         world.at(when, lambda path=path: world.crash(path))
 
-    def reload(on: bool) -> None:
-        world.reloading = on
+    def set_running(on: bool) -> None:
+        world.running = on
 
-    for when, seconds in reloads:
-        world.at(when, lambda: reload(True))
-        world.at(when + seconds, lambda: reload(False))
+    for when, seconds in starts:
+        world.at(when, lambda: set_running(False))
+        world.at(when + seconds, lambda: set_running(True))
     world.run(until=1800)
     assert world.deficit == 0.0
     assert world.most_at_once <= (tokens or max(1, len(paths) // 10))
-    starts = [when for when, _ in world.starts]
-    assert all(later - earlier >= 1.0 for earlier, later in pairwise(starts))
+    begun = [when for when, _ in world.starts]
+    assert all(later - earlier >= 1.0 for earlier, later in pairwise(begun))
 
 
 @given(seed=st.integers(0, 1000), slots=st.integers(2, 12), full=st.booleans())

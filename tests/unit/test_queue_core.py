@@ -3,6 +3,7 @@
 import pytest
 
 from tests.queue_world import NOWHERE, World, messages
+from workers.queues.core.burial import Cause
 from workers.queues.core.leases import Cursor
 from workers.queues.frames import Nack
 
@@ -184,7 +185,7 @@ def test_a_poison_message_is_dead_after_its_attempts() -> None:
             number,
             (Cursor(bad.id, bad.done + messages(bad).index("poison"), True),),
             world.now,
-            f"process {number} ended",
+            Cause("crashed", f"process {number} ended"),
         )
     (letter,) = world.dead
     assert (letter.message, letter.reason, letter.attempts) == (b"\xa6poison", "crashed", 3)

@@ -7,7 +7,9 @@ import pytest
 
 from tests.queue_world import World
 from workers.queues.broker.management import UnknownCommandError, manage
+from workers.queues.core.burial import MEMORY, Cause
 from workers.queues.core.journal import Discarded
+from workers.queues.core.leases import Cursor
 from workers.queues.frames import Command
 
 
@@ -48,6 +50,21 @@ def test_letters_are_never_more_than_was_leased_beside_the_bound() -> None:
     assert len(world.dead) == 5
     assert world.deliver() == []
     assert world.balanced()
+
+
+def test_two_ends_for_memory_bury_a_message() -> None:
+    """Whatever else it has failed of in between; what came along with it is not charged."""
+    world = World()
+    world.put(*"abc")
+    for number, cause in enumerate((MEMORY, "crashed", MEMORY), start=1):
+        world.consumer(number)
+        chunk = world.deliver()[0]
+        assert not world.dead
+        world.core.leave(number, (Cursor(chunk.id, 0, True),), world.now, Cause(cause))
+    [letter] = world.dead
+    assert (letter.reason, letter.attempts) == (MEMORY, 3)
+    world.consumer(4)
+    assert sorted(world.take(4)) == ["b", "c"]
 
 
 def test_bytes_of_letters_are_bounded_too() -> None:

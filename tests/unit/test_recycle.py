@@ -63,10 +63,8 @@ def decide(look: Seen, memory: Memory | None = None, now: float = 1e6) -> tuple[
         ({"private": 120 * MIB}, Class.SOFT),
         ({"fds": 900}, Class.HANDLES),
         ({"threads": 9}, Class.HANDLES),
-        ({"outdated": True}, Class.CODE),
         ({"age": 90_000.0}, Class.AGE),
         ({"messages": 2_000}, Class.MESSAGES),
-        ({"requested": True}, Class.MANUAL),
     ],
 )
 def test_each_limit_has_its_class(fields: dict[str, object], why: Class) -> None:
@@ -144,7 +142,6 @@ def test_over_budget_the_one_that_grew_most_goes() -> None:
     "fields",
     [
         {"running": False},
-        {"reloading": True},
         {"psi_some": 30.0},
         {"pool": PoolView(LIMITS, crash_loop=True)},
         {"pool": PoolView(LIMITS, target=2, ready=1)},
@@ -152,8 +149,26 @@ def test_over_budget_the_one_that_grew_most_goes() -> None:
     ],
 )
 def test_a_planned_recycle_waits_for_a_good_moment(fields: dict[str, object]) -> None:
-    """Not while starting, reloading, pressed, crash-looping (T7), short of workers, overloaded."""
+    """Not while starting, pressed, crash-looping (T7), short of workers, overloaded."""
     assert decide(seen(slot(private=150 * MIB), **fields)) == ()
+
+
+@pytest.mark.parametrize(
+    "pool", [{"queue_used": 0.95, "busy": 0.5}, {"queue_used": 0.5, "busy": 1.0}]
+)
+def test_a_full_queue_or_busy_workers_alone_are_no_hindrance(pool: dict[str, float]) -> None:
+    """Only when both hold would a worker less be felt."""
+    look = seen(slot(private=150 * MIB), pool=PoolView(LIMITS, **pool))  # type: ignore[arg-type]
+    assert len(decide(look)) == 1
+
+
+@pytest.mark.parametrize(
+    "fields", [{"running": False}, {"pool": PoolView(LIMITS, queue_used=0.95, busy=0.95)}]
+)
+def test_an_emergency_waits_for_no_good_moment(fields: dict[str, object]) -> None:
+    """Over its hard limit a worker goes while the tree starts, and while all are busy."""
+    [action] = decide(seen(slot(private=250 * MIB), **fields))
+    assert action == StartFirst("app/web.0", Class.HARD, patience=5.0)
 
 
 def test_a_young_worker_is_not_recycled_as_planned() -> None:

@@ -274,6 +274,10 @@ class Broker:
         """Carry out a command; an answer with "error" if it cannot be."""
         if command.name == "stats":
             return self.statistics()
+        if command.name == "over_memory":  # before these processes are ended for it
+            for connection in self._by_fd.values():
+                connection.over_memory |= connection.pid in command.ids
+            return {}
         host = self._hosts.get(command.queue)
         if host is None:
             known = ", ".join(self._hosts)

@@ -82,6 +82,7 @@ class Connection:
         "host",
         "max_unread",
         "number",
+        "over_memory",
         "parked",
         "pid",
         "role",
@@ -99,6 +100,7 @@ class Connection:
         self.cursor: CursorReader | None = None
         self.frames = FrameReader()
         self.parked: Parked | None = None
+        self.over_memory = False  # its process is to be ended for that
         self.watched = int(select.EPOLLIN)
         self.max_unread = MAX_UNREAD
         self._out: list[bytes | memoryview] = []

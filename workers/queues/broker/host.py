@@ -10,6 +10,7 @@ import msgspec
 from supervisor.definition import QueueDefinition
 from workers.queues.broker.connection import FRAME_COST, Connection, Parked
 from workers.queues.broker.keeping import Keeping
+from workers.queues.core.burial import MEMORY, Cause
 from workers.queues.core.chunk import decode_options
 from workers.queues.core.clients import Clients, Sent
 from workers.queues.core.fair import MAX_CHUNK
@@ -89,8 +90,7 @@ class QueueHost:
         """A connection has ended."""
         number = connection.number
         if connection.cursor is not None:
-            error = f"its consumer (process {connection.pid}) ended while handling it"
-            self.core.leave(number, connection.cursor.cells(), self.now, error)
+            self.core.leave(number, connection.cursor.cells(), self.now, _cause(connection))
             connection.cursor.close()
             connection.cursor = None
         self.blocked.pop(number, None)
@@ -289,3 +289,11 @@ def welcome(definition: QueueDefinition) -> Welcome:
         durable=definition.durable,
         epoch=0 if definition.durable else secrets.randbits(32),
     )
+
+
+def _cause(connection: Connection) -> Cause:
+    """Say why a consumer is gone, should it have ended over a message."""
+    who = f"its consumer (process {connection.pid})"
+    if connection.over_memory:
+        return Cause(MEMORY, f"{who} was ended over its memory_hard while handling it")
+    return Cause("crashed", f"{who} ended while handling it")

@@ -26,6 +26,7 @@ def statistics(
         "oldest_age_s": 0.0 if oldest is None else round(max(0.0, now - oldest), 3),
         "leased": core.leased,
         "consumers": len(core.delivery.consumers),
+        "busy": sum(bool(one.leased) for one in core.delivery.consumers.values()),
         "blocked": blocked,
         "dead": len(letters),
         "dead_capacity": letters.most,

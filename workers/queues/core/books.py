@@ -178,4 +178,5 @@ class Books:
             chunk.caller,
             0,
             chunk.extra,
+            chunk.memory_ends,
         )

@@ -27,6 +27,9 @@ class Cause:
 
 
 MALFORMED = Cause("malformed", "not the messages that its producer said")
+CRASHED = Cause("crashed", "its consumer ended while handling it")
+#: The reason, when the consumer was ended for having more than its hard limit of memory.
+MEMORY = "memory_hard"
 EXPIRED = Cause("expired", "nobody took it in time")
 
 

@@ -30,6 +30,7 @@ class Chunk(msgspec.Struct, gc=False):
     caller: int = 0  # the connection that waits for its result; 0: none
     holder: int = 0  # the consumer that has it; 0: none
     extra: Options | None = None  # the options, decoded, unless they are the default ones
+    memory_ends: int = 0  # consumers that were ended over it for want of memory
 
     @property
     def left(self) -> int:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 
 from supervisor.definition import QueueDefinition
 from workers.queues.core.books import Books, Join, Split
-from workers.queues.core.burial import Burial, Cause
+from workers.queues.core.burial import CRASHED, Burial, Cause
 from workers.queues.core.calls import Answer, Calls
 from workers.queues.core.chunk import Chunk, decode_options
 from workers.queues.core.delivery import Delivery
@@ -206,10 +206,11 @@ class QueueCore:
         one.works_on(chunk_id, now)
         self.delivery.heard_of(consumer, one)
 
-    def leave(self, consumer: int, cells: Sequence[Cursor], now: float, error: str = "") -> None:
-        """Take back what a consumer has; it is gone. ``error``: says so in a dead letter."""
+    def leave(
+        self, consumer: int, cells: Sequence[Cursor], now: float, cause: Cause = CRASHED
+    ) -> None:
+        """Take back what a consumer has; it is gone. ``cause``: says so in a dead letter."""
         one = self.delivery.leave(consumer)
-        cause = Cause("crashed", error or "its consumer ended while handling it")
         self._returns.take_back(fates(one, cells), cause, now)
 
     # --- time ---------------------------------------------------------------------------------

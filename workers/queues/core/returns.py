@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from supervisor.definition import QueueDefinition
 from workers.queues.core.books import Books
-from workers.queues.core.burial import Burial, Cause
+from workers.queues.core.burial import MEMORY, Burial, Cause
 from workers.queues.core.calls import Calls
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.leases import Fate
@@ -14,6 +14,10 @@ from workers.queues.frames import Nack, Reply
 
 #: What a call gets whose message was settled without an answer: nil, encoded.
 NIL = b"\xc0"
+
+
+#: A message over which so many consumers were ended for want of memory is dead.
+MEMORY_ENDS = 2
 
 
 class Returns:
@@ -82,10 +86,12 @@ class Returns:
             return []
         back: list[Chunk] = []
         message = messages[chunk.done]
-        if chunk.attempt >= self._definition.max_attempts:
+        memory_ends = chunk.memory_ends + (cause.reason == MEMORY)
+        if chunk.attempt >= self._definition.max_attempts or memory_ends >= MEMORY_ENDS:
             self._burial.one(chunk, message, cause, now)
         else:
             back.append(self._alone(chunk, message, chunk.done))
+            back[0].memory_ends = memory_ends
             self._books.added(back[0])
         self._books.advance(chunk, chunk.done + 1)
         return back
