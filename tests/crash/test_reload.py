@@ -17,7 +17,14 @@ from supervisor.control.errors import CommandFailed
 from supervisor.control.messages import RecycleChildren, Reload, Scale
 from supervisor.observe import judge
 from tests.crash.app_harness import PATIENCE, App, eventually, workers
-from tests.crash.running_app import IMPATIENT, await_death, family, supervisor_at, templates
+from tests.crash.running_app import (
+    IMPATIENT,
+    await_death,
+    family,
+    service,
+    supervisor_at,
+    templates,
+)
 
 HEAD = """
 import signal
@@ -44,6 +51,12 @@ tree = Supervisor("app", intensity=0, children=[
 SECOND = (
     HEAD
     + """
+from supervisor import recycle
+
+@recycle(every=3600)
+def old_rows():
+    pass
+
 tree = Supervisor("app", strategy="rest_for_one", intensity=7, children=[
     Child("new", live, count=2),
     Child("web", live, args=("argued",), count=4),
@@ -51,7 +64,7 @@ tree = Supervisor("app", strategy="rest_for_one", intensity=7, children=[
     Supervisor("inner", [Child("deep", live, count=2), Child("fresh", live, preload=False)],
         intensity=0),
     Supervisor("other", [Child("leaf", live)], intensity=0),
-])
+], recyclers=[old_rows])
 """
 )
 #: Seconds that a reload with its soaks may take.
@@ -114,7 +127,7 @@ def test_a_reload_brings_the_tree_to_what_is_declared_now(tmp_path: Path) -> Non
     """Code, args, counts, flags, children and supervisors; programs stay; never fewer ready."""
     with Edited(FIRST, tmp_path) as app:
         before = app.up().pids()
-        old_template = templates(app)[1]
+        old_template, arbiter = templates(app)[1], service(app, "arbiter")
         app.write(SECOND, "second")
         with Watch(app, "app/web") as web:
             app.ask(Reload())
@@ -136,6 +149,8 @@ def test_a_reload_brings_the_tree_to_what_is_declared_now(tmp_path: Path) -> Non
         assert (root.strategy, root.intensity) == ("rest_for_one", 7)
         assert inner.generation == 1
         assert not app.find(event="child terminated")
+        assert service(app, "arbiter") != arbiter  # it is told of the limits when it starts
+        assert service(app, "janitor")
         assert await_death(old_template)
         assert len(templates(app)) == 2
         assert app.stop() == 0
