@@ -73,7 +73,7 @@ def test_a_replacement_that_hangs_is_given_up_and_tried_later(tmp_path: Path) ->
 
 
 def test_a_child_in_a_crash_loop_is_not_recycled(tmp_path: Path) -> None:
-    """Three deaths within a minute: it is over its limit, and left alone as far as it can be (T7)."""
+    """Three deaths within a minute: what is planned for it waits (T7)."""
     with App("ordered:one", tmp_path, env={"MARKS": str(tmp_path)}) as app:
         app.up()
         eventually(lambda: report_of(app), "a first look")
