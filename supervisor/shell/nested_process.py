@@ -80,6 +80,8 @@ class NestedProcess(LinkedProcess):
             if token not in self._tokens:  # of an attempt to start it that was given up
                 return
             self._tokens.discard(token)
+            if template is self.shell.release:
+                self._refuse_held(template.name)
             if self._serial == 0 and template not in self._connections:
                 self._not_connected(template.name)
             else:
@@ -150,6 +152,13 @@ class NestedProcess(LinkedProcess):
             self._connected_to, held, self._held = template, self._held, None
             if held is not None:
                 self._outbox.send(held)
+
+    def _refuse_held(self, name: str) -> None:
+        """There is no connection to the template of the new release: nothing is adopted."""
+        change, self._held = self._held, None
+        if change is not None and (answered := self._answers.pop(change.token, None)):
+            problem = f"{self.start.path}: no connection to template {name!r}"
+            answered(uplink.Answer(change.token, False, problem, "not_connected"))
 
     def _descriptors(self) -> dict[str, int]:
         passed = {template.name: fd for template, fd in self._connections.items()}

@@ -153,6 +153,11 @@ def test_a_reload_brings_the_tree_to_what_is_declared_now(tmp_path: Path) -> Non
         assert service(app, "janitor")
         assert await_death(old_template)
         assert len(templates(app)) == 2
+        app.write(FIRST, "third")
+        app.ask(Reload())
+        assert app.pids().keys() == before.keys()
+        assert not [one for one in app.snapshot().services if "janitor" in one.path]
+        assert app.said("app/gone.0", 1) == "third none"
         assert app.stop() == 0
         assert not family(app)
 
@@ -229,6 +234,29 @@ def test_new_code_that_does_not_start_leaves_the_old_in_place(tmp_path: Path) ->
         after = app.pids()
         assert [path for path in before if before[path] == after[path]] == ["app/program.0"]
         assert not app.find(event="child terminated")
+        assert app.stop() == 0
+
+
+STARVED = """
+import os, resource
+least = len(os.listdir("/proc/self/fd")) - 1
+resource.setrlimit(resource.RLIMIT_NOFILE, (least, least))
+"""
+
+
+def test_a_new_template_that_supervisors_cannot_reach_ends_the_reload(tmp_path: Path) -> None:
+    """It has no descriptors left: exit 5 and which supervisor; the next reload reaches it."""
+    nested = HEAD + 'tree = Supervisor("app", [Supervisor("inner", [Child("deep", live)])])\n'
+    with Edited(nested, tmp_path) as app:
+        before = app.up().pids()
+        app.write(nested + STARVED, "second")
+        failed = app.supervisor("reload")
+        assert failed.returncode == 5, failed.stderr
+        assert "app/inner: no connection" in failed.stderr
+        assert app.pids() == before
+        app.write(nested, "third")
+        app.ask(Reload())
+        assert app.said("app/inner/deep.0", 1) == "third none"
         assert app.stop() == 0
 
 
