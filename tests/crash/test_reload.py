@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -257,6 +258,32 @@ def test_a_new_template_that_supervisors_cannot_reach_ends_the_reload(tmp_path: 
         app.write(nested, "third")
         app.ask(Reload())
         assert app.said("app/inner/deep.0", 1) == "third none"
+        assert app.stop() == 0
+
+
+SERVER = """
+import signal, socket
+from supervisor import Child, Supervisor
+
+def serve():
+    with socket.create_server(("127.0.0.1", PORT)):
+        print("{line}", flush=True)
+        signal.pause()
+
+tree = Supervisor("app", [Child("server", serve, ready="tcp:PORT")], intensity=0)
+"""
+
+
+def test_who_owns_a_port_is_stopped_before_its_successor_starts(tmp_path: Path) -> None:
+    """Two at a time could not bind it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        source = SERVER.replace("PORT", str(free.getsockname()[1]))
+    with Edited(source, tmp_path) as app:
+        app.up()
+        app.write(source, "second")
+        app.ask(Reload())
+        assert app.said("app/server.0", 1) == "second"
+        assert app.ready("app/server.0").restarts == 0
         assert app.stop() == 0
 
 
