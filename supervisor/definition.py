@@ -29,6 +29,7 @@ class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=Tr
     name: str
     where: str
     target: str  # for people: "shop.workers:Charge", or the command line
+    arguments: int = 0  # a checksum of what the target is called with, to see that it has changed
     command: list[str] | None = None
     restart: str = "permanent"
     shutdown: float | None = 5.0
@@ -106,3 +107,20 @@ class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_d
     template_max_age: float = 7 * 86_400.0
     template_growth: float = 0.2
     recyclers: list[RecyclerDefinition] = []
+
+
+def placeless(definition: SupervisorDefinition) -> SupervisorDefinition:
+    """Leave out where in the source things are declared, which is not what they are."""
+    replace = msgspec.structs.replace
+    return replace(
+        definition,
+        where="",
+        children=[
+            placeless(child)
+            if isinstance(child, SupervisorDefinition)
+            else replace(child, where="")
+            for child in definition.children
+        ],
+        queues=[replace(queue, where="") for queue in definition.queues],
+        recyclers=[replace(recycler, where="") for recycler in definition.recyclers],
+    )

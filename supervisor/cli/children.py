@@ -1,4 +1,4 @@
-"""`restart`, `recycle`, `stop`, `start`, `scale`: give orders to a running app."""
+"""`restart`, `recycle`, `stop`, `start`, `scale`, `reload`: give orders to a running app."""
 
 import os
 import time
@@ -21,6 +21,7 @@ from supervisor.control.messages import (
     MAX_SLOTS,
     Done,
     RecycleChildren,
+    Reload,
     Request,
     RestartChildren,
     Scale,
@@ -97,6 +98,21 @@ def scale(
     counts = _counts(child)
     control = control_path(name)
     return _each(tuple(counts), lambda path: Scale(path, counts[path]), control, timeout, as_json)
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Replace all workers, changed or not.")
+@common
+def reload(everything: bool, name: str | None, timeout: float, as_json: bool, debug: bool) -> int:
+    """Load the app's code anew and replace what has changed, without a gap.
+
+    Children whose code or declaration has changed are replaced a few at a time, the new process
+    being ready before the old one goes; children that are new are started, those that are gone are
+    stopped. If the app does not load, nothing changes. SIGHUP asks for the same.
+    """
+    done = ask(control_path(name), Reload(everything), timeout)
+    _print(done, as_json)
+    return 0
 
 
 def _counts(words: tuple[str, ...]) -> dict[str, int]:

@@ -24,6 +24,7 @@ COMMANDS = {
     "recycle": ("supervisor.cli.children", "Replace processes; the new one is ready first."),
     "stop": ("supervisor.cli.children", "Stop children, or the whole app."),
     "start": ("supervisor.cli.children", "Start children that were stopped."),
+    "reload": ("supervisor.cli.children", "Load the app's code anew, and replace what changed."),
     "scale": ("supervisor.cli.children", "Change how many slots a child has."),
     "queue": ("supervisor.cli.queue", "Look at queues, pause, drain, purge and fill them."),
     "dlq": ("supervisor.cli.dlq", "Look at dead letters, replay or discard them."),

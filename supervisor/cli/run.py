@@ -1,5 +1,6 @@
 """`run`: be the root of an app until it ends."""
 
+import difflib
 import os
 import re
 from typing import Any
@@ -9,6 +10,7 @@ import click
 from supervisor.cli.app import debug_option
 from supervisor.cli.app import options as add_options
 from supervisor.cli.log_options import LOG_OPTIONS, file_options
+from supervisor.cli.report import EXIT_USAGE, Problem
 from supervisor.config import DEFAULT_HEALTH, RunOptions
 from supervisor.core.budget import BURST, RATE
 
@@ -44,9 +46,27 @@ app_args_argument = click.argument(
 )
 #: Options that are not ours go to the app.
 PASS_ON = {"ignore_unknown_options": True}
+#: An option so much like one of ours is a slip, and not the app's.
+LIKENESS = 0.85
 
 
-@click.command(context_settings=PASS_ON)
+class RunCommand(click.Command):
+    """Passes on what is not its own, but for what looks like a slip of the pen."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an option that is almost one of ours; behind "--" everything is the app's."""
+        own = [name for option in self.get_params(ctx) for name in option.opts]
+        for word in args[: args.index("--")] if "--" in args else args:
+            name = word.partition("=")[0]
+            if not name.startswith("--") or name in own:
+                continue
+            if close := difflib.get_close_matches(name, own, 1, LIKENESS):
+                advice = f'did you mean {close[0]}? If it is the app\'s, write it behind "--"'
+                raise Problem(f"there is no option {name}", advice, "usage", EXIT_USAGE)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=RunCommand, context_settings=PASS_ON)
 @app_argument
 @app_args_argument
 @add_options(

@@ -169,7 +169,11 @@ def accepted(reply: Reply) -> Reply:
     """Pass a reply on; raises CommandFailed if it says no."""
     if isinstance(reply, Failed):
         raise CommandFailed(
-            reply.message, reply.hint, code=reply.code, exit_code=reply.exit_code or 1
+            reply.message,
+            reply.hint,
+            code=reply.code,
+            exit_code=reply.exit_code or 1,
+            where=reply.where,
         )
     return reply
 

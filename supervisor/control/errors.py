@@ -44,6 +44,14 @@ class NotPermitted(ControlError):  # noqa: N818
 class CommandFailed(ControlError):  # noqa: N818
     """The app refused or could not do what it was asked."""
 
-    def __init__(self, problem: str, hint: str = "", *, code: str = "failed", exit_code: int = 1):
+    def __init__(
+        self,
+        problem: str,
+        hint: str = "",
+        *,
+        code: str = "failed",
+        exit_code: int = 1,
+        where: str = "",
+    ):
         super().__init__(problem, hint)
-        self.code, self.exit_code = code, exit_code
+        self.code, self.exit_code, self.where = code, exit_code, where

@@ -97,6 +97,16 @@ class RecycleTemplate(
     cause: Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,40}$")] = "recycled"
 
 
+class Reload(msgspec.Struct, frozen=True, tag="reload", forbid_unknown_fields=True):
+    """Load the app anew and replace what has changed; answered when it is done.
+
+    An app that does not load, or cannot take over, changes nothing. ``everything``: replace all
+    workers, whether or not their code or spec has changed.
+    """
+
+    everything: bool = False
+
+
 #: What can be done to a queue, and to its dead letters.
 QueueVerb = Literal[
     "stats",
@@ -138,6 +148,7 @@ Request = (
     | RecycleChildren
     | TrimChildren
     | RecycleTemplate
+    | Reload
     | SetLogLevel
     | QueueCommand
 )
@@ -171,12 +182,16 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """It was not done. ``code`` is a stable word; ``exit_code`` is what the CLI exits with."""
+    """It was not done. ``code`` is a stable word; ``exit_code`` is what the CLI exits with.
+
+    ``where``: "file:line" of what is wrong in the author's source.
+    """
 
     code: str
     message: str
     hint: str = ""
     exit_code: int = 1
+    where: str = ""
 
 
 Reply = Pong | SnapshotReply | QueueAnswer | Done | Failed

@@ -250,6 +250,7 @@ def _child(subject: Subject, child: Child, walk: _Walk, auto_shutdown: str) -> C
         name=name,
         where=child.where,
         target=description,
+        arguments=targets.fingerprint(child),
         command=argv,
         restart=restart,
         shutdown=checks.shutdown(subject, child.shutdown),

@@ -8,6 +8,8 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +18,8 @@ from supervisor.declare.tree import Child, Queue, Supervisor
 
 KINDS_OF_READY = ("init", "exec", "notify", "tcp:PORT")
 MAX_ARGV = 1024
+#: What a default ``repr`` says of where an object is: another place each time.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def target(subject: Subject, child: Child) -> tuple[str, list[str] | None]:
@@ -178,6 +182,19 @@ def args(subject: Subject, child: Child) -> None:
             f"{qualified_name(child.target)} cannot be called with ({given}): {error}",
             "give its positional arguments in args=(...)",
         ) from error
+
+
+def fingerprint(child: Child) -> int:
+    """Return a checksum of a target's arguments and, of an instance, its attributes.
+
+    It tells a reload that they have changed. What has no stable ``repr`` counts as changed.
+    """
+    state = getattr(child.target, "__dict__", {}) if not callable(child.target) else child.target
+    try:
+        said = repr((list(child.args), state))
+    except Exception as error:  # the author's __repr__
+        said = repr(type(error))
+    return zlib.crc32(_ADDRESS.sub("", said).encode(errors="backslashreplace"))
 
 
 def ready(subject: Subject, value: object, *, is_command: bool) -> str:

@@ -89,7 +89,13 @@ class TemplateClient:
         return replies
 
     def flush(self) -> None:
-        """Send what waits, as far as the template takes it; raises TemplateGone."""
+        """Send what waits, as far as the template takes it.
+
+        Raises:
+            TemplateGone: there is nobody to take it.
+            OSError: no descriptors are left, and the next request needs one; it still waits.
+
+        """
         while self._waiting:
             request, fds = self._waiting[0]
             try:
@@ -97,6 +103,8 @@ class TemplateClient:
             except BlockingIOError:
                 return
             except OSError as error:
+                if error.errno in NO_DESCRIPTORS:  # a large request needs one more
+                    raise
                 raise TemplateGone from error
             self._waiting.popleft()
             for fd in fds:

@@ -13,11 +13,12 @@ from supervisor.root.broker_call import call_broker
 from supervisor.root.queue_watch import QueueWatch
 from supervisor.root.root import Phase, Root
 from supervisor.shell.commands import Answered
-from supervisor.shell.plan import declared_paths
+from supervisor.shell.plan import declared_paths, pools
 from supervisor.shell.recycles import EMERGENCY
 from supervisor.shell.surroundings import INFO
 from supervisor.shell.uplink import Answer, Command
 
+EXIT_USAGE = 2
 EXIT_NO_SUCH_CHILD = 4
 EXIT_TRY_LATER = 75
 
@@ -87,6 +88,9 @@ class Requests:
                 self._command(peer, "recycle", path, 0, answer, **details)
             case control.RecycleTemplate(cause=cause):
                 self._recycle_template(peer, cause, answer)
+            case control.Reload(everything=everything):
+                self._audit(peer, "reload", root.identity.name)
+                root.reload(everything, answer)
             case control.QueueCommand():
                 self._queue(peer, request, answer)
 
@@ -109,6 +113,10 @@ class Requests:
         path = resolve(path, list(known), root.tree.path)
         if path == root.tree.path:
             self._whole(verb, path, answer)
+        elif verb == "scale" and path not in pools(root.definition, root.tree.path):
+            problem = f"{path} is no child with slots of its own"
+            hint = "scale a child: a supervisor has none, and a slot is one"
+            answer(control.Failed("not-scalable", problem, hint, EXIT_USAGE))
         else:
             self._audit(peer, verb, path)
             self._tokens += 1

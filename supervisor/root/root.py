@@ -14,6 +14,7 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -23,6 +24,7 @@ import msgspec
 
 import supervisor
 from supervisor.config import RunOptions
+from supervisor.control.messages import Reply
 from supervisor.core.events import Boot, Report, ReportContext, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import SupervisorDefinition
@@ -35,6 +37,7 @@ from supervisor.process.messages import Loaded, LoadFailed
 from supervisor.root import descriptors
 from supervisor.root.clock import ClockWatch
 from supervisor.root.console import say
+from supervisor.root.reload import Reload
 from supervisor.root.services import Services
 from supervisor.root.succession import Succession
 from supervisor.root.template_keeper import Hooks, TemplateKeeper, reap
@@ -93,6 +96,7 @@ class Root:
         self.tree: Actor | None = None
         self.commander: Commander | None = None
         self.services = Services()
+        self._reloads = Reload(self)
         self._exit_code = EXIT_OK
         self.shell = self._make_shell()
         self._runtime = self._keeper(None, self.shell.runtime, self._hooks)
@@ -139,8 +143,9 @@ class Root:
     def run(self) -> int:
         """Run the app to its end; returns the exit code."""
         interrupts = _Interrupts(self)
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self.loop.on_signal(signum, partial(interrupts.arrived, signum))
+        self.loop.on_signal(signal.SIGHUP, interrupts.hung_up)
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         for keeper in self._keepers:
             keeper.start()
@@ -166,6 +171,10 @@ class Root:
             self.tree.deliver(Shutdown(SHUTDOWN))
         else:
             self.services.stop()
+
+    def reload(self, everything: bool, answer: Callable[[Reply], None]) -> None:
+        """Load the app anew and replace what has changed; see `supervisor.root.reload`."""
+        self._reloads.ask(everything, answer)
 
     def stop_now(self) -> None:
         """End everything at once: the templates kill whatever is left."""
@@ -295,6 +304,16 @@ class Root:
         self._exit_code = EXIT_GAVE_UP
         self.loop.stop()
 
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return self.identity.name
+
+    @property
+    def state(self) -> str:
+        """Where it is in its life, as users know it."""
+        return self.phase.shown
+
     # --- looking ------------------------------------------------------------------------------
 
     def snapshot(self, queues: list[QueueFacts] | None = None) -> Snapshot:
@@ -330,6 +349,7 @@ class _Interrupts:
     def __init__(self, root: Root) -> None:
         self._root = root
         self._seen = 0
+        self._has_terminal = has_terminal()
 
     def arrived(self, signum: int) -> None:
         """Act on one signal."""
@@ -341,3 +361,20 @@ class _Interrupts:
         else:
             say(f"{name} again: killing everything")
             self._root.stop_now()
+
+    def hung_up(self) -> None:
+        """Take SIGHUP: the terminal is gone; without one, it asks for a reload."""
+        if self._has_terminal:
+            self.arrived(signal.SIGHUP)
+        else:
+            say("SIGHUP: reloading")
+            self._root.reload(False, lambda _reply: None)
+
+
+def has_terminal() -> bool:
+    """Whether a terminal controls this process, so that SIGHUP tells of its end."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -20,7 +20,14 @@ import msgspec
 
 from supervisor.config import RunOptions
 from supervisor.control.runtime_dir import QUEUES_SOCKET, SOCKET
-from supervisor.core.events import Boot, Shutdown
+from supervisor.core.events import (
+    Boot,
+    ChangeSpec,
+    DeleteChild,
+    RestartChild,
+    Shutdown,
+    TerminateChild,
+)
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition, RecyclerDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
@@ -29,13 +36,15 @@ from supervisor.logs.messages import PumpOptions
 from supervisor.logs.sources import LogSources
 from supervisor.root.state_dir import prepare, state_dir
 from supervisor.shell.actor import Actor
-from supervisor.shell.plan import Service, services_spec
+from supervisor.shell.plan import Service, as_mapping, services_spec
 from supervisor.shell.reports import write
 from supervisor.shell.service_process import ServiceProcess
 from supervisor.shell.surroundings import Shell
 
 #: Connections that may wait while the broker or the observer is being restarted.
 BACKLOG = 512
+#: What is told of the whole tree at its start, or has the app imported.
+WATCHERS = ("arbiter", "janitor")
 
 
 class Services:
@@ -44,6 +53,7 @@ class Services:
     def __init__(self) -> None:
         self.sources = LogSources(self._to_pump)
         self._actor: Actor | None = None
+        self._plan: list[Service] = []
         self._queues: socket.socket | None = None
         self._health: socket.socket | None = None
         self._ledger = ledger.descriptors()  # what outlives a pump
@@ -86,9 +96,8 @@ class Services:
             self._queues, door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = door
             plan.insert(1, broker_service(queues, self._queues, state))
-        plan.append(arbiter_service(control, definition))
-        if definition.recyclers:
-            plan.append(janitor_service(shell, definition.recyclers))
+        plan += watchers(shell, definition)
+        self._plan = plan
         self._actor = Actor(
             shell,
             services_spec(plan),
@@ -98,6 +107,21 @@ class Services:
             lambda report: write(shell.log, "runtime", report),
         )
         self._actor.deliver(Boot())
+
+    def reload(self, shell: Shell, definition: SupervisorDefinition) -> None:
+        """Start those anew that are told of the tree, or run the author's functions."""
+        assert self._actor is not None
+        call, before = self._actor.call, {service.name for service in self._plan}
+        others = [service for service in self._plan if service.name not in WATCHERS]
+        self._plan = [*others, *watchers(shell, definition)]
+        names = {service.name for service in self._plan}
+        for name in before & set(WATCHERS):
+            call(TerminateChild(name), _ignore)
+        call(ChangeSpec(as_mapping(services_spec(self._plan))), _ignore)
+        for name in before - names:
+            call(DeleteChild(name), _ignore)
+        for name in names & set(WATCHERS):
+            call(RestartChild(name), _ignore)
 
     def stop(self) -> None:
         """Stop them all, the pump last. Only once they were started."""
@@ -169,6 +193,18 @@ def pump_service(
     fds = {"terminal": sys.stdout.fileno(), **kept}
     encoded = msgspec.msgpack.encode(argument)
     return Service("pump", "supervisor.logs.pump:main", encoded, fds, announce)
+
+
+def watchers(shell: Shell, definition: SupervisorDefinition) -> list[Service]:
+    """Describe the services that are told of the whole tree."""
+    found = [arbiter_service(os.path.join(shell.runtime_dir, SOCKET), definition)]
+    if definition.recyclers:
+        found.append(janitor_service(shell, definition.recyclers))
+    return found
+
+
+def _ignore(_result: object) -> None:
+    """Of services, what fails is in the log."""
 
 
 def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:

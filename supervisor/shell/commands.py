@@ -13,6 +13,7 @@ from supervisor.shell.actor import Actor
 from supervisor.shell.levels import covers
 from supervisor.shell.nested_process import NestedProcess
 from supervisor.shell.recycles import Recycles
+from supervisor.shell.reloads import Reloads
 from supervisor.shell.uplink import Answer, Command
 from supervisor.shell.worker_process import WorkerProcess
 
@@ -28,11 +29,15 @@ class Commander:
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
         self._recycles = Recycles(actor)
+        self.reloads = Reloads(actor, self._recycles)
 
     def apply(self, command: Command, answered: Answered) -> None:
         """Carry out a command; ``answered`` is called exactly once, with the same token."""
         if command.verb == "log_level":
             self._set_level(command, answered)
+            return
+        if command.verb == "roll":
+            self.reloads.roll(command.token, answered)
             return
         below = command.path.removeprefix(self._actor.path + "/")
         first, _, rest = below.partition("/")
@@ -88,20 +93,11 @@ class Commander:
                 case "start":
                     self._actor.call(ev.RestartChild(key), done)
                 case "restart":
-                    self._restart(key, done)
+                    self._recycles.restart(key, done)
                 case "trim":
                     done(self._recycles.trim(key))
                 case verb:
                     done(Error("unknown_command", verb))
-
-    def _restart(self, key: str, done: Callable[[Ok | Error], None]) -> None:
-        def stopped(result: Ok | Error) -> None:
-            if isinstance(result, Error):
-                done(result)
-            else:
-                self._actor.call(ev.RestartChild(key), done)
-
-        self._actor.call(ev.TerminateChild(key), stopped)
 
 
 class _Outcome:

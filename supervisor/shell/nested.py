@@ -41,7 +41,9 @@ class NestedSupervisor:
     def __init__(self, link: WorkerLink, arguments: Arguments, fds: dict[str, int]) -> None:
         self.loop = Loop()
         self._path = arguments.path
-        self._channel: Channel[uplink.ToSupervisor] = Channel(link.socket, uplink.ToSupervisor)
+        self._channel: Channel[uplink.ToSupervisor] = Channel(
+            link.socket, uplink.ToSupervisor, large=True
+        )
         link.socket.setblocking(False)
         self._outbox = Outbox(self.loop, self._channel, self._read_link)
         self._flush_timer: TimerHandle | None = None
@@ -110,7 +112,9 @@ class NestedSupervisor:
             case StopRequest(), _:
                 self._stop()
             case uplink.Command() as command, _:
-                self._commander.apply(command, self._outbox.send)
+                self._commander.apply(command, self._answer)
+            case uplink.Adopt() as change, _:
+                self._commander.reloads.adopt(change, self._answer)
             case uplink.TemplateConnection(name, code), [fd]:
                 self._attach(name, fd)
                 self.shell.release.code = code
@@ -118,6 +122,10 @@ class NestedSupervisor:
                 self.shell.starts.add(count)
             case _:
                 pass
+
+    def _answer(self, answer: uplink.Answer) -> None:
+        self._flush()  # or what was done would be seen later than it was said
+        self._outbox.send(answer)
 
     def _stop(self) -> None:
         self.actor.deliver(Shutdown(SHUTDOWN))

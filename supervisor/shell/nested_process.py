@@ -55,6 +55,10 @@ class NestedProcess(LinkedProcess):
         self._connections: dict[Template, int] = {}  # descriptors for it to inherit
         self._tokens: set[tuple[Template, int]] = set()  # whose processes may still be there
         self._hooked = False
+        self._connected_to: Template | None = (
+            None  # that of the release which it has, if it is known
+        )
+        self._held: uplink.Adopt | None = None  # until it has the one of the new release
         self._answers: dict[int, Callable[[uplink.Answer], None]] = {}
         self._status_of_end: Callable[[], None] | None = None
 
@@ -76,6 +80,8 @@ class NestedProcess(LinkedProcess):
             if token not in self._tokens:  # of an attempt to start it that was given up
                 return
             self._tokens.discard(token)
+            if template is self.shell.release:
+                self._refuse_held(template.name)
             if self._serial == 0 and template not in self._connections:
                 self._not_connected(template.name)
             else:
@@ -123,23 +129,36 @@ class NestedProcess(LinkedProcess):
             if problem:
                 self.spawn_failed(problem, transient=True)
             elif was_replaced:
-                self._open(release, partial(self._reconnected, release.name))
+                self._open(release, partial(self._reconnected, release))
+            else:
+                self._connected_to = release
 
     def _reconnect_hook(self) -> Callable[[Template], None]:
         def attached(template: Template) -> None:
             if self.phase is Phase.GONE:
                 template.on_attach.remove(attached)
             elif self._outbox is not None:
-                self._open(template, partial(self._reconnected, template.name))
+                self._open(template, partial(self._reconnected, template))
 
         return attached
 
-    def _reconnected(self, name: str, fd: int) -> None:
+    def _reconnected(self, template: Template, fd: int) -> None:
         if self._outbox is None:
             os.close(fd)
-        else:
-            code = self.shell.release.code
-            self._outbox.send(uplink.TemplateConnection(name, code), fd)
+            return
+        code = self.shell.release.code
+        self._outbox.send(uplink.TemplateConnection(template.name, code), fd)
+        if template is self.shell.release:
+            self._connected_to, held, self._held = template, self._held, None
+            if held is not None:
+                self._outbox.send(held)
+
+    def _refuse_held(self, name: str) -> None:
+        """There is no connection to the template of the new release: nothing is adopted."""
+        change, self._held = self._held, None
+        if change is not None and (answered := self._answers.pop(change.token, None)):
+            problem = f"{self.start.path}: no connection to template {name!r}"
+            answered(uplink.Answer(change.token, False, problem, "not_connected"))
 
     def _descriptors(self) -> dict[str, int]:
         passed = {template.name: fd for template, fd in self._connections.items()}
@@ -175,6 +194,17 @@ class NestedProcess(LinkedProcess):
             return
         self._answers[request.token] = on_answer
         self._outbox.send(request)
+
+    def adopt(self, change: uplink.Adopt, on_answer: Callable[[uplink.Answer], None]) -> None:
+        """Have it take over what a new release declares, once it has the template of it."""
+        if self._outbox is None:
+            on_answer(uplink.Answer(change.token, False, "it is not running", "not_running"))
+            return
+        self._answers[change.token] = on_answer
+        if self._connected_to is self.shell.release:
+            self._outbox.send(change)
+        else:
+            self._held = change
 
     def granted(self, tokens: int) -> None:
         """Pass tokens of the budget on; what it does not live to take is lost."""

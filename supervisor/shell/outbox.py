@@ -9,9 +9,12 @@ import msgspec
 
 from supervisor.channel import Channel
 from supervisor.loop import READ, WRITE, Loop
+from supervisor.root.descriptors import NO_DESCRIPTORS
 
 #: Messages that may wait for one peer; beyond it the peer counts as gone.
 MAX_WAITING = 20_000
+#: Seconds until a message that needs a descriptor, when there was none, is sent again.
+SEND_AGAIN = 0.1
 
 
 class Outbox:
@@ -50,13 +53,22 @@ class Outbox:
             except BlockingIOError:
                 self._loop.watch(self._channel, self._on_event, READ | WRITE)
                 return
-            except OSError:  # the peer is gone: its end of file is read next
+            except OSError as error:
+                if error.errno in NO_DESCRIPTORS:  # a large message needs one
+                    self._loop.watch(self._channel, self._on_event, READ)
+                    self._loop.call_later(SEND_AGAIN, self._flush_waiting)
+                    return
+                # the peer is gone: its end of file is read next
                 while self._waiting:
                     _close(self._waiting.popleft()[1])
                 break
             _close(fd)
             self._waiting.popleft()
         self._loop.watch(self._channel, self._on_event, READ)
+
+    def _flush_waiting(self) -> None:
+        if self._waiting:
+            self._flush()
 
 
 def _close(fd: int | None) -> None:

@@ -5,8 +5,10 @@ it can be scaled without changing its name); a nested supervisor is one child un
 The path of a slot is the path of its supervisor, "/", and the slot's key.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from supervisor.core.spec import (
     AutoShutdown,
@@ -48,14 +50,20 @@ class ChildStart:
     definition: ChildDefinition | SupervisorDefinition | Service
 
 
-def supervisor_spec(definition: SupervisorDefinition, path: str) -> SupervisorSpec:
-    """The core's spec of a supervisor, its `count` children spread over their slots."""
+def supervisor_spec(
+    definition: SupervisorDefinition, path: str, numbers: Mapping[str, Sequence[int]] | None = None
+) -> SupervisorSpec:
+    """The core's spec of a supervisor, its `count` children spread over their slots.
+
+    ``numbers``: by child, those of its slots, where they are not 0 … count-1.
+    """
     children: list[ChildSpec] = []
     for child in definition.children:
         if isinstance(child, SupervisorDefinition):
             children.append(_nested_spec(child, path))
         else:
-            children.extend(slot_spec(child, path, n) for n in range(child.count))
+            slots = (numbers or {}).get(child.name, range(child.count))
+            children.extend(slot_spec(child, path, n) for n in slots)
     return SupervisorSpec(
         id=path,
         strategy=Strategy(definition.strategy),
@@ -74,6 +82,15 @@ def declared_paths(definition: SupervisorDefinition, path: str) -> list[str]:
         found.append(below)
         if isinstance(child, SupervisorDefinition):
             found += declared_paths(child, below)
+    return found
+
+
+def pools(definition: SupervisorDefinition, path: str) -> list[str]:
+    """The paths of what can be scaled: every Child."""
+    found: list[str] = []
+    for child in definition.children:
+        below = f"{path}/{child.name}"
+        found += pools(child, below) if isinstance(child, SupervisorDefinition) else [below]
     return found
 
 
@@ -105,6 +122,25 @@ def _nested_spec(child: SupervisorDefinition, supervisor_path: str) -> ChildSpec
         significant=child.significant,
         start_timeout=child.start_timeout,
     )
+
+
+def as_mapping(spec: SupervisorSpec) -> dict[str, object]:
+    """Write a spec as the core's change of specs takes it."""
+    fields = ("id", "strategy", "intensity", "period", "auto_shutdown", "children")
+    return {name: getattr(spec, name) for name in fields}
+
+
+def is_changed(old: ChildSpec, new: ChildSpec) -> bool:
+    """Whether a process that was started by the one spec is not what the other one describes."""
+    return _essence(old) != _essence(new)
+
+
+def _essence(spec: ChildSpec) -> object:
+    assert isinstance(spec.start, ChildStart)
+    definition = spec.start.definition
+    if isinstance(definition, ChildDefinition):
+        return msgspec.structs.replace(definition, where="", count=1)
+    return definition
 
 
 def services_spec(services: list[Service]) -> SupervisorSpec:

@@ -56,30 +56,42 @@ class Recycles:
 
     def trim(self, key: str) -> Ok | Error:
         """Ask the worker in a slot to give back memory."""
-        process = self._process(key)
+        process = self.process(key)
         if not isinstance(process, WorkerProcess):
             return Error("not_running")
         process.trim()
         return Ok()
 
     def _one(self, key: str, command: Command, done: Done) -> None:
-        process = self._process(key)
+        process = self.process(key)
         if process is None:
             done(Error("not_running"))
         elif isinstance(process, NestedProcess):
             below = msgspec.structs.replace(command, path=process.start.path)
-            process.command(below, lambda answer: done(_result(answer)))
+            process.command(below, taking(done))
         elif process.slot.recycling:
             done(Error("recycling"))
         else:
-            self._replace(key, process, command, done)
+            self.replace(key, process, command, done)
 
-    def _process(self, key: str) -> ChildProcess | None:
+    def restart(self, key: str, done: Done) -> None:
+        """Stop a child and start it again."""
+
+        def stopped(result: Ok | Error) -> None:
+            if isinstance(result, Error):
+                done(result)
+            else:
+                self._actor.call(ev.RestartChild(key), done)
+
+        self._actor.call(ev.TerminateChild(key), stopped)
+
+    def process(self, key: str) -> ChildProcess | None:
         """Return the process that serves in a slot."""
         child = self._actor.state.children.get(key)
         return self._actor.processes.get((key, child.incarnation)) if child else None
 
-    def _replace(self, key: str, process: ChildProcess, command: Command, done: Done) -> None:
+    def replace(self, key: str, process: ChildProcess, command: Command, done: Done) -> None:
+        """Replace the process that serves in a slot, which is not being recycled already."""
         slot, spared = process.slot, process.ending.shutdown
         patience = _patience(command, spared)
         process.ending.stop_cause = command.cause
@@ -98,6 +110,9 @@ class Recycles:
                 log(WARNING, "not recycled", child=path, problem=str(result))
             slot.show()
             done(result)
+            waiting, slot.after_recycle = slot.after_recycle, []
+            for callback in waiting:
+                callback()
 
         if command.stop_first:
             self._stop_first(key, process, patience, finished)
@@ -106,16 +121,10 @@ class Recycles:
             self._actor.call(ev.Recycle(key, command.cause, soak, patience), finished)
 
     def _stop_first(self, key: str, process: ChildProcess, patience: float, done: Done) -> None:
-        def stopped(result: Ok | Error) -> None:
-            if isinstance(result, Error):
-                done(result)
-            else:
-                self._actor.call(ev.RestartChild(key), done)
-
         if patience < math.inf:
             cause = process.ending.stop_cause
             self._actor.shell.loop.call_later(patience, lambda: process.kill(cause))
-        self._actor.call(ev.TerminateChild(key), stopped)
+        self.restart(key, done)
 
 
 def _patience(command: Command, shutdown: float | None) -> float:
@@ -124,5 +133,6 @@ def _patience(command: Command, shutdown: float | None) -> float:
     return max(DRAIN, shutdown or 0.0)
 
 
-def _result(answer: Answer) -> Ok | Error:
-    return Ok() if answer.ok else Error(answer.code, answer.message)
+def taking(done: Done) -> Callable[[Answer], None]:
+    """Return what takes the answer of a supervisor below as the outcome of a call."""
+    return lambda answer: done(Ok() if answer.ok else Error(answer.code, answer.message))

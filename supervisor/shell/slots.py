@@ -47,6 +47,7 @@ class Slot:
     scored_at: float = 0.0  # monotonic seconds
     occupants: list[Occupant] = field(default_factory=list)  # oldest first; two in a recycle
     recycling: bool = False
+    after_recycle: list[Callable[[], None]] = field(default_factory=list)  # who waits for its end
     recycles: int = 0
     capacity: Capacity = field(default_factory=Capacity)
 

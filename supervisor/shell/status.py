@@ -130,6 +130,7 @@ def supervisor_status(
     ``now``: monotonic seconds, for the restarts within the period (counted as the core does).
     """
     record = board.supervisor(path) or SupervisorRecord(path, "stopped")
+    started = record.state not in ("starting", "stopped")
     return SupervisorStatus(
         path=path,
         state=record.state,
@@ -141,7 +142,7 @@ def supervisor_status(
         children=[
             supervisor_status(board, child, f"{path}/{child.name}", now)
             if isinstance(child, SupervisorDefinition)
-            else child_status(board, child, f"{path}/{child.name}")
+            else child_status(board, child, f"{path}/{child.name}", started)
             for child in definition.children
         ],
         pid=record.pid,
@@ -153,15 +154,20 @@ def supervisor_status(
     )
 
 
-def child_status(board: Board, definition: ChildDefinition, path: str) -> ChildStatus:
-    """Assemble the state of a Child and its slots."""
+def child_status(
+    board: Board, definition: ChildDefinition, path: str, started: bool
+) -> ChildStatus:
+    """Assemble the state of a Child and its slots.
+
+    ``started``: its supervisor is; then a child without slots is one that was scaled to nothing.
+    """
     workers = board.slots(path)
     return ChildStatus(
         path=path,
         kind="pool" if max(definition.count, len(workers)) > 1 else "worker",
         restart=definition.restart,
         target=definition.target,
-        count=len(workers) or definition.count,
+        count=len(workers) if started else len(workers) or definition.count,
         ready=sum(worker.state == "ready" for worker in workers),
         workers=workers,
         queue=definition.queue,

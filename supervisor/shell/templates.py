@@ -23,6 +23,8 @@ from supervisor.process.launcher import TemplateClient, TemplateGone
 MAX_SPARES = 4
 #: Seconds after a spare was used until the next one is forked: not in the way of other restarts.
 REFILL_DELAY = 0.02
+#: Seconds until requests that need a descriptor, when there was none, are made again.
+SEND_AGAIN = 0.1
 
 
 class Owner(Protocol):
@@ -116,10 +118,7 @@ class Template:
         """Use this connection from now on; what waited is sent."""
         self._client = client
         self._loop.watch(client, self._on_event, READ)
-        backlog, self._backlog = self._backlog, {}
-        for send in backlog.values():
-            send(client)
-        self._flush()
+        self._send_backlog()
         for callback in list(self.on_attach):
             callback(self)
         self._refill_later()
@@ -207,8 +206,20 @@ class Template:
             case messages.Loaded() | messages.LoadFailed():
                 pass  # root loads before it attaches
 
+    def _send_backlog(self) -> None:
+        client = self._client
+        while client is not None and self._backlog:
+            key, send = next(iter(self._backlog.items()))
+            try:
+                send(client)
+            except OSError:  # no descriptors are left
+                self._loop.call_later(SEND_AGAIN, self._send_backlog)
+                break
+            del self._backlog[key]
+        self._flush()
+
     def _send(self, key: int, send: Callable[[TemplateClient], None]) -> None:
-        if self._client is None:
+        if self._client is None or self._backlog:
             self._backlog[key] = send
             return
         send(self._client)
@@ -221,6 +232,10 @@ class Template:
         try:
             client.flush()
         except TemplateGone:  # its end of file is read in the next pass
+            return
+        except OSError:  # no descriptors are left; it would take the requests, again and again
+            self._loop.watch(client, self._on_event, READ)
+            self._loop.call_later(SEND_AGAIN, self._flush)
             return
         self._loop.watch(client, self._on_event, READ | WRITE if client.wants_write else READ)
 

@@ -7,6 +7,7 @@ that had to be replaced.
 
 import msgspec
 
+from supervisor.definition import SupervisorDefinition
 from supervisor.link import FromWorker, ToWorker
 from supervisor.observe.snapshot import LastExit, WorkerStatus
 
@@ -87,8 +88,9 @@ FromSupervisor = (
 class Command(msgspec.Struct, frozen=True, tag="command"):
     """A control command for something below.
 
-    ``verb``: restart, stop, start, scale, log_level, trim, recycle. A recycle has a ``cause``, may
-    be ``stop_first``, and gives the old process ``patience`` seconds to end in.
+    ``verb``: restart, stop, start, scale, log_level, trim, recycle, roll (the second half of a
+    reload). A recycle has a ``cause``, may be ``stop_first``, and gives the old process
+    ``patience`` seconds to end in.
     """
 
     token: int
@@ -99,6 +101,22 @@ class Command(msgspec.Struct, frozen=True, tag="command"):
     cause: str = ""
     stop_first: bool = False
     patience: float | None = None
+
+
+class Adopt(msgspec.Struct, frozen=True, tag="adopt"):
+    """Take over what a new release declares of a subtree; the first half of a reload.
+
+    Args:
+        definition: of the supervisor that is told.
+        preload: whether the template of the release can fork.
+        renew: whether all that runs the app's code is to be replaced, whatever its spec.
+
+    """
+
+    token: int
+    definition: SupervisorDefinition
+    preload: bool
+    renew: bool
 
 
 class TemplateConnection(msgspec.Struct, frozen=True, tag="template"):
@@ -117,4 +135,4 @@ class StartsGranted(msgspec.Struct, frozen=True, tag="starts_granted"):
     count: int
 
 
-ToSupervisor = ToWorker | Command | TemplateConnection | StartsGranted
+ToSupervisor = ToWorker | Command | Adopt | TemplateConnection | StartsGranted

@@ -19,6 +19,7 @@ from supervisor.control.messages import (
     StopChildren,
 )
 from supervisor.errors import NotRunning, ProtocolError
+from supervisor.observe import health, judge
 from tests.crash.app_harness import App, eventually, workers
 from tests.crash.running_app import copies, family, run_tree
 
@@ -122,4 +123,30 @@ def test_a_child_that_was_scaled_to_nothing_can_be_scaled_up_again(tmp_path: Pat
         assert not [w for w in workers(app.snapshot().tree) if w.path.startswith("busy/w.")]
         app.ask(Scale("w", 2))
         assert app.ready("busy/w.1").generation == 1
+        assert app.stop() == 0
+
+
+def test_a_child_that_was_scaled_to_nothing_is_not_missed(tmp_path: Path) -> None:
+    """/readyz and /healthz pass: it has all the slots that it is meant to have, none or two."""
+    with run_tree("flat:busy", tmp_path) as app:
+        app.up()
+        for count in (0, 2):
+            app.ask(Scale("busy/w", count))
+            now = app.snapshot()
+            [child] = [one for one in judge.children(now.tree) if one.path == "busy/w"]
+            assert (child.count, child.ready) == (count, count)
+            assert health.ready(now, now.time) == {"status": judge.PASS}
+            assert judge.child(child, now.time, judge.Downtime().update(now)) == judge.PASS
+        assert app.stop() == 0
+
+
+@pytest.mark.parametrize("path", ["busy/inner", "busy/w.0"])
+def test_only_a_child_can_be_scaled(tmp_path: Path, path: str) -> None:
+    """A supervisor and a slot have no slots: refused in words, exit 2, and nothing changed."""
+    with run_tree("flat:busy", tmp_path) as app:
+        before = {worker.path: worker.pid for worker in workers(app.up().snapshot().tree)}
+        with pytest.raises(CommandFailed, match="no child with slots") as refused:
+            app.ask(Scale(path, 2))
+        assert refused.value.exit_code == 2
+        assert {worker.path: worker.pid for worker in workers(app.snapshot().tree)} == before
         assert app.stop() == 0

@@ -14,6 +14,7 @@ import pytest
 
 from supervisor.control.errors import ControlError
 from supervisor.control.messages import RestartChildren, StopChildren
+from supervisor.recycling import machine
 from tests.crash.app_harness import App, alive, eventually, workers
 from tests.crash.running_app import (
     TREES,
@@ -55,12 +56,14 @@ def test_a_blocked_root_writes_its_stacks(tmp_path: Path) -> None:
         ("bad_name:tree", '"web"', "bad_name.py:"),
         ("bad_import:tree", "no_such_module", "bad_import.py:3"),
         ("flat:nothing", "nothing", ""),
+        ("bad_cycle:tree", "outer → inner → outer", "bad_cycle.py:6"),
+        ("bad_cycle:reserved", '"runtime" is the runtime\'s own', "bad_cycle.py:9"),
     ],
 )
 def test_a_bad_app_is_one_message_and_nothing_started(
     tmp_path: Path, tree: str, problem: str, where: str
 ) -> None:
-    """Duplicate names, an import that fails, no such attribute: exit 78, file and line."""
+    """Names twice or reserved, cycles, a failing import, no attribute: exit 78, file and line."""
     with run_tree(tree, tmp_path) as app:
         assert app.wait() == 78
         assert not family(app)
@@ -434,3 +437,33 @@ def test_without_proc_it_runs(tmp_path: Path) -> None:
         app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
         assert app.stop() == 0
     gone(app, patience=1.0)
+
+
+def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
+    """A read-only cgroup: no kernel limit; the arbiter replaces a worker above it all the same.
+
+    `supervisor doctor` says what is lost.
+    """
+    found = machine.cgroup()
+    if found is None:
+        pytest.skip("has no memory cgroup")
+    top = machine.V2 if found[1] else machine.V1
+    bare = f'mount -o remount,bind,ro {top} && exec "$@"'
+    inside = (*unshare("--mount"), "sh", "-c", bare, "sh")
+    environment = {"MARKS": str(tmp_path)}
+    with App("hungry:tree", tmp_path, env=environment, wrapper=inside) as app:
+        first = app.up().ready("hungry/hungry.0")
+        quiet = app.ready("hungry/quiet.0")
+        (tmp_path / "eat").touch()
+        second = app.wait_worker(
+            "hungry/hungry.0", lambda one: one.last_exit and one.state == "ready"
+        )
+        assert second.last_exit is not None
+        assert (second.last_exit.cause, second.generation) == ("memory_hard", 2)
+        assert second.restarts == 0
+        assert app.worker("hungry/quiet.0").pid == quiet.pid
+        assert not os.path.exists(f"{found[0]}/letitcrash-{first.pid}")
+        assert app.stop() == 0
+    command = (*inside, sys.executable, "-m", "supervisor.cli.main", "doctor")
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "no writable cgroup" in said.stdout

@@ -84,3 +84,16 @@ def letters(app: App) -> list[dict[str, Any]]:
     assert isinstance(answer, QueueAnswer)
     found: list[dict[str, Any]] = msgspec.msgpack.decode(answer.body)["letters"]
     return found
+
+
+def test_exit_0_in_the_middle_of_a_message_is_a_crash(tmp_path: Path) -> None:
+    """os._exit(0) with a message at hand: reported as a crash, and the message comes once more."""
+    with run(tmp_path, 1, -7, 2, tree="leaving") as app:
+        app.up()
+        eventually(lambda: handled(app, -7) == [1, 2] and handled(app, 2), "lines")
+        eventually(lambda: queue_of(app).get("depth") == 0, "the queue is empty")
+        [left] = app.wait_until(lambda: app.find(event="child terminated"), "a report")
+        assert (left["reason"], left["cause"]) == ("crash", "exit:0 unfinished")
+        assert handled(app, 1) == handled(app, 2) == [1]
+        assert queue_of(app)["dead"] == 0
+        assert app.stop() == 0

@@ -14,7 +14,7 @@ import pytest
 
 from supervisor.control.client import ControlClient, get_snapshot
 from supervisor.control.errors import CommandFailed
-from supervisor.control.messages import Ping, Pong, RestartChildren, Scale, StopChildren
+from supervisor.control.messages import Ping, Pong, Reload, RestartChildren, Scale, StopChildren
 from supervisor.errors import SupervisorError
 from tests.crash.app_harness import PATIENCE, eventually, workers
 from tests.crash.running_app import TREES, await_death, family, gone, run_tree, strace
@@ -39,12 +39,12 @@ def test_children_that_crash_while_they_are_stopped_are_not_restarted(tmp_path: 
 
 
 def test_a_command_during_a_stop_is_refused_and_the_stop_goes_on(tmp_path: Path) -> None:
-    """Restart, scale and another stop while stopping: an answer at once, and no second stop."""
+    """Restart, scale, reload, another stop: an answer at once, and no second stop."""
     with run_tree("stopping:slow", tmp_path) as app:
         app.up().said("slow/a.0")
         app.process.terminate()
         eventually(lambda: app.snapshot().phase == "stopping")
-        for request in (RestartChildren("slow/a"), Scale("slow/a", 3)):
+        for request in (RestartChildren("slow/a"), Scale("slow/a", 3), Reload()):
             with pytest.raises(CommandFailed) as refused:
                 app.ask(request)
             assert refused.value.exit_code == 75

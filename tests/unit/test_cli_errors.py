@@ -41,6 +41,7 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("run app:tree --health ::1:80", 2, "[::1]:80", ""),
         ("run app:tree --log-level loud", 2, "loud", ""),
         ("run app:tree --name Shop", 2, '--name is "Shop"', ""),
+        ("run app:tree --no-helth", 2, "no option --no-helth", "did you mean --no-health?"),
         ("restart", 2, "PATH", ""),
         ("scale web", 2, 'write "PATH=N"', ""),
         ("scale web=x", 2, '"x" is no number of slots', ""),

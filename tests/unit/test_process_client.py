@@ -1,17 +1,22 @@
 """The supervisor's end of a template: never blocked, and sceptical."""
 
 import os
+import resource
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
 
 from supervisor.channel import Channel, pair
+from supervisor.loop import Loop
 from supervisor.process import launcher, messages
 from supervisor.process.connection import Connection
 from supervisor.process.launcher import TemplateClient, TemplateGone
+from supervisor.shell import templates
+from supervisor.shell.templates import Template
 
 
 @pytest.fixture
@@ -86,6 +91,77 @@ def test_requests_wait_for_a_template_that_does_not_read(ends: Ends) -> None:
     assert os.read(fds[0], 1) == b"x"
     for fd in fds:
         os.close(fd)
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Have none to give for a while."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def fill(client: TemplateClient) -> int:
+    """Make small requests until one has to wait; returns how many."""
+    count = 0
+    while not client.wants_write:
+        count += 1
+        client.signal(count, 15)
+    return count
+
+
+LARGE = messages.Spawn(1_000_000, b"x" * 200_000)
+
+
+def test_a_request_that_finds_no_descriptor_waits_for_one(ends: Ends) -> None:
+    """EMFILE is not the end of the template: what waits still waits, and arrives later."""
+    client, template = ends
+    small = fill(client)
+    client.spawn(LARGE.serial, LARGE.launch, [])
+    arrived = requests(template)
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        client.flush()
+    arrived += requests(template)
+    assert client.wants_write
+    client.flush()
+    template._large = True
+    arrived += requests(template)
+    assert [request.serial for request, _ in arrived] == [*range(1, small + 1), LARGE.serial]
+    assert arrived[-1][0] == LARGE
+
+
+def test_a_template_without_descriptors_for_it_asks_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither counts as gone nor spins; what waited for a connection is asked for in order."""
+    monkeypatch.setattr(templates, "SEND_AGAIN", 0.01)
+    loop, (ours, theirs) = Loop(), pair()
+    theirs.setblocking(False)
+    there: Channel[Any] = Channel(theirs, messages.Request, large=True)
+    template = Template(loop, "release")
+    lost: list[bool] = []
+    template.on_lost = lambda: lost.append(True)
+    arrived: list[msgspec.Struct] = []
+
+    def read(_mask: int) -> None:
+        arrived.extend(request for request, _ in requests(there))
+        if len(arrived) == 2:
+            loop.stop()
+
+    loop.watch(there, read)
+    template.spawn(templates.Spare(0, ours, -1), LARGE.launch, [], [])
+    template.open(lambda _fd: None, lambda: None)
+    with no_descriptors():
+        template.attach(TemplateClient(ours))
+    loop.run()
+    assert arrived == [messages.Spawn(1, LARGE.launch), messages.Open(2)]
+    assert not lost
+    template.close()
+    there.close()
+    loop.close()
 
 
 def test_replies_come_before_the_end(ends: Ends) -> None:

@@ -61,6 +61,16 @@ class Raising(Consumer):
             raise ValueError(number)
 
 
+class Leaving(Consumer):
+    """Leaves without a word in the middle of a negative number, the first time it comes."""
+
+    def handle(self, number: int) -> None:
+        """Handle one number."""
+        print("handling", number, self.attempt, flush=True)
+        if number < 0 and self.attempt == 1:
+            os._exit(0)
+
+
 queue = Queue("numbers", 100, max_attempts=8, lease=60.0, retry_backoff=(0.01, 0.02))
 
 
@@ -76,3 +86,4 @@ tree = _tree(Worker)
 threads = _tree(Threads)
 batches = _tree(Batches)
 raising = _tree(Raising)
+leaving = _tree(Leaving)
