@@ -327,6 +327,9 @@ def _last_exit(one: LastExit | None) -> Document | None:
         "exit_code": one.exit_code,
         "at": timestamp(one.at),
         "detail": one.detail or None,
+        "user_seconds": one.user_seconds,
+        "system_seconds": one.system_seconds,
+        "max_rss_bytes": one.max_rss_bytes,
     }
 
 

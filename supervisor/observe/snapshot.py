@@ -11,13 +11,16 @@ QueueFacts = dict[str, int | float | str | bool]
 
 
 class LastExit(msgspec.Struct, frozen=True):
-    """The last end of a process: why, and when."""
+    """The last end of a process: why, when, and what it has used from its start to its end."""
 
     cause: str  # "signal:SIGSEGV", "exit:1", "exception:ValueError", "heartbeat", "shutdown" ...
     at: float
     exit_code: int | None = None
     signal: str | None = None
     detail: str = ""  # the last line of the traceback, if there was one
+    user_seconds: float | None = None  # of processor time, in its own code; None: not known
+    system_seconds: float | None = None  # and in the kernel
+    max_rss_bytes: int | None = None  # the most that was resident at once, shared pages included
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):

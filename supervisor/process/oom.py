@@ -3,6 +3,9 @@
 The kernel counts its OOM kills by the memory cgroup of the victim. A process that died of a SIGKILL
 which was not ours, when that count has grown by one that is not accounted for yet, was killed for
 want of memory. A worker that the arbiter has confined has a cgroup, and so a count, of its own.
+
+All supervisors of an app see the same count. Which of its kills are accounted for is the length of
+a file: who claims one appends a byte, which needs no lock.
 """
 
 import os
@@ -21,18 +24,27 @@ def confinement(pid: int) -> str | None:
 
 
 class OomKills:
-    """Counts the kernel's OOM kills. Made before the first process that may be killed.
+    """Counts the kernel's OOM kills.
 
     Args:
+        ledger: the file whose length is the number of kills that are accounted for.
         path: where the kernel counts them; found out by itself if left out.
 
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, ledger: str, path: str | None = None) -> None:
         cgroup = machine.cgroup()
         self._file = "memory.events" if cgroup and cgroup[1] else "memory.oom_control"
         self._path = path or (f"{cgroup[0]}/{self._file}" if cgroup else "/proc/vmstat")
-        self._accounted = _count(self._path) or 0
+        self._ledger = ledger
+
+    def begin(self) -> None:
+        """Account for all that was before: root does, before the first process may be killed."""
+        fd = os.open(self._ledger, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(fd, _count(self._path) or 0)
+        finally:
+            os.close(fd)
 
     def claim(self, pid: int | None) -> bool:
         """Whether a process that was killed was killed for want of memory.
@@ -43,10 +55,20 @@ class OomKills:
         found = _count(f"{own}/{self._file}") if own else None
         if found is not None:
             return found > 0
-        if (_count(self._path) or 0) <= self._accounted:
+        try:
+            ledger = os.open(self._ledger, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except OSError:  # nobody has begun one, or there is no descriptor: then nothing is known
             return False
-        self._accounted += 1
-        return True
+        try:
+            count = _count(self._path) or 0
+            if count <= os.fstat(ledger).st_size:
+                return False
+            os.write(ledger, b"\n")
+            return os.lseek(ledger, 0, os.SEEK_CUR) <= count  # or another was faster
+        except OSError:
+            return False
+        finally:
+            os.close(ledger)
 
 
 def _count(path: str) -> int | None:

@@ -107,7 +107,7 @@ class Root:
         sources.add("root", "stderr", read)
         self.loop.guard(write_end, self._lagged)
         self.loop.on_wake = ClockWatch(time.time, self._clock_set).look
-        return Shell(
+        shell = Shell(
             loop=self.loop,
             app=options.app,
             runtime=Template(self.loop, "runtime"),
@@ -121,6 +121,8 @@ class Root:
             log_level=options.log_level,
             spares=options.spares,
         )
+        shell.oom_kills.begin()
+        return shell
 
     def _keeper(self, template: Template, app: str | None) -> TemplateKeeper:
         hooks = Hooks(self._loaded, self._load_failed, self._give_up)
@@ -264,7 +266,7 @@ class Root:
         if report.context is ReportContext.SHUTDOWN:
             self._exit_code = EXIT_GAVE_UP
         assert self.tree is not None
-        write(self.shell.log, self.tree.path, report)
+        write(self.shell.log, self.shell.board, self.tree.path, report)
 
     def _stepped(self) -> None:
         assert self.tree is not None

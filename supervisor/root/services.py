@@ -95,7 +95,7 @@ class Services:
             "runtime",
             on_up,
             on_end,
-            lambda report: write(shell.log, "runtime", report),
+            lambda report: write(shell.log, shell.board, "runtime", report),
         )
         self._actor.deliver(Boot())
 
