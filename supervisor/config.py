@@ -22,7 +22,8 @@ class RunOptions:
     ``restart_burst`` and ``restart_rate`` (per second) bound the restarts of the whole tree, as
     `supervisor.core.budget` says; the burst is at least two for each slot.
     ``runtime_dir`` stands for $SUPERVISOR_RUNTIME_DIR. ``state``: where durable queues are kept;
-    None: by the app's name, see `state_dir`. ``debug``: tracebacks of the runtime too.
+    None: by the app's name, see `state_dir`. ``core_files``: how many are kept in the
+    directories that workers run in, the newest; 0: all. ``debug``: tracebacks of the runtime too.
     """
 
     app: str
@@ -36,5 +37,6 @@ class RunOptions:
     spares: int = 2
     restart_burst: int = BURST
     restart_rate: float = RATE
+    core_files: int = 5
     app_args: tuple[str, ...] = ()
     logs: FileOptions | None = field(default_factory=lambda: FileOptions(""))

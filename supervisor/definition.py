@@ -21,6 +21,7 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     nice: int = 0
     rlimits: dict[str, tuple[int, int]] = {}
     cpu_affinity: list[int] | None = None
+    private_tmp: bool = False
 
 
 class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=True):

@@ -19,11 +19,13 @@ from supervisor.errors import AppLoadError, UnusableLogs
 from supervisor.logs import place
 from supervisor.logs.messages import FileOptions
 from supervisor.priority import go_first
+from supervisor.process import tempdir
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
 from supervisor.root.console import say
 from supervisor.root.requests import Requests
 from supervisor.root.root import Identity, Root
+from supervisor.root.state_dir import state_dir
 
 
 def run_root(options: RunOptions) -> int:
@@ -50,7 +52,11 @@ def run_root(options: RunOptions) -> int:
         os.environ["SUPERVISOR_CONTROL"] = runtime_dir.socket_path(claim.directory)
         logs = kept_logs(options.logs, name)
         place.point(claim.directory, None if logs is None else logs.directory)
-        root = Root(Identity(name, claim.directory, replace(options, name=name, logs=logs)))
+        identity = Identity(name, claim.directory, replace(options, name=name, logs=logs))
+        temp = os.path.join(state_dir(name, options.state), "tmp")
+        if problem := tempdir.begin(temp, identity.run_id):
+            say(f"workers have no temp directories of their own: {problem}")
+        root = Root(identity)
         server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
         try:
             exit_code = root.run()

@@ -83,6 +83,10 @@ PASS_ON = {"ignore_unknown_options": True}
         type=click.Path(file_okay=False, resolve_path=True),
         help="Where durable queues are kept [default: by the app's name, in the state directory].",
     ),
+    click.option(
+        "--core-files", type=click.IntRange(min=0), metavar="COUNT", default=5, show_default=True,
+        help="Core files that are kept where workers run, the newest; 0: all.",
+    ),
     *LOG_OPTIONS,
     debug_option,
 )  # fmt: skip
@@ -98,6 +102,7 @@ def run(
     restart_burst: int,
     restart_rate: float,
     state: str | None,
+    core_files: int,
     debug: bool,
     **log_options: Any,
 ) -> int:
@@ -117,6 +122,7 @@ def run(
         restart_burst=restart_burst,
         restart_rate=restart_rate,
         state=state,
+        core_files=core_files,
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
         logs=file_options(log_options),

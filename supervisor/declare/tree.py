@@ -128,6 +128,8 @@ class Child:
         nice: added niceness (default 0).
         rlimits: {"nofile": 1024, ...}: soft and hard limit, or a (soft, hard) pair.
         cpu_affinity: processors it may run on.
+        private_tmp: its processes have a temp directory (``TMPDIR``) each, removed after their end
+            (default None: yes, unless they run as another `user`); False: the system's.
         ready: when it counts as started: "init" (its init returned; a plain callable: when it is
             called), "tcp:PORT" (127.0.0.1:PORT accepts), "notify" (sd_notify READY=1, or
             `supervisor.link.ready()`), "exec" (the program was executed; default for commands).
@@ -181,6 +183,7 @@ class Child:
         nice: int = 0,
         rlimits: Mapping[str, int | tuple[int, int]] | None = None,
         cpu_affinity: Sequence[int] | None = None,
+        private_tmp: bool | None = None,
         ready: str | None = None,
         stop_signal: str = "SIGTERM",
         start_timeout: float = 30.0,
@@ -215,6 +218,7 @@ class Child:
         self.nice = nice
         self.rlimits = rlimits
         self.cpu_affinity = cpu_affinity
+        self.private_tmp = private_tmp
         self.ready = ready
         self.stop_signal = stop_signal
         self.start_timeout = start_timeout

@@ -102,4 +102,5 @@ def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:
 def _recyclers(directory: str) -> Iterator[Accumulator]:
     for name, entry in journal.read(directory).items():
         note = f"failed: {entry.problem}" if entry.problem else f"{entry.removed} removed so far"
-        yield Accumulator(name, "janitor", entry.size, None, note=note)
+        size = entry.size if entry.path is None else bytes_below(entry.path)
+        yield Accumulator(name, "janitor", size, entry.limit, note=note)

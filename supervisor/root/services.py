@@ -5,7 +5,7 @@
     ├─ broker     the queues, if the tree has any
     ├─ observer   the health page, if it is wanted
     ├─ arbiter    watches what workers have, and has them recycled
-    └─ janitor    runs the recyclers, if the tree has any
+    └─ janitor    runs the recyclers: the author's, and those of what dead workers leave behind
 
 They start before the tree and stop after it, the pump last, so that no line is lost. Root makes
 and keeps the sockets on which broker and observer listen: a restart of either loses nobody.
@@ -14,7 +14,7 @@ and keeps the sockets on which broker and observer listen: a restart of either l
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -22,11 +22,12 @@ from supervisor.config import RunOptions
 from supervisor.control.runtime_dir import QUEUES_SOCKET, SOCKET
 from supervisor.core.events import Boot, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
-from supervisor.definition import QueueDefinition, RecyclerDefinition, SupervisorDefinition
+from supervisor.definition import QueueDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.logs import ledger
 from supervisor.logs.messages import PumpOptions
 from supervisor.logs.sources import LogSources
+from supervisor.process import tempdir
 from supervisor.root.state_dir import prepare, state_dir
 from supervisor.shell.actor import Actor
 from supervisor.shell.plan import Service, services_spec
@@ -87,8 +88,8 @@ class Services:
             shell.fds["queues"] = door
             plan.insert(1, broker_service(queues, self._queues, state))
         plan.append(arbiter_service(control, definition))
-        if definition.recyclers:
-            plan.append(janitor_service(shell, definition.recyclers))
+        if definition.recyclers or tempdir.base() is not None or options.core_files:
+            plan.append(janitor_service(shell, definition, options.core_files))
         self._actor = Actor(
             shell,
             services_spec(plan),
@@ -177,12 +178,28 @@ def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:
     return Service("arbiter", "supervisor.recycling.arbiter:main", argument)
 
 
-def janitor_service(shell: Shell, recyclers: list[RecyclerDefinition]) -> Service:
-    """Describe the janitor: it calls functions of the author's."""
-    argument = msgspec.msgpack.encode(
-        {"app": shell.app, "directory": shell.runtime_dir, "recyclers": recyclers}
-    )
-    return Service("janitor", "supervisor.janitor.janitor:main", argument, needs_app=True)
+def janitor_service(shell: Shell, definition: SupervisorDefinition, cores: int) -> Service:
+    """Describe the janitor. It is forked where the app is if it calls functions of the author's."""
+    argument = {
+        "app": shell.app,
+        "directory": shell.runtime_dir,
+        "recyclers": definition.recyclers,
+        "temp": tempdir.base(),
+        "cwds": sorted({os.getcwd(), *directories(definition)}),
+        "cores": cores,
+    }
+    encoded = msgspec.msgpack.encode(argument)
+    calls = any(one.path is None for one in definition.recyclers)
+    return Service("janitor", "supervisor.janitor.janitor:main", encoded, needs_app=calls)
+
+
+def directories(definition: SupervisorDefinition) -> Iterator[str]:
+    """List the directories that children run in, of those that were given one."""
+    for child in definition.children:
+        if isinstance(child, SupervisorDefinition):
+            yield from directories(child)
+        elif child.settings.cwd is not None:
+            yield child.settings.cwd
 
 
 def queue_state(queues: list[QueueDefinition], options: RunOptions, runtime_dir: str) -> str:
