@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from supervisor.caches import summed
 from supervisor.doctor.sizes import bytes_below, free_bytes
 from supervisor.janitor import journal
 from supervisor.logs import budget, place
@@ -48,6 +49,7 @@ def accumulators(snapshot: Snapshot, directory: str) -> list[Accumulator]:
         *_handles(snapshot),
         *_files(snapshot, directory),
         *_queues(snapshot),
+        *_caches(snapshot),
         *_recyclers(directory),
     ]
 
@@ -97,6 +99,15 @@ def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:
         if isinstance(size, int) and isinstance(most, int):
             name = f"queue {queue.get('name')}"
             yield Accumulator(name, "broker: back pressure", size, most, "messages")
+
+
+def _caches(snapshot: Snapshot) -> Iterator[Accumulator]:
+    for child in children(snapshot.tree):
+        for one in summed([worker.caches for worker in child.workers]):
+            name, how = f"cache {one.name} of {child.path}", "least recently used, ttl"
+            asked = one.hits + one.misses
+            note = f"{one.hits / asked:.0%} hits" if asked else ""
+            yield Accumulator(name, how, one.bytes, one.max_bytes or None, note=note)
 
 
 def _recyclers(directory: str) -> Iterator[Accumulator]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from supervisor import caches
 from supervisor.observe import judge, steady
 from supervisor.observe.snapshot import (
     ChildStatus,
@@ -271,6 +272,7 @@ def _node(one: SupervisorStatus | ChildStatus, now: float, down_since: Since) ->
             "runs": one.target,
             "queue": one.queue,
             "down_since": timestamp(down_since.get(one.path)),
+            "caches": [_cache(cache) for cache in caches.summed([w.caches for w in one.workers])],
             "workers": [_worker(slot, one.restart, now) for slot in one.workers],
         }
     return {
@@ -292,6 +294,12 @@ def _node(one: SupervisorStatus | ChildStatus, now: float, down_since: Since) ->
         },
         "children": [_node(below, now, down_since) for below in one.children],
     }
+
+
+def _cache(one: caches.CacheFacts) -> Document:
+    asked = one.hits + one.misses
+    ratio = round(one.hits / asked, 4) if asked else None
+    return {**msgspec.structs.asdict(one), "hit_ratio": ratio}
 
 
 def _worker(one: WorkerStatus, restart: str, now: float) -> Document:

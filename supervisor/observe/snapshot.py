@@ -6,6 +6,8 @@ when a nested supervisor does not answer any more. Times are Unix seconds; durat
 
 import msgspec
 
+from supervisor.caches import CacheFacts
+
 #: What the broker says of one queue: name, depth, capacity, oldest_age_s, blocked, dead ...
 QueueFacts = dict[str, int | float | str | bool]
 
@@ -43,6 +45,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     recycles: int = 0  # planned replacements so far
     capacity_lost: float = 0.0  # worker-seconds without a ready process, while one was wanted
     capacity_lost_since: float | None = None  # since when there is none
+    caches: list[CacheFacts] = []  # of the process, as it has said
 
 
 class ChildStatus(msgspec.Struct, frozen=True, tag="child"):

@@ -337,7 +337,7 @@ class ChildProcess:
         ignored = self.ending.ended is IGNORED
         if not ignored:
             self.slot.last_exit = last_exit(status, self.ending, reason, time.time())
-        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None)
+        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None, caches=[])
         if self.slot.leave(self):
             self.slot.unplanned = not self.ending.stop_requested
             self._publish("stopped")
