@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supervisor.caches import summed
-from supervisor.doctor.sizes import bytes_below, free_bytes
+from supervisor.doctor.sizes import bytes_below
 from supervisor.janitor import journal
-from supervisor.logs import budget, place
+from supervisor.logs import figures, place
 from supervisor.observe.judge import children
 from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
@@ -88,9 +88,9 @@ def _files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
         yield Accumulator("crash reports", how, bytes_below(crashes), KEEP.max_bytes)
     logs = place.pointed(directory)
     if logs is not None:
-        most = budget.max_use(budget.Limits(), free_bytes(logs)[1])
-        note = "limit: the default one"
-        yield Accumulator("log files", "pump: rotation, budget", bytes_below(logs), most, note=note)
+        known = figures.read(directory)
+        most = known.budget if known is not None else None
+        yield Accumulator("log files", "pump: rotation, budget", bytes_below(logs), most)
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:

@@ -76,7 +76,7 @@ class Services:
             DefinitionError: the health address cannot be used; nothing was started.
 
         """
-        plan = [pump_service(options, self._ledger, self.sources.resend)]
+        plan = [pump_service(options, shell.runtime_dir, self._ledger, self.sources.resend)]
         control = os.path.join(shell.runtime_dir, SOCKET)
         queues = definition.queues
         if options.health is not None:
@@ -152,11 +152,12 @@ def health_listener(address: tuple[str, int]) -> socket.socket:
 
 
 def pump_service(
-    options: RunOptions, kept: dict[str, int], announce: Callable[[], None]
+    options: RunOptions, directory: str, kept: dict[str, int], announce: Callable[[], None]
 ) -> Service:
     """Describe the log pump; it prints on root's standard output.
 
-    ``kept``: the descriptors that outlive it; ``announce`` tells a new pump of all the pipes.
+    ``directory``: the runtime directory. ``kept``: the descriptors that outlive it; ``announce``
+    tells a new pump of all the pipes.
     """
     pretty = options.log_format == "pretty" or (
         options.log_format is None and os.isatty(sys.stdout.fileno())
@@ -166,6 +167,7 @@ def pump_service(
         colour=pretty and os.isatty(sys.stdout.fileno()) and not os.environ.get("NO_COLOR"),
         level=options.log_level,
         files=options.logs,
+        directory=directory,
     )
     fds = {"terminal": sys.stdout.fileno(), **kept}
     encoded = msgspec.msgpack.encode(argument)
