@@ -88,6 +88,24 @@ class RecyclerDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline: float = 60.0
 
 
+class LogsDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How logs are kept, checked. None: nothing was said of it. Bytes and seconds.
+
+    ``rate``: lines of a stream in 30 s; 0: no limit. ``level``: "DEBUG" and so on.
+    """
+
+    directory: str | None = None
+    files: bool | None = None
+    max_use: int | None = None
+    keep_free: int | None = None
+    segment: int | None = None
+    retention: float | None = None
+    rate: float | None = None
+    format: str | None = None
+    compress: bool | None = None
+    level: str | None = None
+
+
 class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_defaults=True):
     """One Supervisor, checked, with everything below it."""
 
@@ -105,3 +123,4 @@ class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_d
     start_timeout: float | None = None
     memory_budget: int | None = None
     recyclers: list[RecyclerDefinition] = []
+    logs: LogsDefinition = LogsDefinition()

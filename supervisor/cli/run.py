@@ -8,7 +8,7 @@ import click
 
 from supervisor.cli.app import debug_option
 from supervisor.cli.app import options as add_options
-from supervisor.cli.log_options import LOG_OPTIONS, file_options
+from supervisor.cli.log_options import LOG_OPTIONS, log_settings
 from supervisor.config import DEFAULT_HEALTH, RunOptions
 from supervisor.core.budget import BURST, RATE
 
@@ -63,10 +63,6 @@ PASS_ON = {"ignore_unknown_options": True}
         help="What is printed [default: pretty on a terminal, json otherwise].",
     ),
     click.option(
-        "--log-level", default="INFO", show_default=True, envvar="SUPERVISOR_LOG_LEVEL",
-        type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
-    ),
-    click.option(
         "--spares", type=click.IntRange(0, 4), default=2, show_default=True,
         help="Processes that each supervisor keeps forked ahead of a restart.",
     ),
@@ -97,7 +93,6 @@ def run(
     health: tuple[str, int],
     no_health: bool,
     log_format: str | None,
-    log_level: str,
     spares: int,
     restart_burst: int,
     restart_rate: float,
@@ -116,7 +111,6 @@ def run(
         name=_checked(name or os.environ.get("SUPERVISOR_NAME")),
         health=None if no_health else health,
         log_format=log_format,
-        log_level=log_level.upper(),
         debug=debug,
         spares=spares,
         restart_burst=restart_burst,
@@ -125,7 +119,7 @@ def run(
         core_files=core_files,
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
-        logs=file_options(log_options),
+        logs=log_settings(log_options),
     )
     if options.health is not None:
         from supervisor.root.ports import require_free

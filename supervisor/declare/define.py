@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from supervisor.declare import checks, limits, recyclers, settings, targets
 from supervisor.declare.checks import Subject, did_you_mean, shown
 from supervisor.declare.define_queue import define_queue
+from supervisor.declare.log_settings import log_settings
 from supervisor.declare.tree import Child, Queue, Supervisor
 from supervisor.definition import ChildDefinition, QueueDefinition, SupervisorDefinition
 
@@ -149,6 +150,7 @@ def _supervisor(
         children=_children(subject, declared, walk, auto_shutdown),
         memory_budget=limits.budget(subject, declared, is_root=len(walk.path) == 1),
         recyclers=recyclers.recyclers(subject, declared, is_root=len(walk.path) == 1),
+        logs=log_settings(subject, declared, is_root=len(walk.path) == 1),
     )
     walk.path.pop()
     return definition

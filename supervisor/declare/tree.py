@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from supervisor.declare.logs import Logs
 from supervisor.declare.recycler import Recycler
 
 
@@ -254,6 +255,8 @@ class Supervisor:
         recyclers: what keeps the app's directories and tables within limits (only on the root).
         memory_budget: private bytes (or "2GiB") of the whole app, the runtime included (only on
             the root; default None: 80 % of what the machine, or the cgroup, has).
+        logs: how log lines are kept and printed, a Logs (only on the root); what is said to
+            `supervisor run` goes before it.
 
     """
 
@@ -273,6 +276,7 @@ class Supervisor:
         start_timeout: float | None = None,
         memory_budget: int | str | None = None,
         recyclers: Sequence[Recycler] = (),
+        logs: Logs | None = None,
     ) -> None:
         self.name = name
         self.children = children
@@ -287,4 +291,5 @@ class Supervisor:
         self.start_timeout = start_timeout
         self.memory_budget = memory_budget
         self.recyclers = recyclers
+        self.logs = logs
         self.where = _where()

@@ -26,13 +26,14 @@ from supervisor.config import RunOptions
 from supervisor.core.events import Boot, Report, ReportContext, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import SupervisorDefinition
-from supervisor.errors import DefinitionError
+from supervisor.errors import DefinitionError, UnusableLogs
+from supervisor.logs import place
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
 from supervisor.observe.snapshot import QueueFacts, Snapshot
 from supervisor.process.family import sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
-from supervisor.root import descriptors
+from supervisor.root import descriptors, log_files
 from supervisor.root.clock import ClockWatch
 from supervisor.root.console import say
 from supervisor.root.services import Services
@@ -118,7 +119,6 @@ class Root:
             pipes_gone=sources.forget,
             process_up=sources.process,
             runtime_dir=self.identity.directory,
-            log_level=options.log_level,
             spares=options.spares,
         )
         shell.oom_kills.begin()
@@ -203,17 +203,24 @@ class Root:
         options = self.identity.options
         slots = descriptors.all_slots(definition)
         self.shell.starts.allow(slots, options.restart_burst, options.restart_rate)
+        logs = log_files.settled(options.logs, definition.logs)
+        self.shell.log_level = logs.level or log_files.LEVEL
         try:
             descriptors.require(definition)
+            files = log_files.kept(logs, self.identity.name)
+            place.point(self.identity.directory, None if files is None else files.directory)
             self.services.start(
                 self.shell,
                 options,
                 definition,
+                files,
                 self._services_up,
                 self._services_ended,
             )
         except DefinitionError as error:
             self._load_failed(LoadFailed(error.problem, error.where, error.help))
+        except UnusableLogs as error:
+            self._load_failed(LoadFailed(error.problem, help=error.help))
 
     def _load_failed(self, reply: LoadFailed) -> None:
         self.problem = reply

@@ -25,7 +25,7 @@ from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.logs import ledger
-from supervisor.logs.messages import PumpOptions
+from supervisor.logs.messages import FileOptions, PumpOptions
 from supervisor.logs.sources import LogSources
 from supervisor.process import tempdir
 from supervisor.root.state_dir import prepare, state_dir
@@ -67,16 +67,17 @@ class Services:
         shell: Shell,
         options: RunOptions,
         definition: SupervisorDefinition,
+        files: FileOptions | None,
         on_up: Callable[[], None],
         on_end: Callable[[ExitReason, str | None], None],
     ) -> None:
-        """Start them all.
+        """Start them all. ``files``: how log lines are kept; None: they are not.
 
         Raises:
             DefinitionError: the health address cannot be used; nothing was started.
 
         """
-        plan = [pump_service(options, shell.runtime_dir, self._ledger, self.sources.resend)]
+        plan = [pump_service(options.log_format, shell, files, self._ledger, self.sources.resend)]
         control = os.path.join(shell.runtime_dir, SOCKET)
         queues = definition.queues
         if options.health is not None:
@@ -152,22 +153,23 @@ def health_listener(address: tuple[str, int]) -> socket.socket:
 
 
 def pump_service(
-    options: RunOptions, directory: str, kept: dict[str, int], announce: Callable[[], None]
+    log_format: str | None,
+    shell: Shell,
+    files: FileOptions | None,
+    kept: dict[str, int],
+    announce: Callable[[], None],
 ) -> Service:
     """Describe the log pump; it prints on root's standard output.
 
-    ``directory``: the runtime directory. ``kept``: the descriptors that outlive it; ``announce``
-    tells a new pump of all the pipes.
+    ``kept``: the descriptors that outlive it; ``announce`` tells a new pump of all the pipes.
     """
-    pretty = options.log_format == "pretty" or (
-        options.log_format is None and os.isatty(sys.stdout.fileno())
-    )
+    pretty = log_format == "pretty" or (log_format is None and os.isatty(sys.stdout.fileno()))
     argument = PumpOptions(
-        format=options.log_format or ("pretty" if pretty else "json"),
+        format=log_format or ("pretty" if pretty else "json"),
         colour=pretty and os.isatty(sys.stdout.fileno()) and not os.environ.get("NO_COLOR"),
-        level=options.log_level,
-        files=options.logs,
-        directory=directory,
+        level=shell.log_level,
+        files=files,
+        directory=shell.runtime_dir,
     )
     fds = {"terminal": sys.stdout.fileno(), **kept}
     encoded = msgspec.msgpack.encode(argument)

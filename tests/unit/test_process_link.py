@@ -250,8 +250,8 @@ def test_importing_the_link_does_not_load_the_runtime() -> None:
     )
     pure = {
         "supervisor", "supervisor.caches", "supervisor.channel", "supervisor.declare",
-        "supervisor.declare.recycler", "supervisor.declare.tree", "supervisor.errors",
-        "supervisor.link", "supervisor.memory",
+        "supervisor.declare.logs", "supervisor.declare.recycler", "supervisor.declare.tree",
+        "supervisor.errors", "supervisor.link", "supervisor.memory",
     }  # fmt: skip
     assert set(loaded.stdout.split()) <= pure
 
