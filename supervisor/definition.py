@@ -21,6 +21,7 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     nice: int = 0
     rlimits: dict[str, tuple[int, int]] = {}
     cpu_affinity: list[int] | None = None
+    private_tmp: bool = False
 
 
 class ChildDefinition(msgspec.Struct, frozen=True, tag="child", omit_defaults=True):
@@ -88,6 +89,24 @@ class RecyclerDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline: float = 60.0
 
 
+class LogsDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How logs are kept, checked. None: nothing was said of it. Bytes and seconds.
+
+    ``rate``: lines of a stream in 30 s; 0: no limit. ``level``: "DEBUG" and so on.
+    """
+
+    directory: str | None = None
+    files: bool | None = None
+    max_use: int | None = None
+    keep_free: int | None = None
+    segment: int | None = None
+    retention: float | None = None
+    rate: float | None = None
+    format: str | None = None
+    compress: bool | None = None
+    level: str | None = None
+
+
 class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_defaults=True):
     """One Supervisor, checked, with everything below it."""
 
@@ -107,6 +126,7 @@ class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_d
     template_max_age: float = 7 * 86_400.0
     template_growth: float = 0.2
     recyclers: list[RecyclerDefinition] = []
+    logs: LogsDefinition = LogsDefinition()
 
 
 def placeless(definition: SupervisorDefinition) -> SupervisorDefinition:

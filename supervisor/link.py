@@ -12,6 +12,7 @@ import time
 
 import msgspec
 
+from supervisor import caches
 from supervisor.channel import Channel
 from supervisor.memory import TrimRequest, trim
 
@@ -56,7 +57,7 @@ class Suspect(msgspec.Struct, frozen=True, tag="suspect"):
     on: bool
 
 
-FromWorker = Ready | Ignored | Failed | Beat | Finished | Suspect
+FromWorker = Ready | Ignored | Failed | Beat | Finished | Suspect | caches.Caches
 
 
 # --- from a supervisor to a process -----------------------------------------------------------
@@ -90,6 +91,9 @@ ToWorker = Prepare | Assign | StopRequest | TrimRequest
 
 # --- the worker's side ------------------------------------------------------------------------
 
+#: Seconds between two words about caches: while there is work, and when there is none.
+CACHES_EVERY, CACHES_AT_REST = 5.0, 1.0
+
 
 class Context(msgspec.Struct, frozen=True):
     """Who this process is.
@@ -122,14 +126,24 @@ class WorkerLink:
         self._channel: Channel[ToWorker] = Channel(sock, ToWorker)
         self._stopping = False
         limits = (context.heartbeat, context.stall_timeout)
-        self.beat_interval = min((x / 4 for x in limits if x is not None), default=None)
+        self._interval = min((x / 4 for x in limits if x is not None), default=None)
         self._next_beat = 0.0
         self._idle = True  # as far as anybody was told
+        self._caches: list[caches.CacheFacts] = []  # as they were told last
+        self._caches_at = -CACHES_EVERY  # by the clock
+        self._caches_late = False  # there was no time to tell them
         self._wakeup = -1
 
     def fileno(self) -> int:
         """The link's descriptor: readable when the supervisor said something, or is gone."""
         return self.socket.fileno()
+
+    @property
+    def beat_interval(self) -> float | None:
+        """Seconds within which a work loop that waits has to beat; None: it need not."""
+        if not self._caches_late:
+            return self._interval
+        return CACHES_AT_REST if self._interval is None else min(self._interval, CACHES_AT_REST)
 
     def ready(self) -> None:
         """Say that the start has succeeded."""
@@ -155,13 +169,30 @@ class WorkerLink:
         `beat_interval` seconds, or when work begins after it was ``idle`` (without anything to
         do); nothing when the Child has neither ``heartbeat`` nor ``stall_timeout``.
         """
-        if self.beat_interval is None:
+        if caches.known:
+            self.tell_caches(idle=idle)
+        if self._interval is None:
             return
         now = time.monotonic()
         if now >= self._next_beat or (self._idle and not idle):
-            self._next_beat = now + self.beat_interval
+            self._next_beat = now + self._interval
             self._idle = idle
             self._say(Beat(progress, idle))
+
+    def tell_caches(self, *, idle: bool = False) -> None:
+        """Say what the caches have, if it is time and anything has changed.
+
+        Called with every beat; from what never beats, by the caches themselves when they are used.
+        """
+        now = time.monotonic()
+        self._caches_late = now < self._caches_at + (CACHES_AT_REST if idle else CACHES_EVERY)
+        if self._caches_late:
+            return
+        self._caches_at = now
+        found = caches.facts()
+        if found != self._caches:
+            self._caches = found
+            self._say(caches.Caches(found))
 
     def suspect(self, on: bool) -> None:
         """Say that the message at hand has ended a process before, or is done with.
@@ -194,6 +225,8 @@ class WorkerLink:
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until a request to stop comes: then return True."""
+        if caches.known:
+            self.tell_caches(idle=True)
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)

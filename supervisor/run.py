@@ -10,20 +10,18 @@ import resource
 import signal
 from dataclasses import replace
 
-import msgspec
-
 from supervisor.config import RunOptions
 from supervisor.control import runtime_dir
 from supervisor.control.server import ControlServer
-from supervisor.errors import AppLoadError, UnusableLogs
-from supervisor.logs import place
-from supervisor.logs.messages import FileOptions
+from supervisor.errors import AppLoadError
 from supervisor.priority import go_first
+from supervisor.process import tempdir
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
 from supervisor.root.console import say
 from supervisor.root.requests import Requests
 from supervisor.root.root import Identity, Root
+from supervisor.root.state_dir import state_dir
 
 
 def run_root(options: RunOptions) -> int:
@@ -36,7 +34,6 @@ def run_root(options: RunOptions) -> int:
     Raises:
         AlreadyRunning, UnsafeDirectory: before anything was started.
         AppLoadError: the app cannot be used; nothing of it was started.
-        UnusableLogs: logs cannot be kept where the user wants them.
 
     """
     name = options.name or default_name(options.app)
@@ -48,9 +45,11 @@ def run_root(options: RunOptions) -> int:
         unblock_signals()
         # For workers that look at their own tree: chaos, dashboards.
         os.environ["SUPERVISOR_CONTROL"] = runtime_dir.socket_path(claim.directory)
-        logs = kept_logs(options.logs, name)
-        place.point(claim.directory, None if logs is None else logs.directory)
-        root = Root(Identity(name, claim.directory, replace(options, name=name, logs=logs)))
+        identity = Identity(name, claim.directory, replace(options, name=name))
+        temp = os.path.join(state_dir(name, options.state), "tmp")
+        if problem := tempdir.begin(temp, identity.run_id):
+            say(f"workers have no temp directories of their own: {problem}")
+        root = Root(identity)
         server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
         try:
             exit_code = root.run()
@@ -61,31 +60,6 @@ def run_root(options: RunOptions) -> int:
     if root.problem is not None and root.problem.exit_code != 0:
         raise load_error(root.problem)
     return exit_code
-
-
-def kept_logs(logs: FileOptions | None, name: str) -> FileOptions | None:
-    """Find and prepare the directory of the log files.
-
-    A default place that cannot be used costs the files, not the app.
-
-    Raises:
-        UnusableLogs: the place that the user gave cannot be used.
-
-    """
-    if logs is None:
-        return None
-    try:
-        directory = os.path.abspath(logs.directory or place.default_directory(name))
-        place.prepare(directory)
-    except OSError as error:
-        if logs.directory:
-            raise UnusableLogs(
-                f"logs cannot be kept in {logs.directory}: {error.strerror or error}",
-                help="choose another directory with --logs DIR, or --no-logs",
-            ) from error
-        say(f"logs are not kept in files: {error}")
-        return None
-    return msgspec.structs.replace(logs, directory=directory)
 
 
 def load_error(failed: LoadFailed) -> AppLoadError:

@@ -22,7 +22,7 @@ GRACE = 5.0
 
 def pytest_configure() -> None:
     """Adopt orphans instead of losing sight of them; keep the logs of apps out of our home."""
-    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="letitcrash-test-")
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="lic-")
     atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

@@ -21,6 +21,7 @@ IMPURE = {
 #: What workers may import of the runtime: importing a worker must not load it.
 OPEN_TO_WORKERS = {
     "supervisor",
+    "supervisor.caches",
     "supervisor.declare.checks",
     "supervisor.definition",
     "supervisor.errors",

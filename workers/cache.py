@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from cachetools import TLRUCache
 
+from supervisor import caches, link
 from supervisor.declare.checks import Subject, seconds, size
 from supervisor.memory import forget, on_trim
 
@@ -121,7 +122,9 @@ class Cache(Generic[Value]):
         self._flights: dict[Hashable, Future[Value]] = {}
         self._refreshing = 0
         self._hits = self._stale_hits = self._misses = 0
+        self._tell_at = clock()
         on_trim(self.shrink)
+        caches.known.append(self._facts)
 
     def get(self, key: Hashable, load: Callable[[], Value]) -> Value:
         """Return the value of a key; if it is not there, load it.
@@ -132,9 +135,12 @@ class Cache(Generic[Value]):
                 raises, all of them get. In the background an exception keeps the old value.
 
         """
+        now = self._clock()
+        if now >= self._tell_at:
+            self._tell(now)
         with self._lock:
             entry = self._store.get(key)
-            if entry is not None and self._clock() < entry.fresh_until:
+            if entry is not None and now < entry.fresh_until:
                 self._hits += 1
                 return cast(Value, entry.value)
             flight = self._flights.get(key)
@@ -193,8 +199,29 @@ class Cache(Generic[Value]):
     def close(self) -> None:
         """Drop everything."""
         forget(self.shrink)
+        if self._facts in caches.known:
+            caches.known.remove(self._facts)
         with self._lock:
             self._store.clear()
+
+    def _tell(self, now: float) -> None:
+        """Have the supervisor told, in a process whose work loop does not beat."""
+        self._tell_at = now + link.CACHES_EVERY
+        ours = link.current()
+        if ours is not None:
+            ours.tell_caches()
+
+    def _facts(self) -> caches.CacheFacts:
+        with self._lock:
+            return caches.CacheFacts(
+                self.name,
+                len(self._store),
+                round(self._store.currsize),
+                round(self._store.maxsize),
+                self._hits + self._stale_hits,
+                self._misses,
+                self._store.evictions,
+            )
 
     def _fly(self, key: Hashable, load: Callable[[], Value], flight: "Future[Value]") -> None:
         """Load a value, and give it to all that wait for it."""

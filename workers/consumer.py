@@ -127,7 +127,11 @@ class Consumer(Worker):
         self._chunk, self.index = chunk, index
 
     def _in_records(self) -> dict[str, Any]:
-        return {} if self._at_hand is NOTHING else {"message_id": self.message_id}
+        chunk = self._at_hand
+        if chunk is NOTHING:
+            return {}
+        trace = trace_id(chunk.options.headers.get("traceparent", ""))
+        return {"message_id": self.message_id, **({"trace_id": trace} if trace else {})}
 
     def connect(self) -> None:
         """Connect to the queue."""
@@ -159,6 +163,12 @@ class Consumer(Worker):
     def run(self) -> None:
         """Take and handle messages until asked to stop."""
         self._loop.run()
+
+
+def trace_id(traceparent: str) -> str:
+    """Return the trace id in a header of the W3C's Trace Context; "" if it is none."""
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) >= 4 else ""
 
 
 def message_type(consumer: type[Consumer]) -> Any:

@@ -9,7 +9,7 @@ import click
 
 from supervisor.cli.app import debug_option
 from supervisor.cli.app import options as add_options
-from supervisor.cli.log_options import LOG_OPTIONS, file_options
+from supervisor.cli.log_options import LOG_OPTIONS, log_settings
 from supervisor.cli.report import EXIT_USAGE, Problem
 from supervisor.config import DEFAULT_HEALTH, RunOptions
 from supervisor.core.budget import BURST, RATE
@@ -83,10 +83,6 @@ class RunCommand(click.Command):
         help="What is printed [default: pretty on a terminal, json otherwise].",
     ),
     click.option(
-        "--log-level", default="INFO", show_default=True, envvar="SUPERVISOR_LOG_LEVEL",
-        type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
-    ),
-    click.option(
         "--spares", type=click.IntRange(0, 4), default=2, show_default=True,
         help="Processes that each supervisor keeps forked ahead of a restart.",
     ),
@@ -103,6 +99,10 @@ class RunCommand(click.Command):
         type=click.Path(file_okay=False, resolve_path=True),
         help="Where durable queues are kept [default: by the app's name, in the state directory].",
     ),
+    click.option(
+        "--core-files", type=click.IntRange(min=0), metavar="COUNT", default=5, show_default=True,
+        help="Core files that are kept where workers run, the newest; 0: all.",
+    ),
     *LOG_OPTIONS,
     debug_option,
 )  # fmt: skip
@@ -113,11 +113,11 @@ def run(
     health: tuple[str, int],
     no_health: bool,
     log_format: str | None,
-    log_level: str,
     spares: int,
     restart_burst: int,
     restart_rate: float,
     state: str | None,
+    core_files: int,
     debug: bool,
     **log_options: Any,
 ) -> int:
@@ -131,15 +131,15 @@ def run(
         name=_checked(name or os.environ.get("SUPERVISOR_NAME")),
         health=None if no_health else health,
         log_format=log_format,
-        log_level=log_level.upper(),
         debug=debug,
         spares=spares,
         restart_burst=restart_burst,
         restart_rate=restart_rate,
         state=state,
+        core_files=core_files,
         runtime_dir=os.environ.get("SUPERVISOR_RUNTIME_DIR"),
         app_args=app_args,
-        logs=file_options(log_options),
+        logs=log_settings(log_options),
     )
     if options.health is not None:
         from supervisor.root.ports import require_free

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from supervisor.declare import checks, limits, recyclers, settings, targets
 from supervisor.declare.checks import Subject, did_you_mean, shown
 from supervisor.declare.define_queue import define_queue
+from supervisor.declare.log_settings import log_settings
 from supervisor.declare.tree import Child, Queue, Supervisor
 from supervisor.definition import ChildDefinition, QueueDefinition, SupervisorDefinition
 
@@ -150,6 +151,7 @@ def _supervisor(
         memory_budget=limits.budget(subject, declared, is_root=len(walk.path) == 1),
         **limits.template(subject, declared, is_root=len(walk.path) == 1),
         recyclers=recyclers.recyclers(subject, declared, is_root=len(walk.path) == 1),
+        logs=log_settings(subject, declared, is_root=len(walk.path) == 1),
     )
     walk.path.pop()
     return definition

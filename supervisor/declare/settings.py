@@ -7,7 +7,7 @@ import resource
 import signal
 from collections.abc import Mapping, Sequence
 
-from supervisor.declare.checks import Subject, did_you_mean, shown, whole
+from supervisor.declare.checks import Subject, did_you_mean, flag, shown, whole
 from supervisor.declare.tree import Child
 from supervisor.definition import Settings
 
@@ -33,7 +33,20 @@ def settings(subject: Subject, child: Child) -> Settings:
         nice=niceness(subject, child.nice, is_root),
         rlimits=limits(subject, child.rlimits, is_root),
         cpu_affinity=processors(subject, child.cpu_affinity),
+        private_tmp=private_tmp(subject, child),
     )
+
+
+def private_tmp(subject: Subject, child: Child) -> bool:
+    """Check whether it has a temp directory of its own: if nothing is said, where it can."""
+    if child.private_tmp is None:
+        return child.user is None
+    if flag(subject, "private_tmp", child.private_tmp) and child.user is not None:
+        raise subject.error(
+            "private_tmp=True with user: another user cannot enter a directory that is ours alone",
+            'leave private_tmp out, and give it a directory with env={"TMPDIR": ...}',
+        )
+    return child.private_tmp
 
 
 def environment(subject: Subject, value: object) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from supervisor.declare.logs import Logs
 from supervisor.declare.recycler import Recycler
 
 
@@ -128,6 +129,8 @@ class Child:
         nice: added niceness (default 0).
         rlimits: {"nofile": 1024, ...}: soft and hard limit, or a (soft, hard) pair.
         cpu_affinity: processors it may run on.
+        private_tmp: its processes have a temp directory (``TMPDIR``) each, removed after their end
+            (default None: yes, unless they run as another `user`); False: the system's.
         ready: when it counts as started: "init" (its init returned; a plain callable: when it is
             called), "tcp:PORT" (127.0.0.1:PORT accepts), "notify" (sd_notify READY=1, or
             `supervisor.link.ready()`), "exec" (the program was executed; default for commands).
@@ -181,6 +184,7 @@ class Child:
         nice: int = 0,
         rlimits: Mapping[str, int | tuple[int, int]] | None = None,
         cpu_affinity: Sequence[int] | None = None,
+        private_tmp: bool | None = None,
         ready: str | None = None,
         stop_signal: str = "SIGTERM",
         start_timeout: float = 30.0,
@@ -215,6 +219,7 @@ class Child:
         self.nice = nice
         self.rlimits = rlimits
         self.cpu_affinity = cpu_affinity
+        self.private_tmp = private_tmp
         self.ready = ready
         self.stop_signal = stop_signal
         self.start_timeout = start_timeout
@@ -254,6 +259,8 @@ class Supervisor:
             workers are forked from (only on the root; default 604800.0; "infinity": never).
         template_growth: the part of its own fresh size, and at least 8 MiB, by which a template
             may grow before that (only on the root; default 0.2; "infinity": without limit).
+        logs: how log lines are kept and printed, a Logs (only on the root); what is said to
+            `supervisor run` goes before it.
 
     """
 
@@ -275,6 +282,7 @@ class Supervisor:
         template_max_age: float | str | None = None,
         template_growth: float | str | None = None,
         recyclers: Sequence[Recycler] = (),
+        logs: Logs | None = None,
     ) -> None:
         self.name = name
         self.children = children
@@ -291,4 +299,5 @@ class Supervisor:
         self.template_max_age = template_max_age
         self.template_growth = template_growth
         self.recyclers = recyclers
+        self.logs = logs
         self.where = _where()

@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from supervisor.doctor.sizes import bytes_below, free_bytes
+from supervisor.caches import summed
+from supervisor.doctor.sizes import bytes_below
 from supervisor.janitor import journal
-from supervisor.logs import budget, place
+from supervisor.logs import figures, place
 from supervisor.observe.judge import children
 from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
@@ -48,6 +49,7 @@ def accumulators(snapshot: Snapshot, directory: str) -> list[Accumulator]:
         *_handles(snapshot),
         *_files(snapshot, directory),
         *_queues(snapshot),
+        *_caches(snapshot),
         *_recyclers(directory),
     ]
 
@@ -90,9 +92,9 @@ def _files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
         yield Accumulator("crash reports", how, bytes_below(crashes), KEEP.max_bytes)
     logs = place.pointed(directory)
     if logs is not None:
-        most = budget.max_use(budget.Limits(), free_bytes(logs)[1])
-        note = "limit: the default one"
-        yield Accumulator("log files", "pump: rotation, budget", bytes_below(logs), most, note=note)
+        known = figures.read(directory)
+        most = known.budget if known is not None else None
+        yield Accumulator("log files", "pump: rotation, budget", bytes_below(logs), most)
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:
@@ -103,7 +105,17 @@ def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:
             yield Accumulator(name, "broker: back pressure", size, most, "messages")
 
 
+def _caches(snapshot: Snapshot) -> Iterator[Accumulator]:
+    for child in children(snapshot.tree):
+        for one in summed([worker.caches for worker in child.workers]):
+            name, how = f"cache {one.name} of {child.path}", "least recently used, ttl"
+            asked = one.hits + one.misses
+            note = f"{one.hits / asked:.0%} hits" if asked else ""
+            yield Accumulator(name, how, one.bytes, one.max_bytes or None, note=note)
+
+
 def _recyclers(directory: str) -> Iterator[Accumulator]:
     for name, entry in journal.read(directory).items():
         note = f"failed: {entry.problem}" if entry.problem else f"{entry.removed} removed so far"
-        yield Accumulator(name, "janitor", entry.size, None, note=note)
+        size = entry.size if entry.path is None else bytes_below(entry.path)
+        yield Accumulator(name, "janitor", size, entry.limit, note=note)

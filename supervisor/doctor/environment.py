@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from supervisor.janitor.leftovers import core_name, kernel_pattern
 from supervisor.process import sample
 from supervisor.recycling import machine
 from supervisor.recycling.backstop import can_confine
@@ -91,13 +92,12 @@ def _files() -> Finding:
 
 def _core_files() -> Finding:
     soft, _ = resource.getrlimit(resource.RLIMIT_CORE)
-    try:
-        with open("/proc/sys/kernel/core_pattern") as file:
-            pattern = file.read().strip()
-    except OSError:
-        pattern = "?"
-    piped = pattern.startswith("|")
-    if soft == 0 or piped:
-        return Finding("core files", "ok", "off" if soft == 0 else "taken by a program")
+    pattern, _ = kernel_pattern()
+    if soft == 0:
+        return Finding("core files", "ok", "off")
+    if pattern.startswith("|"):  # how many it keeps is its own affair (coredumpctl)
+        return Finding("core files", "ok", f"taken by {pattern[1:].split(' ')[0]}")
+    if core_name(*kernel_pattern()) is not None:
+        return Finding("core files", "ok", "where a worker runs: the janitor keeps the newest")
     means = "a crash loop fills the disk: ulimit -c 0, or a Recycler on their directory"
     return Finding("core files", "warn", f"written as {pattern!r}, of any number", means)

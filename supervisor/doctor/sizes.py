@@ -19,9 +19,3 @@ def bytes_below(directory: str) -> int:
             if seen >= MAX_FILES:
                 return total
     return total
-
-
-def free_bytes(directory: str) -> tuple[int, int]:
-    """Return what is free on the file system of a directory, and its size."""
-    found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize

@@ -8,6 +8,7 @@ hangs is killed at its deadline and keeps the others from nothing but their turn
 import logging
 import select
 import time
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from supervisor.declare.recycler import Recycler
 from supervisor.definition import RecyclerDefinition
 from supervisor.errors import StartError
+from supervisor.janitor import leftovers
 from supervisor.janitor.journal import Entry, write
 from supervisor.janitor.sweep import Keep, sweep
 from supervisor.janitor.task import Outcome, Task
@@ -29,26 +31,43 @@ log = logging.getLogger("supervisor.janitor")
 FIRST_AFTER = 1.0
 
 
+#: What the runtime's own recyclers are called: no name of an author's has a space.
+TEMP, CORES = "temp directories", "core files"
+
+
 class Options(msgspec.Struct, frozen=True):
-    """What a janitor is told: the app, its runtime directory, its recyclers."""
+    """What a janitor is told: the app, its runtime directory, its recyclers.
+
+    ``temp``: where workers have their temp directories; None: they have none of their own.
+    ``cwds``: the directories that workers run in, of whose core files ``cores`` are kept; 0: all.
+    """
 
     app: str
     directory: str
     recyclers: list[RecyclerDefinition]
+    temp: str | None = None
+    cwds: list[str] = []
+    cores: int = 0
 
 
 class Janitor:
     """Runs recyclers.
 
     Args:
-        options: which.
+        directory: the runtime directory.
+        recyclers: which.
         functions: of those that are functions, by name.
 
     """
 
-    def __init__(self, options: Options, functions: dict[str, Recycler]) -> None:
-        self._directory = options.directory
-        self._recyclers = {one.name: one for one in options.recyclers}
+    def __init__(
+        self,
+        directory: str,
+        recyclers: list[RecyclerDefinition],
+        functions: dict[str, Callable[[], Outcome]],
+    ) -> None:
+        self._directory = directory
+        self._recyclers = {one.name: one for one in recyclers}
         self._functions = functions
         first = time.monotonic() + FIRST_AFTER
         self._due = dict.fromkeys(self._recyclers, first)
@@ -79,10 +98,12 @@ class Janitor:
         self._note(recycler, outcome, time.monotonic() - began)
         return True
 
-    def _work(self, recycler: RecyclerDefinition) -> "partial[Outcome]":
-        if recycler.path is not None:
-            return partial(_sweep, recycler.path, recycler)
-        return partial(_call, self._functions[recycler.name])
+    def _work(self, recycler: RecyclerDefinition) -> Callable[[], Outcome]:
+        function = self._functions.get(recycler.name)
+        if function is not None:
+            return function
+        assert recycler.path is not None
+        return partial(_sweep, recycler.path, recycler)
 
     def _note(self, recycler: RecyclerDefinition, outcome: Outcome, seconds: float) -> None:
         before = self._entries.get(recycler.name, Entry(0, 0, 0))
@@ -97,6 +118,8 @@ class Janitor:
             size=outcome.size,
             files=outcome.files,
             problem=outcome.problem,
+            limit=recycler.max_bytes,
+            path=recycler.path if outcome.size is None else None,
         )
         fields = {"recycler": recycler.name, "removed": outcome.removed}
         if failed:
@@ -122,12 +145,38 @@ def _call(function: Recycler) -> Outcome:
     return Outcome(removed=max(0, returned) if is_count else 0)
 
 
-def functions_of(app: str) -> dict[str, Recycler]:
+def functions_of(app: str) -> dict[str, Callable[[], Outcome]]:
     """Import the app, and return its recyclers that are functions."""
     loaded = load(app)
     if not isinstance(loaded, LoadedApp):
         raise StartError(f"{loaded.problem} ({loaded.where})")
-    return {one.name: one for one in loaded.tree.recyclers if one.call is not None}
+    calls = [one for one in loaded.tree.recyclers if one.call is not None]
+    return {one.name: partial(_call, one) for one in calls}
+
+
+def made_of(options: Options) -> Janitor:
+    """Make a janitor with the author's recyclers and our own."""
+    recyclers = list(options.recyclers)
+    is_called = any(one.path is None for one in recyclers)
+    functions = functions_of(options.app) if is_called else {}
+    if options.temp is not None:
+        recyclers.append(
+            RecyclerDefinition(
+                TEMP, path=options.temp, every=leftovers.EVERY, deadline=leftovers.DEADLINE
+            )
+        )
+        functions[TEMP] = partial(leftovers.remove_abandoned, options.temp)
+    if options.cores:
+        recyclers.append(
+            RecyclerDefinition(
+                CORES,
+                max_bytes=leftovers.MAX_CORES,
+                every=leftovers.EVERY,
+                deadline=leftovers.DEADLINE,
+            )
+        )
+        functions[CORES] = partial(leftovers.prune_cores, options.cwds, options.cores)
+    return Janitor(options.directory, recyclers, functions)
 
 
 def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
@@ -137,7 +186,6 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     logging.getLogger().handlers = [RecordHandler()]
     logging.getLogger().setLevel(logging.INFO)
     link.stop_on_signal()
-    calls = any(one.path is None for one in options.recyclers)
-    janitor = Janitor(options, functions_of(options.app) if calls else {})
+    janitor = made_of(options)
     link.ready()
     janitor.run(link)

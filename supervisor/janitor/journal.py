@@ -9,7 +9,10 @@ MAX_JOURNAL = 1 << 20
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The last run of one recycler. ``at``: Unix seconds of its end; bytes, seconds."""
+    """The last run of one recycler. ``at``: Unix seconds of its end; bytes, seconds.
+
+    ``limit``: bytes that are left at most; ``path``: where to look, if ``size`` is not known.
+    """
 
     at: float
     seconds: float
@@ -20,6 +23,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int | None = None
     files: int | None = None
     problem: str = ""
+    limit: int | None = None
+    path: str | None = None
 
 
 def write(directory: str, entries: dict[str, Entry]) -> None:

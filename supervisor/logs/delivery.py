@@ -132,6 +132,7 @@ class Delivery:
         self._ledger.lost[key] = self._ledger.lost.get(key, 0) + lines
         self._ledger.note_lost()
         pipe.dropped += lines
+        pipe.lost += lines
         pipe.take(count)
         self._took(pipe, count)
 

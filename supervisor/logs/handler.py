@@ -34,11 +34,11 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     }
     if record.processName not in (None, "MainProcess"):  # a child of the worker
         fields["process"] = record.processName
-    fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
     for fields_of in at_hand:
         fields |= fields_of()
     if "structlog" in sys.modules:
         fields |= sys.modules["structlog"].contextvars.get_contextvars()
+    fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
     if record.exc_info and record.exc_info[1] is not None:
         fields["traceback"] = traceback_text(record.exc_info[1])
     elif record.exc_text:

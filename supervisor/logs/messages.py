@@ -56,10 +56,11 @@ class PumpOptions(msgspec.Struct, frozen=True):
     """How the pump prints, and what it keeps.
 
     ``format``: "pretty", "json", or "none"; ``level``: the least that is shown; ``files`` None:
-    nothing is kept.
+    nothing is kept. ``directory``: the runtime directory, where figures go; "": nowhere.
     """
 
     format: str = "json"
     colour: bool = False
     level: str = "INFO"
     files: FileOptions | None = None
+    directory: str = ""

@@ -29,7 +29,8 @@ from supervisor.logs.peek import CHUNK, Peeker
 from supervisor.logs.raw import RawDelivery
 from supervisor.logs.record import record_writer
 from supervisor.logs.sink import FileSink
-from supervisor.logs.source import LAST_BYTES, LogPipe
+from supervisor.logs.source import LAST_BYTES, Block, LogPipe
+from supervisor.logs.tally import Tally
 from supervisor.logs.terminal import Terminal
 
 #: Seconds after which the beginning of a line is printed without its end.
@@ -75,6 +76,7 @@ class Pump:
         self._by_path: defaultdict[str, dict[int, LogPipe]] = defaultdict(dict)
         self._writers: defaultdict[str, deque[Process]] = defaultdict(_few_processes)
         self._deadlines: deque[tuple[float, LogPipe]] = deque()  # all equally far away: sorted
+        self._tally = Tally(options.directory)
         self._stopping = False
         self._took_at = 0.0
         self._link = link
@@ -115,6 +117,7 @@ class Pump:
         while self._deadlines and self._deadlines[0][1].deadline != self._deadlines[0][0]:
             self._deadlines.popleft()
         waits = [late, self._sink.timeout(now) if self._sink is not None else None]
+        waits.append(self._tally.timeout(now, self._delivery.taken))
         if self._deadlines:
             waits.append(max(0.0, self._deadlines[0][0] - now))
         if self._later:
@@ -143,6 +146,7 @@ class Pump:
             self._delivery.settle()
         if self._sink is not None:
             self._sink.tend(now)
+        self._tally.tend(now, self._delivery.taken, self._pipes.values(), self._sink)
         for fd in [fd for fd, due in self._later.items() if due <= now]:
             del self._later[fd]
             self._ready[fd] = None
@@ -269,8 +273,13 @@ class Pump:
         block, count = cut
         if pipe.gate is not None:
             pipe.gate.take(block.count, len(block.data))
-        self._delivery.deliver(pipe, block, count)
+        self._deliver(pipe, block, count)
         return Turn.MORE
+
+    def _deliver(self, pipe: LogPipe, block: Block, count: int) -> None:
+        pipe.lines += block.count
+        pipe.bytes += len(block.data)
+        self._delivery.deliver(pipe, block, count)
 
     @property
     def _factor(self) -> float:
@@ -295,6 +304,7 @@ class Pump:
 
     def _close(self, pipe: LogPipe) -> None:
         self._delivery.mark_dropped(pipe)
+        self._tally.retire(pipe)
         path = pipe.source.path
         self._epoll.unregister(pipe.fd)  # closing alone would not: root has it open too
         os.close(pipe.fd)
@@ -326,7 +336,7 @@ class Pump:
             return
         cut = pipe.cut(data, math.inf, math.inf, final=True)
         if cut is not None:
-            self._delivery.deliver(pipe, *cut)
+            self._deliver(pipe, *cut)
 
     def _end_partial_lines(self, now: float) -> None:
         while self._deadlines and self._deadlines[0][0] <= now and self._delivery.accepting:

@@ -41,6 +41,7 @@ class RawDelivery(Delivery):
             return None
         count = self._move(pipe, WIDE, exactly=False)
         self._took(pipe, count)
+        pipe.bytes += count
         return count > 0
 
     def as_it_is(self, pipe: LogPipe, data: bytes) -> tuple[Block, int] | None:

@@ -46,9 +46,9 @@ def _finish(logger: "_Logger", method: str, fields: MutableMapping[str, Any]) ->
     record = {"time": timestamp(time.time()), "level": level, "event": event}
     if logger.name is not None:
         record["logger"] = logger.name
-    record.update(fields)
     for fields_of in at_hand:
         record |= fields_of()
+    record.update(fields)  # what the author says of a message is meant
     return (record,), {}  # the arguments for `_Logger`
 
 

@@ -60,6 +60,7 @@ class FileSink:
         self._lost = lost
         self._kept: deque[_Kept] = deque()
         self._kept_bytes = 0
+        self.dropped: Counter[str] = Counter()  # lines, by child: no disk took them
         self._failing: dict[str, float] = {}  # child ("": all) -> when it is tried again
         self.factor = 1.0
         self._attempt("", self._open)
@@ -123,7 +124,9 @@ class FileSink:
         self._kept.append(_Kept(child, path, data, lines))
         self._kept_bytes += len(data)
         while self._kept_bytes > MAX_KEPT:
-            self._kept_bytes -= len(self._kept.popleft().data)
+            gone = self._kept.popleft()
+            self._kept_bytes -= len(gone.data)
+            self.dropped[gone.child] += gone.lines
 
     def mark_lost(self, child: str, path: str, reason: str) -> None:
         """Say in a child's file what is in no file, now that writing goes on."""
@@ -204,6 +207,11 @@ class FileSink:
         except OSError:
             return released
         return True
+
+    @property
+    def failing(self) -> bool:
+        """Whether some files cannot be written now."""
+        return bool(self._failing)
 
     # --- time ---------------------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class LogPipe:
         self.splitter = Splitter(records=source.stream == "stderr")
         self.carried = b""  # taken out of the pipe before its line was whole
         self.dropped = 0  # lines, since the last mark
+        self.lines = self.bytes = self.lost = 0  # taken, and lines not taken: of all its life
         self._is_wide = False
         unknown = Origin(source.path, source.stream)
         self._origins: deque[Origin] = deque([unknown], REMEMBERED)

@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
-from supervisor.observe import judge, steady
+from supervisor import caches
+from supervisor.logs.figures import Figures
+from supervisor.observe import judge, logged, steady
 from supervisor.observe.snapshot import (
     ChildStatus,
     LastExit,
@@ -40,6 +42,7 @@ def health(
     now: float,
     down_since: Since,
     report: Report | None = None,
+    figures: Figures | None = None,
     *,
     detail: bool = True,
 ) -> Document:
@@ -50,13 +53,15 @@ def health(
         now: Unix time.
         down_since: by child path, since when it has nothing ready (`judge.Downtime`).
         report: what the arbiter has seen of memory.
+        figures: what the pump has counted of logs.
         detail: False for clients that may know the status only: no paths in notes, no tree.
 
     """
-    memory = steady.checks(report, timestamp(snapshot.time))
-    statuses = [found[0]["status"] for found in memory.values()]
+    moment = timestamp(snapshot.time)
+    added = steady.checks(report, moment) | logged.checks(figures, now, moment)
+    statuses = [found[0]["status"] for found in added.values()]
     status = judge.worst([judge.whole(snapshot, now, down_since), *statuses])
-    checks = _checks(snapshot, now, down_since) | memory
+    checks = _checks(snapshot, now, down_since) | added
     document: Document = {"status": status, "version": "1", "time": timestamp(now)}
     if not detail:
         names = {name: [{"status": found[0]["status"]}] for name, found in checks.items()}
@@ -74,6 +79,7 @@ def health(
     document["links"] = {"self": "/healthz", "live": "/livez", "ready": "/readyz"}
     document["supervisor"] = _extension(snapshot, now, down_since)
     document["supervisor"]["steady_state"] = steady.section(snapshot, report, now)
+    document["supervisor"]["logs"] = logged.section(figures, now)
     return _bounded(document, checks)
 
 
@@ -271,6 +277,7 @@ def _node(one: SupervisorStatus | ChildStatus, now: float, down_since: Since) ->
             "runs": one.target,
             "queue": one.queue,
             "down_since": timestamp(down_since.get(one.path)),
+            "caches": [_cache(cache) for cache in caches.summed([w.caches for w in one.workers])],
             "workers": [_worker(slot, one.restart, now) for slot in one.workers],
         }
     return {
@@ -292,6 +299,12 @@ def _node(one: SupervisorStatus | ChildStatus, now: float, down_since: Since) ->
         },
         "children": [_node(below, now, down_since) for below in one.children],
     }
+
+
+def _cache(one: caches.CacheFacts) -> Document:
+    asked = one.hits + one.misses
+    ratio = round(one.hits / asked, 4) if asked else None
+    return {**msgspec.structs.asdict(one), "hit_ratio": ratio}
 
 
 def _worker(one: WorkerStatus, restart: str, now: float) -> Document:
@@ -327,6 +340,9 @@ def _last_exit(one: LastExit | None) -> Document | None:
         "exit_code": one.exit_code,
         "at": timestamp(one.at),
         "detail": one.detail or None,
+        "user_seconds": one.user_seconds,
+        "system_seconds": one.system_seconds,
+        "max_rss_bytes": one.max_rss_bytes,
     }
 
 
@@ -340,6 +356,8 @@ def _bounded(document: Document, checks: dict[str, list[Document]]) -> Document:
     extension = document["supervisor"]
     extension["truncated"] = True
     _fold(extension["tree"])
+    if extension["logs"] is not None:
+        extension["logs"]["children"] = None
     if len(msgspec.json.encode(document)) > MAX_DOCUMENT:
         extension["tree"] = None
     if len(msgspec.json.encode(document)) > MAX_DOCUMENT:

@@ -22,6 +22,7 @@ from supervisor.control import client
 from supervisor.control.errors import CommandFailed
 from supervisor.errors import SupervisorError
 from supervisor.link import StopRequest, ToWorker, WorkerLink
+from supervisor.logs import figures
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.observe import health
@@ -102,7 +103,8 @@ class Observer:
         since = self._downtime.since
         now = time.time()
         report = read(self._directory, now) if self._directory else None
-        return health.health(snapshot, now, since, report, detail=request.local)
+        logs = figures.read(self._directory) if self._directory else None
+        return health.health(snapshot, now, since, report, logs, detail=request.local)
 
     def _ready(self, snapshot: Snapshot, request: Request) -> Any:
         return _for(request, health.ready(snapshot, time.time()))

@@ -6,18 +6,23 @@ when a nested supervisor does not answer any more. Times are Unix seconds; durat
 
 import msgspec
 
+from supervisor.caches import CacheFacts
+
 #: What the broker says of one queue: name, depth, capacity, oldest_age_s, blocked, dead ...
 QueueFacts = dict[str, int | float | str | bool]
 
 
 class LastExit(msgspec.Struct, frozen=True):
-    """The last end of a process: why, and when."""
+    """The last end of a process: why, when, and what it has used from its start to its end."""
 
     cause: str  # "signal:SIGSEGV", "exit:1", "exception:ValueError", "heartbeat", "shutdown" ...
     at: float
     exit_code: int | None = None
     signal: str | None = None
     detail: str = ""  # the last line of the traceback, if there was one
+    user_seconds: float | None = None  # of processor time, in its own code; None: not known
+    system_seconds: float | None = None  # and in the kernel
+    max_rss_bytes: int | None = None  # the most that was resident at once, shared pages included
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
@@ -40,6 +45,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     recycles: int = 0  # planned replacements so far
     capacity_lost: float = 0.0  # worker-seconds without a ready process, while one was wanted
     capacity_lost_since: float | None = None  # since when there is none
+    caches: list[CacheFacts] = []  # of the process, as it has said
 
 
 class ChildStatus(msgspec.Struct, frozen=True, tag="child"):

@@ -25,7 +25,7 @@ from supervisor import link as links
 from supervisor.channel import Channel, pair
 from supervisor.errors import Ignore, StartError
 from supervisor.logs.setup import configure, share_on_fork
-from supervisor.process import ending, settings, target
+from supervisor.process import ending, settings, target, tempdir
 from supervisor.process import launch as launches
 from supervisor.process.app import PACKAGE, LoadedApp
 from supervisor.process.family import die_with, set_tag, template_of
@@ -184,6 +184,7 @@ def _rehearse() -> None:
 def _wait_to_be_told(sock: socket.socket, app: LoadedApp | None) -> _Told | None:
     """Wait, as a spare, for the launch; None when nobody needs it any more."""
     _rehearse()
+    tempdir.prepare()
     kind: launches.Kind | None = None
     run: target.Run | None = None
     while received := _wait(sock):

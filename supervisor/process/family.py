@@ -58,6 +58,11 @@ def set_tag(tag: int) -> None:
     resource.setrlimit(RLIMIT_LOCKS, (tag, hard))
 
 
+def own_tag() -> int:
+    """Return the mark of this process."""
+    return resource.getrlimit(RLIMIT_LOCKS)[0]
+
+
 def tag_of(pid: int) -> int | None:
     """Return the tag of a process; None if it is gone."""
     try:

@@ -3,6 +3,9 @@
 The kernel counts its OOM kills by the memory cgroup of the victim. A process that died of a SIGKILL
 which was not ours, when that count has grown by one that is not accounted for yet, was killed for
 want of memory. A worker that the arbiter has confined has a cgroup, and so a count, of its own.
+
+All supervisors of an app see the same count. Which of its kills are accounted for is the length of
+a file: who claims one appends a byte, which needs no lock.
 """
 
 import os
@@ -21,18 +24,29 @@ def confinement(pid: int) -> str | None:
 
 
 class OomKills:
-    """Counts the kernel's OOM kills. Made before the first process that may be killed.
+    """Counts the kernel's OOM kills.
 
     Args:
+        ledger: the file whose length is the number of kills that are accounted for.
         path: where the kernel counts them; found out by itself if left out.
 
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, ledger: str, path: str | None = None) -> None:
         cgroup = machine.cgroup()
         self._file = "memory.events" if cgroup and cgroup[1] else "memory.oom_control"
-        self._path = path or (f"{cgroup[0]}/{self._file}" if cgroup else "/proc/vmstat")
-        self._accounted = _count(self._path) or 0
+        path = path or (f"{cgroup[0]}/{self._file}" if cgroup else "/proc/vmstat")
+        self._fd = _opened(path)  # kept: somebody waits for a restart when it is read
+        self._ledger = ledger
+        self._accounted = _count(self._fd)  # at least
+
+    def begin(self) -> None:
+        """Account for all that was before: root does, before the first process may be killed."""
+        fd = os.open(self._ledger, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(fd, self._accounted)
+        finally:
+            os.close(fd)
 
     def claim(self, pid: int | None) -> bool:
         """Whether a process that was killed was killed for want of memory.
@@ -40,25 +54,45 @@ class OomKills:
         An OOM kill that is not of a confined worker is claimed by whoever asks first.
         """
         own = confinement(pid) if pid is not None else None
-        found = _count(f"{own}/{self._file}") if own else None
-        if found is not None:
-            return found > 0
-        if (_count(self._path) or 0) <= self._accounted:
+        confined = _opened(f"{own}/{self._file}") if own else None
+        if confined is not None:
+            try:
+                return _count(confined) > 0
+            finally:
+                os.close(confined)
+        count = _count(self._fd)
+        return count > self._accounted and self._enter(count)
+
+    def _enter(self, count: int) -> bool:
+        """Account for one of so many kills; False if others have accounted for them all."""
+        try:
+            ledger = os.open(self._ledger, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except OSError:  # nobody has begun one, or there is no descriptor: then nothing is known
             return False
-        self._accounted += 1
-        return True
+        try:
+            self._accounted = os.fstat(ledger).st_size
+            if count <= self._accounted:
+                return False
+            os.write(ledger, b"\n")
+            self._accounted = os.lseek(ledger, 0, os.SEEK_CUR)
+            return self._accounted <= count  # or another was faster
+        except OSError:
+            return False
+        finally:
+            os.close(ledger)
 
 
-def _count(path: str) -> int | None:
-    """Return the count in a file; None if there is no such file."""
+def _opened(path: str) -> int | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def _count(fd: int | None) -> int:
+    """Return the count in a file; 0 if there is none."""
     try:
-        found = _COUNT.search(os.read(fd, MAX_BYTES))
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+        found = _COUNT.search(os.pread(fd, MAX_BYTES, 0)) if fd is not None else None
+    except OSError:  # its control group is gone
+        return 0
     return int(found[1]) if found else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from supervisor.definition import Settings
 from supervisor.errors import StartError
+from supervisor.process import tempdir
 from supervisor.process.family import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, die_with, prctl
 
 #: Workers are to die of a lack of memory before root does (the kernel's scale: -1000 to 1000).
@@ -18,6 +19,8 @@ def apply(settings: Settings) -> None:
     """Apply the settings to this process; raises OSError or StartError, and then it must end."""
     os.umask(settings.umask)
     _prefer_for_oom()
+    if settings.private_tmp:
+        tempdir.use()
     if settings.nice:
         os.nice(settings.nice)
     for name, limits in settings.rlimits.items():

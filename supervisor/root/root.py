@@ -28,13 +28,14 @@ from supervisor.control.messages import Reply
 from supervisor.core.events import Boot, Report, ReportContext, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import SupervisorDefinition
-from supervisor.errors import DefinitionError
+from supervisor.errors import DefinitionError, UnusableLogs
+from supervisor.logs import place
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
 from supervisor.observe.snapshot import QueueFacts, Snapshot
 from supervisor.process.family import sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
-from supervisor.root import descriptors
+from supervisor.root import descriptors, log_files
 from supervisor.root.clock import ClockWatch
 from supervisor.root.console import say
 from supervisor.root.reload import Reload
@@ -111,7 +112,7 @@ class Root:
         sources.add("root", "stderr", read)
         self.loop.guard(write_end, self._lagged)
         self.loop.on_wake = ClockWatch(time.time, self._clock_set).look
-        return Shell(
+        shell = Shell(
             loop=self.loop,
             app=options.app,
             runtime=Template(self.loop, "runtime"),
@@ -122,9 +123,10 @@ class Root:
             pipes_gone=sources.forget,
             process_up=sources.process,
             runtime_dir=self.identity.directory,
-            log_level=options.log_level,
             spares=options.spares,
         )
+        shell.oom_kills.begin()
+        return shell
 
     @property
     def _hooks(self) -> Hooks:
@@ -218,17 +220,24 @@ class Root:
         options = self.identity.options
         slots = descriptors.all_slots(definition)
         self.shell.starts.allow(slots, options.restart_burst, options.restart_rate)
+        logs = log_files.settled(options.logs, definition.logs)
+        self.shell.log_level = logs.level or log_files.LEVEL
         try:
             descriptors.require(definition)
+            files = log_files.kept(logs, self.identity.name)
+            place.point(self.identity.directory, None if files is None else files.directory)
             self.services.start(
                 self.shell,
                 options,
                 definition,
+                files,
                 self._services_up,
                 self._services_ended,
             )
         except DefinitionError as error:
             self._load_failed(LoadFailed(error.problem, error.where, error.help))
+        except UnusableLogs as error:
+            self._load_failed(LoadFailed(error.problem, help=error.help))
 
     def _load_failed(self, reply: LoadFailed) -> None:
         self.problem = reply
@@ -281,7 +290,7 @@ class Root:
         if report.context is ReportContext.SHUTDOWN:
             self._exit_code = EXIT_GAVE_UP
         assert self.tree is not None
-        write(self.shell.log, self.tree.path, report)
+        write(self.shell.log, self.shell.board, self.tree.path, report)
 
     def _stepped(self) -> None:
         assert self.tree is not None

@@ -5,7 +5,7 @@
     ├─ broker     the queues, if the tree has any
     ├─ observer   the health page, if it is wanted
     ├─ arbiter    watches what workers have, and has them recycled
-    └─ janitor    runs the recyclers, if the tree has any
+    └─ janitor    runs the recyclers: the author's, and those of what dead workers leave behind
 
 They start before the tree and stop after it, the pump last, so that no line is lost. Root makes
 and keeps the sockets on which broker and observer listen: a restart of either loses nobody.
@@ -14,7 +14,7 @@ and keeps the sockets on which broker and observer listen: a restart of either l
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -29,11 +29,12 @@ from supervisor.core.events import (
     TerminateChild,
 )
 from supervisor.core.exits import SHUTDOWN, ExitReason
-from supervisor.definition import QueueDefinition, RecyclerDefinition, SupervisorDefinition
+from supervisor.definition import QueueDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.logs import ledger
-from supervisor.logs.messages import PumpOptions
+from supervisor.logs.messages import FileOptions, PumpOptions
 from supervisor.logs.sources import LogSources
+from supervisor.process import tempdir
 from supervisor.root.state_dir import prepare, state_dir
 from supervisor.shell.actor import Actor
 from supervisor.shell.plan import Service, as_mapping, services_spec
@@ -54,6 +55,7 @@ class Services:
         self.sources = LogSources(self._to_pump)
         self._actor: Actor | None = None
         self._plan: list[Service] = []
+        self._core_files = 0
         self._queues: socket.socket | None = None
         self._health: socket.socket | None = None
         self._ledger = ledger.descriptors()  # what outlives a pump
@@ -76,16 +78,17 @@ class Services:
         shell: Shell,
         options: RunOptions,
         definition: SupervisorDefinition,
+        files: FileOptions | None,
         on_up: Callable[[], None],
         on_end: Callable[[ExitReason, str | None], None],
     ) -> None:
-        """Start them all.
+        """Start them all. ``files``: how log lines are kept; None: they are not.
 
         Raises:
             DefinitionError: the health address cannot be used; nothing was started.
 
         """
-        plan = [pump_service(options, self._ledger, self.sources.resend)]
+        plan = [pump_service(options.log_format, shell, files, self._ledger, self.sources.resend)]
         control = os.path.join(shell.runtime_dir, SOCKET)
         queues = definition.queues
         if options.health is not None:
@@ -96,15 +99,15 @@ class Services:
             self._queues, door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = door
             plan.insert(1, broker_service(queues, self._queues, state))
-        plan += watchers(shell, definition)
-        self._plan = plan
+        plan += watchers(shell, definition, options.core_files)
+        self._plan, self._core_files = plan, options.core_files
         self._actor = Actor(
             shell,
             services_spec(plan),
             "runtime",
             on_up,
             on_end,
-            lambda report: write(shell.log, "runtime", report),
+            lambda report: write(shell.log, shell.board, "runtime", report),
         )
         self._actor.deliver(Boot())
 
@@ -113,7 +116,7 @@ class Services:
         assert self._actor is not None
         call, before = self._actor.call, {service.name for service in self._plan}
         others = [service for service in self._plan if service.name not in WATCHERS]
-        self._plan = [*others, *watchers(shell, definition)]
+        self._plan = [*others, *watchers(shell, definition, self._core_files)]
         names = {service.name for service in self._plan}
         for name in before & set(WATCHERS):
             call(TerminateChild(name), _ignore)
@@ -175,31 +178,34 @@ def health_listener(address: tuple[str, int]) -> socket.socket:
 
 
 def pump_service(
-    options: RunOptions, kept: dict[str, int], announce: Callable[[], None]
+    log_format: str | None,
+    shell: Shell,
+    files: FileOptions | None,
+    kept: dict[str, int],
+    announce: Callable[[], None],
 ) -> Service:
     """Describe the log pump; it prints on root's standard output.
 
     ``kept``: the descriptors that outlive it; ``announce`` tells a new pump of all the pipes.
     """
-    pretty = options.log_format == "pretty" or (
-        options.log_format is None and os.isatty(sys.stdout.fileno())
-    )
+    pretty = log_format == "pretty" or (log_format is None and os.isatty(sys.stdout.fileno()))
     argument = PumpOptions(
-        format=options.log_format or ("pretty" if pretty else "json"),
+        format=log_format or ("pretty" if pretty else "json"),
         colour=pretty and os.isatty(sys.stdout.fileno()) and not os.environ.get("NO_COLOR"),
-        level=options.log_level,
-        files=options.logs,
+        level=shell.log_level,
+        files=files,
+        directory=shell.runtime_dir,
     )
     fds = {"terminal": sys.stdout.fileno(), **kept}
     encoded = msgspec.msgpack.encode(argument)
     return Service("pump", "supervisor.logs.pump:main", encoded, fds, announce)
 
 
-def watchers(shell: Shell, definition: SupervisorDefinition) -> list[Service]:
-    """Describe the services that are told of the whole tree."""
+def watchers(shell: Shell, definition: SupervisorDefinition, cores: int) -> list[Service]:
+    """Describe the services that are told of the whole tree; ``cores``: core files that stay."""
     found = [arbiter_service(os.path.join(shell.runtime_dir, SOCKET), definition)]
-    if definition.recyclers:
-        found.append(janitor_service(shell, definition.recyclers))
+    if definition.recyclers or tempdir.base() is not None or cores:
+        found.append(janitor_service(shell, definition, cores))
     return found
 
 
@@ -213,12 +219,28 @@ def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:
     return Service("arbiter", "supervisor.recycling.arbiter:main", argument)
 
 
-def janitor_service(shell: Shell, recyclers: list[RecyclerDefinition]) -> Service:
-    """Describe the janitor: it calls functions of the author's."""
-    argument = msgspec.msgpack.encode(
-        {"app": shell.app, "directory": shell.runtime_dir, "recyclers": recyclers}
-    )
-    return Service("janitor", "supervisor.janitor.janitor:main", argument, needs_app=True)
+def janitor_service(shell: Shell, definition: SupervisorDefinition, cores: int) -> Service:
+    """Describe the janitor. It is forked where the app is if it calls functions of the author's."""
+    argument = {
+        "app": shell.app,
+        "directory": shell.runtime_dir,
+        "recyclers": definition.recyclers,
+        "temp": tempdir.base(),
+        "cwds": sorted({os.getcwd(), *directories(definition)}),
+        "cores": cores,
+    }
+    encoded = msgspec.msgpack.encode(argument)
+    calls = any(one.path is None for one in definition.recyclers)
+    return Service("janitor", "supervisor.janitor.janitor:main", encoded, needs_app=calls)
+
+
+def directories(definition: SupervisorDefinition) -> Iterator[str]:
+    """List the directories that children run in, of those that were given one."""
+    for child in definition.children:
+        if isinstance(child, SupervisorDefinition):
+            yield from directories(child)
+        elif child.settings.cwd is not None:
+            yield child.settings.cwd
 
 
 def queue_state(queues: list[QueueDefinition], options: RunOptions, runtime_dir: str) -> str:

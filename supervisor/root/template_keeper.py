@@ -20,7 +20,11 @@ PERIOD = 60.0
 #: Seconds that a template may stay stopped (SIGSTOP): nobody is restarted or stopped meanwhile.
 SUSPENDED_LIMIT = 10.0
 #: What the runtime's template imports ahead: a nested supervisor starts in 10 ms, not 80.
-RUNTIME = ("supervisor.shell.nested", "supervisor.recycling.arbiter")
+RUNTIME = (
+    "supervisor.shell.nested",
+    "supervisor.recycling.arbiter",
+    "supervisor.janitor.janitor",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ class ChildProcess:
         if self.phase is Phase.GONE or "kill" in self._deadlines:
             return
         self.ending.kill_cause = cause
-        if cause in HUNG and self._writes_stacks:
+        if cause in HUNG and not self._is_command and self._listener is not None:
             self._template.signal(self._serial, DUMP_SIGNAL)
             self._deadlines.after("kill", DUMP_GRACE, self._kill_now)
         else:
@@ -199,10 +199,16 @@ class ChildProcess:
 
     def exited(self, message: messages.Exited) -> None:
         """It has ended, been reaped, and left no descendant behind."""
-        self._read_last_words()
+        self._take_end(message)
+        self._finish(message.status, verdict(message.status, self.ending))
+
+    def _take_end(self, message: messages.Exited) -> None:
+        """Gather the last that there is to know of it: its last words, and what its end says."""
+        if self._listener is not None:
+            self._listener.read_last()
+        self.ending.exited = message
         if message.status == signal.SIGKILL and not self.ending.kill_cause:
             self.ending.out_of_memory = self.shell.oom_kills.claim(self.status.pid)
-        self._finish(message.status, verdict(message.status, self.ending))
 
     def suspended(self, stopped: bool) -> None:
         """SIGSTOP or SIGCONT was seen."""
@@ -300,10 +306,6 @@ class ChildProcess:
             except OSError:  # full or closed: the stop signal says the same
                 pass
 
-    def _read_last_words(self) -> None:
-        if self._listener is not None:
-            self._listener.read_last()
-
     def _close_channel(self) -> None:
         if self._listener is not None:
             self._listener.close()
@@ -335,7 +337,7 @@ class ChildProcess:
         ignored = self.ending.ended is IGNORED
         if not ignored:
             self.slot.last_exit = last_exit(status, self.ending, reason, time.time())
-        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None)
+        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None, caches=[])
         if self.slot.leave(self):
             self.slot.unplanned = not self.ending.stop_requested
             self._publish("stopped")
@@ -385,10 +387,6 @@ class ChildProcess:
     def _is_command(self) -> bool:
         definition = self.start.definition
         return isinstance(definition, ChildDefinition) and definition.command is not None
-
-    @property
-    def _writes_stacks(self) -> bool:
-        return not self._is_command and self._listener is not None
 
     def _descriptors(self) -> dict[str, int]:
         return self.shell.fds

@@ -160,7 +160,7 @@ class NestedSupervisor:
         self.shell.release.fill_spares(self.shell.spares)
 
     def _report(self, report: Report) -> None:
-        write(self.shell.log, self._path, report)
+        write(self.shell.log, self.shell.board, self._path, report)
 
     def _quit(self, reason: ExitReason, _failed_child: str | None) -> None:
         self._flush()

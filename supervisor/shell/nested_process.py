@@ -277,7 +277,7 @@ class NestedProcess(LinkedProcess):
 
     def exited(self, message: messages.Exited) -> None:
         """Its process is gone; its subtree may not be."""
-        self._read_last_words()
+        self._take_end(message)
         reason = verdict(message.status, self.ending)
         self._end_when_swept(lambda: self._finish(message.status, reason))
 

@@ -4,6 +4,8 @@ import logging
 
 from supervisor.core.events import Report, ReportContext
 from supervisor.core.restart import NEVER_STABLE
+from supervisor.observe.snapshot import LastExit
+from supervisor.shell.status import Board
 from supervisor.shell.surroundings import Log
 
 _EVENTS = {
@@ -14,12 +16,16 @@ _EVENTS = {
 }
 
 
-def write(log: Log, supervisor_path: str, report: Report) -> None:
-    """Write one report."""
+def write(log: Log, board: Board, supervisor_path: str, report: Report) -> None:
+    """Write one report. ``board``: knows what the process that it tells of has used."""
     level, event = _EVENTS[report.context]
     if report.reason == NEVER_STABLE:
         event = "child was never stable"
     fields: dict[str, object] = {"count": report.count} if report.count > 1 else {}
+    path = f"{supervisor_path}/{report.child}"
+    seen = board.worker(path) or board.supervisor(path)
+    if seen is not None and seen.last_exit and seen.last_exit.cause == report.reason.cause:
+        fields |= _used(seen.last_exit)
     log(
         level,
         event,
@@ -30,3 +36,13 @@ def write(log: Log, supervisor_path: str, report: Report) -> None:
         cause=report.reason.cause,
         **fields,
     )
+
+
+def _used(end: LastExit) -> dict[str, object]:
+    if end.max_rss_bytes is None:
+        return {}
+    return {
+        "user_seconds": end.user_seconds,
+        "system_seconds": end.system_seconds,
+        "max_rss_bytes": end.max_rss_bytes,
+    }

@@ -1,6 +1,7 @@
 """What every part of one supervisor process shares: its loop, templates, status board and log."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -40,15 +41,16 @@ class Shell:
     runtime_dir: str
     log_level: str = "INFO"
     fds: dict[str, int] = field(default_factory=dict)  # given to every worker ("queues")
-    oom_kills: OomKills = field(default_factory=OomKills)
     spares: int = 2  # kept of the release template
     preload: bool = True  # False: the release template cannot fork (it has threads)
     fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too
     more_starts: Callable[[int], None] | None = None  # None: this is root, and has the bucket
     levels: Levels = field(default_factory=Levels)  # log levels changed at run time
+    oom_kills: OomKills = field(init=False)
     starts: Starts = field(init=False)
 
     def __post_init__(self) -> None:
+        self.oom_kills = OomKills(os.path.join(self.runtime_dir, "oom"))
         self.starts = Starts(self.loop, self.log, self.more_starts)
 
     def replace_release(self, successor: Template) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.observe.snapshot import LastExit
+from supervisor.process.messages import Exited
 
 #: The cause of an end on request.
 SHUTDOWN = "shutdown"
@@ -31,6 +32,7 @@ class Ending:
     stacks: str = ""  # of its threads, when it hung or died of a fault
     suspect: bool = False  # it works on a message that has ended a process before
     ended: ExitReason | None = None  # what a nested supervisor said about its own end
+    exited: Exited | None = None  # what its template said of its end, and of what it has used
 
 
 def verdict(status: int, ending: Ending) -> ExitReason:
@@ -64,12 +66,16 @@ def verdict(status: int, ending: Ending) -> ExitReason:
 def last_exit(status: int | None, ending: Ending, reason: ExitReason, at: float) -> LastExit:
     """The record of an end for status and health. ``at``: Unix seconds."""
     code = None if status is None else os.waitstatus_to_exitcode(status)
+    used = ending.exited
     return LastExit(
         cause=reason.cause or reason.kind.value,
         at=at,
         exit_code=code if code is not None and code >= 0 else None,
         signal=signal_name(-code) if code is not None and code < 0 else None,
         detail=ending.message[:DETAIL_LIMIT],
+        user_seconds=None if used is None else round(used.user_time, 3),
+        system_seconds=None if used is None else round(used.system_time, 3),
+        max_rss_bytes=None if used is None else used.max_rss_bytes,
     )
 
 

@@ -1,5 +1,10 @@
 """A process of the author's as its supervisor sees it: what only such a process is told."""
 
+from typing import Any
+
+from msgspec.structs import replace
+
+from supervisor.caches import Caches, bounded
 from supervisor.logs.setup import LEVEL_SIGNALS
 from supervisor.memory import TrimRequest
 from supervisor.shell.child_process import ChildProcess, Phase
@@ -12,6 +17,14 @@ class WorkerProcess(ChildProcess):
         """Ask it to end; then a successor, if it has one, is seen in its place."""
         super().stop()
         self.slot.show()
+
+    def handle(self, message: Any) -> None:
+        """Act on one message from its link."""
+        if isinstance(message, Caches):
+            self.status = replace(self.status, caches=bounded(message.caches))
+            self.show()
+        else:
+            super().handle(message)
 
     def trim(self) -> None:
         """Ask it to give back memory."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.queue_harness import Make, Scene, scenes
-from tests.crash.test_queue_policies import RawConsumer, command, put
+from tests.crash.raw_consumer import RawConsumer, command, put
 from workers.queues.frames import Hello, Kind
 
 Again = Callable[[Scene], None]

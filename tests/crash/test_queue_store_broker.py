@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.queue_harness import Make, scenes
-from tests.crash.test_queue_policies import RawConsumer, command, put, rejected
+from tests.crash.raw_consumer import RawConsumer, command, put, rejected
 from workers.queues.frames import Hello, Kind
 from workers.queues.store.sqlite.store import SqliteStore
 

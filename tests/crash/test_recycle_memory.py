@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import QueueAnswer, QueueCommand
@@ -87,13 +88,15 @@ def test_shared_pages_are_no_reason_to_recycle(tmp_path: Path) -> None:
         assert (report.recycled, report.failed, report.deferred) == (0, 0, {})
 
 
-def test_a_worker_that_takes_it_all_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["hungry/hungry.0", "hungry/inner/hungry.0"])
+def test_a_worker_that_takes_it_all_at_once(tmp_path: Path, path: str) -> None:
     """The kernel kills it alone, and that is told apart from other SIGKILLs; it is restarted.
 
-    Where no cgroup can be made, the arbiter finds it and has it replaced.
+    Root's child or a nested supervisor's. Where no cgroup can be made, the arbiter finds it and
+    has it replaced.
     """
     with App("hungry:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
-        first = app.up().ready("hungry/hungry.0")
+        first = app.up().ready(path)
         quiet = app.ready("hungry/quiet.0")
         assert first.pid is not None
         directory = confinement(first.pid)
@@ -102,16 +105,19 @@ def test_a_worker_that_takes_it_all_at_once(tmp_path: Path) -> None:
             assert directory is not None
             eventually(lambda: os.path.exists(f"{directory}/cgroup.procs"), "confined")
             eventually(lambda: Path(f"{directory}/cgroup.procs").read_text(), "moved")
-        (tmp_path / "eat").touch()
+        (tmp_path / f"eat-{path.replace('/', '-')}").touch()
         second = app.wait_worker(
-            "hungry/hungry.0", lambda one: one.pid not in (None, first.pid) and one.state == "ready"
+            path, lambda one: one.pid not in (None, first.pid) and one.state == "ready"
         )
         assert second.last_exit is not None
         assert second.last_exit.cause == ("oom" if confined else "memory_hard")
         assert second.restarts == (1 if confined else 0)
+        if confined:
+            report = app.wait_for(event="child terminated", offender="hungry.0")
+            assert (report["supervisor"], report["cause"]) == (path.rpartition("/")[0], "oom")
         os.kill(second.pid or 0, signal.SIGKILL)
         third = app.wait_worker(
-            "hungry/hungry.0",
+            path,
             lambda one: one.pid not in (None, second.pid) and one.state == "ready",
         )
         assert third.last_exit is not None

@@ -1,10 +1,12 @@
 """Worker processes that die or misbehave in all the ways there are, in one real tree."""
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from supervisor.observe import health
 from tests.crash.app_harness import App, alive, eventually
 
 
@@ -47,6 +49,24 @@ def test_a_death_is_reported_once_with_its_cause_and_the_slot_is_filled_again(
     assert worker.restarts == 1
     app.wait_for(event="child terminated", offender=f"{child}.0")
     assert app.ends(f"{child}.0") == [cause]
+
+
+def test_what_a_dead_worker_has_used_is_told(app: App) -> None:
+    """Its processor time and peak memory are in the report of its end, in status and in health."""
+    last = app.worker("faults/raises.0").last_exit
+    assert last is not None
+    assert last.user_seconds is not None
+    assert last.system_seconds is not None
+    assert last.max_rss_bytes is not None
+    assert 0 < last.user_seconds + last.system_seconds < 10
+    assert 1 << 20 < last.max_rss_bytes < 1 << 30
+    report = app.wait_for(event="child terminated", offender="raises.0")
+    assert report["user_seconds"] == last.user_seconds
+    assert report["system_seconds"] == last.system_seconds
+    assert report["max_rss_bytes"] == last.max_rss_bytes
+    document = health.part(app.snapshot(), "faults/raises.0", time.time(), {})
+    assert document is not None
+    assert document["last_exit"]["max_rss_bytes"] == last.max_rss_bytes
 
 
 @pytest.mark.parametrize("child", ["segv", "abort", "fpe", "bus"])

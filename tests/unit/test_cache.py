@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from supervisor import caches
 from supervisor.errors import DefinitionError
 from supervisor.memory import trim
 from workers.cache import ENTRY_BYTES, Cache, deep_size
@@ -19,6 +20,12 @@ class Clock:
     def __call__(self) -> float:
         """The time."""
         return self.now
+
+
+@pytest.fixture(autouse=True)
+def unknown_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the caches of a test: links of other tests would tell of them."""
+    monkeypatch.setattr(caches, "known", [])
 
 
 def cache(clock: Clock, **options: float) -> "Cache[bytes]":

@@ -16,6 +16,7 @@ from supervisor.cli.report import report
 from supervisor.config import DEFAULT_HEALTH, RunOptions
 from supervisor.control.errors import CommandFailed
 from supervisor.control.paths import resolve
+from supervisor.definition import LogsDefinition
 from supervisor.errors import AlreadyRunning, AppLoadError, DefinitionError, NoSuchChild
 
 
@@ -161,7 +162,9 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
         ("run a.b:c.d --health [::1]:80", RunOptions("a.b:c.d", health=("::1", 80))),
         (
             "run app:tree --log-level debug --log-format json --debug",
-            RunOptions("app:tree", log_level="DEBUG", log_format="json", debug=True),
+            RunOptions(
+                "app:tree", logs=LogsDefinition(level="DEBUG"), log_format="json", debug=True
+            ),
         ),
     ],
 )

@@ -137,6 +137,8 @@ BAD_OPTIONS = [
     ({"rlimits": {"nofile": (8, 4)}}, "soft limit is above", "(soft, hard)"),
     ({"rlimits": {"nofile": (1, 2, 3)}}, "(1, 2, 3)", "(soft, hard)"),
     ({"rlimits": 5}, "rlimits is 5", "nofile"),
+    ({"private_tmp": 1}, "private_tmp is 1", "True or False"),
+    ({"private_tmp": True, "user": os.geteuid()}, "private_tmp=True with user", "TMPDIR"),
     ({"cpu_affinity": [4096]}, "[4096]", "usable processors"),
     ({"cpu_affinity": []}, "[]", "usable processors"),
     ({"cpu_affinity": [True]}, "[True]", "usable processors"),

@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from supervisor import caches
 from supervisor import link as links
 from supervisor.channel import Channel, DescriptorsLost, pair
 
@@ -210,6 +212,33 @@ def test_any_text_can_be_told(ends: Ends) -> None:
     assert failed.text.endswith("the end")
 
 
+def test_caches_are_told_of_when_it_is_time_and_something_has_changed(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every five seconds at work, every second at rest; who rests is woken for the last word."""
+    now, hits = 100.0, 0
+    monkeypatch.setattr(links, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(caches, "known", [lambda: caches.CacheFacts("prices", hits=hits)])
+    link, channel = worker(ends[0]), supervisor(ends[1])
+
+    def told(after: float, idle: bool) -> list[int]:
+        nonlocal now
+        now = 100.0 + after
+        link.beat(1, idle=idle)
+        return [one.caches[0].hits for one in said(channel) if isinstance(one, caches.Caches)]
+
+    assert told(0.0, False) == [0]
+    hits = 7
+    assert told(4.9, False) == []
+    assert told(5.0, False) == [7]
+    hits = 8
+    assert told(5.5, True) == []
+    assert link.beat_interval == links.CACHES_AT_REST
+    assert told(6.0, True) == [8]
+    assert link.beat_interval is None
+    assert told(60.0, True) == []
+
+
 def test_importing_the_link_does_not_load_the_runtime() -> None:
     """A worker's import stays cheap: the link, msgspec and the standard library."""
     program = (
@@ -220,8 +249,9 @@ def test_importing_the_link_does_not_load_the_runtime() -> None:
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
     )
     pure = {
-        "supervisor", "supervisor.channel", "supervisor.declare", "supervisor.declare.recycler",
-        "supervisor.declare.tree", "supervisor.errors", "supervisor.link", "supervisor.memory",
+        "supervisor", "supervisor.caches", "supervisor.channel", "supervisor.declare",
+        "supervisor.declare.logs", "supervisor.declare.recycler", "supervisor.declare.tree",
+        "supervisor.errors", "supervisor.link", "supervisor.memory",
     }  # fmt: skip
     assert set(loaded.stdout.split()) <= pure
 

@@ -42,9 +42,9 @@ class SerialLoop:
 
     def run(self) -> None:
         """Work until there is an end; then give back what was not begun."""
-        interval = self.link.beat_interval
         try:
             while not self.over and not self.link.stopping:  # between chunks: it costs a syscall
+                interval = self.link.beat_interval
                 deadline = None if interval is None else _monotonic() + interval
                 chunks = self.reader.take(deadline)
                 if chunks:

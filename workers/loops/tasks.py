@@ -35,7 +35,6 @@ class TaskLoop:
     async def _run(self) -> None:
         readiness, lanes = Readiness(), self._lanes
         stop = asyncio.ensure_future(stopped(self._link))
-        patience = self._link.beat_interval
         while not lanes.over or lanes.busy:
             lanes.receive()
             while (begun := lanes.begin()) is not None:
@@ -55,6 +54,7 @@ class TaskLoop:
                 waits.add(asyncio.ensure_future(ready))
             elif not lanes.busy:
                 continue  # connect again
+            patience = self._link.beat_interval
             await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             for future in waits - self._tasks - {stop}:
                 future.cancel()

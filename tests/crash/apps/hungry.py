@@ -12,7 +12,7 @@ class Hungry(Worker):
 
     def run(self) -> None:
         """Take what it can get."""
-        order = Path(os.environ["MARKS"]) / "eat"
+        order = Path(os.environ["MARKS"]) / f"eat-{self.link.context.path.replace('/', '-')}"
         while not self.link.wait(0.02):
             if order.exists():
                 order.unlink()
@@ -32,5 +32,9 @@ tree = Supervisor(
     [
         Child("hungry", Hungry, memory_soft="50MiB", memory_hard="90MiB", min_lifetime=0),
         Child("quiet", Quiet),
+        Supervisor(
+            "inner",
+            [Child("hungry", Hungry, memory_soft="50MiB", memory_hard="90MiB", min_lifetime=0)],
+        ),
     ],
 )

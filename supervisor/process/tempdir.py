@@ -1,0 +1,119 @@
+"""A temp directory for each worker alone: made by its process, removed once that is dead.
+
+    STATE/tmp/RUN.PID.NUMBER        TMPDIR of the process PID, the template's NUMBERth fork
+
+A spare makes it while it waits, so that a restart does not. The janitor removes those whose process
+is gone: of this run or of one before, it asks the kernel whether the process with that pid carries
+that number in its tag (`supervisor.process.family`), so a pid that is used again misleads nobody.
+"""
+
+import os
+import stat
+import sys
+from typing import Any
+
+from supervisor.process.family import own_tag, tag_of, template_of
+
+#: Where the directories are, and what their names begin with; inherited from root.
+VARIABLE = "SUPERVISOR_TEMP"
+#: Bytes of STATE/tmp at most. A Unix socket's path has 107: 18 are ours, and 32 what
+#: multiprocessing puts below for the sockets of its managers.
+MAX_BASE = 57
+#: Names tried, if a dead process has left one behind.
+ATTEMPTS = 8
+NUMBER = 0xFFFF_FFFF
+#: Where `tempfile` looks by itself.
+_SYSTEM = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - compared with, not written to
+
+_made: str | None = None
+
+
+# --- root's side ------------------------------------------------------------------------------
+
+
+def begin(base: str | None, run_id: str) -> str:
+    """Have the processes started from now on make their directories below ``base``.
+
+    Args:
+        base: STATE/tmp; made if it is not there. None: they keep the system's.
+        run_id: of this run.
+
+    Returns:
+        why they keep the system's; "" if they do not.
+
+    """
+    os.environ.pop(VARIABLE, None)
+    if base is None:
+        return ""
+    if len(os.fsencode(base)) > MAX_BASE:
+        return f"{base} is longer than {MAX_BASE} bytes"
+    try:
+        os.makedirs(base, 0o700, exist_ok=True)
+        found = os.lstat(base)
+    except OSError as error:
+        return f"{base}: {error.strerror}"
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or mode & 0o022:
+        return f"{base} is not a directory that is ours alone"
+    os.environ[VARIABLE] = os.path.join(base, run_id[:4])
+    return ""
+
+
+def base() -> str | None:
+    """Return the directory that they are in; None: workers have the system's."""
+    prefix = os.environ.get(VARIABLE)
+    return None if prefix is None else os.path.dirname(prefix)
+
+
+# --- the worker's side ------------------------------------------------------------------------
+
+
+def prepare() -> None:
+    """Make this process's directory, unless it has one; without one it has the system's."""
+    global _made
+    prefix = os.environ.get(VARIABLE)
+    if _made is not None or prefix is None:
+        return
+    name = f"{prefix}.{os.getpid()}.{own_tag() & NUMBER:x}"
+    for attempt in range(ATTEMPTS):
+        path = f"{name}-{attempt}" if attempt else name
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            continue
+        except OSError:  # the disk is full, or not to be written to
+            return
+        _made = path
+        return
+
+
+def use() -> None:
+    """Make it ``TMPDIR``, and have `tempfile` look anew."""
+    prepare()
+    if _made is None:
+        return
+    tempfile: Any = sys.modules.get("tempfile")
+    before = {*_SYSTEM, *(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))}
+    if tempfile is not None and tempfile.tempdir in before:  # or the author has chosen another
+        tempfile.tempdir = None
+    os.environ["TMPDIR"] = _made
+
+
+# --- the janitor's side -----------------------------------------------------------------------
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether a directory's process is gone for certain; False for what has another name."""
+    run, _, rest = name.partition(".")
+    pid, _, number = rest.partition(".")
+    try:
+        owner = int(pid), int(number.partition("-")[0], 16)
+    except ValueError:
+        return False
+    if not run or owner[0] <= 0:
+        return False
+    tag = tag_of(owner[0])
+    if tag is None:
+        return True
+    # A number that no template has given: it has changed its own limit, or is a stranger.
+    return template_of(tag) > 0 and tag & NUMBER != owner[1]

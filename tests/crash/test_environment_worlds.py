@@ -1,0 +1,209 @@
+"""An app in other worlds: as PID 1, among strangers, without pidfds, without /proc."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from supervisor.control.messages import StopChildren
+from supervisor.recycling import machine
+from tests.crash.app_harness import App, alive, eventually, workers
+from tests.crash.running_app import family, gone, run_tree, strace, templates
+
+
+def unshare(*options: str) -> tuple[str, ...]:
+    """Return a wrapper that runs in namespaces of its own; skips where that is not allowed."""
+    if "--fork" in options:
+        options = (*options, "--kill-child")  # or a test that fails would leave it behind
+    wrapper = ("unshare", *options, "--")
+    if subprocess.run([*wrapper, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip(f"needs unshare {' '.join(options)}")
+    return wrapper
+
+
+def root_in(app: App) -> int:
+    """Return the pid, as we see it, of a root that runs behind a wrapper that has forked."""
+    return children_of(app.process.pid)[0]
+
+
+def test_as_pid_1_it_reaps_strangers_and_passes_its_code_on(tmp_path: Path) -> None:
+    """The init of a container: strangers' orphans leave no zombies, SIGTERM works, exit 0."""
+    wrapper = unshare("--pid", "--fork", "--mount-proc")
+    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+        assert app.wait_for(event="up")["pid"] == 1
+        root = root_in(app)
+        shell = ["nsenter", "-t", str(root), "-p", "sh", "-c", "sh -c 'exit 3' & echo $!"]
+        subprocess.run(shell, check=True, capture_output=True)
+        eventually(lambda: not zombies_of(root), "no zombies")
+        assert app.worker("three/w.0").generation == 1
+        os.kill(root, signal.SIGTERM)
+        assert app.wait() == 0
+
+
+def test_as_pid_1_it_leaves_strangers_alone(tmp_path: Path) -> None:
+    """What another process of the container leaves behind lives on; its end is reaped, no more."""
+    wrapper = unshare("--pid", "--fork", "--mount-proc")
+    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+        app.up()
+        root = root_in(app)
+        before = set(children_of(root))
+        shell = ["nsenter", "-t", str(root), "-p", "sh", "-c"]
+        orphan = "sh -c 'trap \"exit 3\" TERM; while :; do sleep 1000 & wait; done' >&- 2>&- &"
+        subprocess.run([*shell, orphan], check=True)
+        (stranger,) = eventually(lambda: set(children_of(root)) - before, "adopted")
+        subprocess.run([*shell, "sh -c 'exit 3' &"], check=True)
+        eventually(lambda: set(children_of(root)) == before | {stranger}, "one more was reaped")
+        assert alive(stranger)
+        os.kill(stranger, signal.SIGTERM)
+        eventually(lambda: stranger not in children_of(root), "reaped")
+        assert app.worker("three/w.0").generation == 1
+        os.kill(root, signal.SIGTERM)
+        assert app.wait() == 0
+
+
+def test_strangers_among_the_children_of_root_are_no_concern_of_it(tmp_path: Path) -> None:
+    """Executed in place of their parent: reaped when they end, never killed, no effect on it."""
+    start = " ".join(f"sleep 1000 >&- 2>&- & echo $! >>{tmp_path}/pids;" for _ in range(2))
+    wrapper = ("sh", "-c", f'{start} exec "$@"', "sh")
+    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+        app.up()
+        root = app.process.pid
+        lives, ends = map(int, (tmp_path / "pids").read_text().split())
+        try:
+            assert {lives, ends} <= set(children_of(root))
+            os.kill(ends, signal.SIGKILL)
+            eventually(lambda: ends not in children_of(root), "reaped")
+            os.kill(templates(app)[1], signal.SIGKILL)  # whose orphans are not strangers
+            app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
+            assert alive(lives)
+            assert app.stop() == 0
+            assert alive(lives)
+        finally:
+            os.kill(lives, signal.SIGKILL)
+
+
+def test_as_pid_1_it_gives_up_with_its_code(tmp_path: Path) -> None:
+    """The init of a container whose tree gives up: 70 is what the container ends with."""
+    wrapper = unshare("--pid", "--fork", "--mount-proc")
+    with run_tree("flat:strict", tmp_path, wrapper=wrapper) as app:
+        app.up()
+        victim, _ = inner_pids(app)[0]
+        os.kill(victim, signal.SIGKILL)
+        assert app.wait() == 70
+
+
+def inner_pids(app: App) -> list[tuple[int, str]]:
+    """Return the workers of an app in a namespace: their pids here, and there."""
+    there = {str(worker.pid) for worker in workers(app.snapshot().tree)}
+    found = []
+    for pid in family(app):
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        inner = next(x for x in status.splitlines() if x.startswith("NSpid")).split()[-1]
+        if inner in there:
+            found.append((pid, inner))
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process, dead ones that it has not reaped too."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def zombies_of(pid: int) -> list[int]:
+    """Return the dead children of a process that it has not reaped."""
+    return [child for child in children_of(pid) if not alive(child)]
+
+
+def test_without_pidfds_it_runs(tmp_path: Path) -> None:
+    """A kernel that knows no pidfd_open: workers start, are restarted and stop."""
+    wrapper = strace("pidfd_open,pidfd_send_signal:error=ENOSYS")
+    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+        worker = app.up().worker("three/w.0")
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
+        app.ask(StopChildren())
+        assert app.wait() == 0
+
+
+def test_with_a_hidden_proc_it_runs(tmp_path: Path) -> None:
+    """hidepid=2, and no right to look past it: killed workers leave nothing behind."""
+    inside = unshare("--mount", "--pid", "--fork")
+    hidden = (
+        "mount -t proc -o hidepid=2 proc /proc"
+        ' && exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace "$@"'
+    )
+    wrapper = (*inside, "sh", "-c", hidden, "sh")
+    with run_tree("flat:others", tmp_path, wrapper=wrapper) as app:
+        app.up()
+        for number, slot in enumerate(("ours", "theirs"), start=1):
+            eventually(lambda: len(sleepers(app)) == 2)
+            theirs = {pid for pid, _ in inner_pids(app)}
+            before = sleepers(app)
+            victim = next(
+                pid for pid, inner in inner_pids(app)
+                if int(inner) == app.worker(f"others/{slot}.0").pid
+            )  # fmt: skip
+            os.kill(victim, signal.SIGKILL)
+            app.wait_worker(f"others/{slot}.0", lambda w: w.generation == 2 and w.state == "ready")
+            eventually(lambda was=before: len(sleepers(app)) == 2 and sleepers(app) != was)
+            assert len(sleepers(app) & before) == 1
+            assert len({pid for pid, _ in inner_pids(app)} & theirs) == 1, number
+        root = root_in(app)
+        os.kill(root, signal.SIGTERM)
+        assert app.wait() == 0
+
+
+def sleepers(app: App) -> set[int]:
+    """Return what the workers of an app have left to sleep."""
+    return {pid for pid, command in family(app).items() if command.startswith("sleep\0")}
+
+
+def test_without_proc_it_runs(tmp_path: Path) -> None:
+    """No /proc: workers start, are restarted and stop; only what needs it is lost."""
+    unshare("--mount")
+    bare = 'mount -t tmpfs none /proc && exec "$@"'
+    wrapper = ("unshare", "--mount", "--", "sh", "-c", bare, "sh")
+    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+        worker = app.up().worker("three/w.0")
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
+        assert app.stop() == 0
+    gone(app, patience=1.0)
+
+
+def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
+    """A read-only cgroup: no kernel limit; the arbiter replaces a worker above it all the same.
+
+    `supervisor doctor` says what is lost.
+    """
+    found = machine.cgroup()
+    if found is None:
+        pytest.skip("has no memory cgroup")
+    top = machine.V2 if found[1] else machine.V1
+    bare = f'mount -o remount,bind,ro {top} && exec "$@"'
+    inside = (*unshare("--mount"), "sh", "-c", bare, "sh")
+    environment = {"MARKS": str(tmp_path)}
+    with App("hungry:tree", tmp_path, env=environment, wrapper=inside) as app:
+        first = app.up().ready("hungry/hungry.0")
+        quiet = app.ready("hungry/quiet.0")
+        (tmp_path / "eat").touch()
+        second = app.wait_worker(
+            "hungry/hungry.0", lambda one: one.last_exit and one.state == "ready"
+        )
+        assert second.last_exit is not None
+        assert (second.last_exit.cause, second.generation) == ("memory_hard", 2)
+        assert second.restarts == 0
+        assert app.worker("hungry/quiet.0").pid == quiet.pid
+        assert not os.path.exists(f"{found[0]}/letitcrash-{first.pid}")
+        assert app.stop() == 0
+    command = (*inside, sys.executable, "-m", "supervisor.cli.main", "doctor")
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "no writable cgroup" in said.stdout

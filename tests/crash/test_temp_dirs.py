@@ -1,0 +1,90 @@
+"""Temp directories of workers: each its own, there as long as it lives, and not much longer."""
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.doctor.accumulators import Accumulator, accumulators
+from tests.crash.app_harness import App, eventually
+
+OWN = ("own.0", "own.1", "program.0", "inner/own.0")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    """One run, and the directory that one of its children has chosen."""
+    with running(tmp_path) as app:
+        yield app.up()
+
+
+def running(tmp_path: Path) -> App:
+    """Make a run of the app."""
+    (tmp_path / "chosen").mkdir(exist_ok=True)
+    env = {"CHOSEN": str(tmp_path / "chosen")}
+    return App("temporary:tree", tmp_path, env=env)
+
+
+def temp(app: App, slot: str, life: int = 1) -> Path:
+    """Return the temp directory that a slot's process has said to have."""
+    said = app.said(f"temporary/{slot}", life - 1).split()[1:]
+    assert len(set(said)) == 1, "tempfile and TMPDIR agree"
+    return Path(said[0])
+
+
+def run_janitor(app: App) -> None:
+    """Have its first turn come again: a second after its start."""
+    janitor = next(one for one in app.snapshot().services if one.path == "runtime/janitor")
+    os.kill(janitor.pid or 0, signal.SIGKILL)
+
+
+def test_each_worker_has_one_of_its_own_unless_it_says_otherwise(app: App, tmp_path: Path) -> None:
+    """Python or a program, of root's or a nested supervisor; opted out, or chosen by the author."""
+    own = [temp(app, slot) for slot in OWN]
+    assert len(set(own)) == 4
+    assert len({path.parent for path in own}) == 1
+    assert {path.stat().st_mode & 0o777 for path in own} == {0o700}
+    assert temp(app, "chosen.0") == tmp_path / "chosen"
+    assert app.said("temporary/systems.0") == f"temp None {tempfile.gettempdir()}"
+
+
+def test_the_dead_ones_are_removed_and_those_of_the_living_are_not(app: App) -> None:
+    """A SIGKILL leaves files behind; the janitor takes them, and doctor counts what there is."""
+    own = [temp(app, slot) for slot in OWN]
+    victim = app.worker("temporary/own.0").pid
+    os.kill(victim or 0, signal.SIGKILL)
+    successor = temp(app, "own.0", 2)
+    assert own[0].exists()
+    run_janitor(app)
+    eventually(lambda: not own[0].exists(), "removed")
+    assert all(path.exists() for path in (successor, *own[1:]))
+
+    def rows() -> dict[str, Accumulator]:
+        directory = os.path.dirname(app.socket)
+        return {one.name: one for one in accumulators(app.snapshot(), directory)}
+
+    eventually(lambda: {"temp directories", "core files"} <= rows().keys(), "both have run")
+    row = rows()["temp directories"]
+    assert row.recycler == "janitor"
+    assert row.note.endswith(" removed so far")
+    assert row.size is not None
+    assert row.size >= 3 * 100_000
+    assert rows()["core files"].limit == 1 << 30
+
+
+def test_what_an_earlier_run_has_left_is_found_at_the_start(tmp_path: Path) -> None:
+    """Root and all its processes are killed; the next run removes what was theirs."""
+    with running(tmp_path) as first:
+        first.up()
+        before = [temp(first, slot) for slot in OWN]
+        first.process.kill()
+        first.process.wait()
+        assert all(path.exists() for path in before)
+    with running(tmp_path) as second:
+        second.up()
+        after = [temp(second, slot) for slot in OWN]
+        eventually(lambda: not any(path.exists() for path in before), "removed")
+        assert all(path.exists() for path in after)
