@@ -41,6 +41,17 @@ def _go_before_all() -> None:
         pass
 
 
+def interrupt_nobody() -> None:
+    """Have this process wait for a free moment when it is woken: who is at work goes on.
+
+    For the log pump: it is told of each new process, in the moment in which that begins to run.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError:  # a policy that somebody has chosen stays
+        pass
+
+
 def go_with_the_others() -> None:
     """Give up a precedence that was inherited."""
     if os.getpriority(os.PRIO_PROCESS, 0) == FIRST:

@@ -31,8 +31,9 @@ class OomKills:
     def __init__(self, path: str | None = None) -> None:
         cgroup = machine.cgroup()
         self._file = "memory.events" if cgroup and cgroup[1] else "memory.oom_control"
-        self._path = path or (f"{cgroup[0]}/{self._file}" if cgroup else "/proc/vmstat")
-        self._accounted = _count(self._path) or 0
+        path = path or (f"{cgroup[0]}/{self._file}" if cgroup else "/proc/vmstat")
+        self._fd = _opened(path)  # kept: somebody waits for a restart when it is read
+        self._accounted = _count(self._fd)
 
     def claim(self, pid: int | None) -> bool:
         """Whether a process that was killed was killed for want of memory.
@@ -40,25 +41,29 @@ class OomKills:
         An OOM kill that is not of a confined worker is claimed by whoever asks first.
         """
         own = confinement(pid) if pid is not None else None
-        found = _count(f"{own}/{self._file}") if own else None
-        if found is not None:
-            return found > 0
-        if (_count(self._path) or 0) <= self._accounted:
+        confined = _opened(f"{own}/{self._file}") if own else None
+        if confined is not None:
+            try:
+                return _count(confined) > 0
+            finally:
+                os.close(confined)
+        if _count(self._fd) <= self._accounted:
             return False
         self._accounted += 1
         return True
 
 
-def _count(path: str) -> int | None:
-    """Return the count in a file; None if there is no such file."""
+def _opened(path: str) -> int | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def _count(fd: int | None) -> int:
+    """Return the count in a file; 0 if there is none."""
     try:
-        found = _COUNT.search(os.read(fd, MAX_BYTES))
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+        found = _COUNT.search(os.pread(fd, MAX_BYTES, 0)) if fd is not None else None
+    except OSError:  # its control group is gone
+        return 0
     return int(found[1]) if found else 0
