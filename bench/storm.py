@@ -42,6 +42,7 @@ class Pinger(threading.Thread):
 
     def run(self) -> None:
         """Ping until told to stop."""
+        go_first()  # a thread of ours has not inherited it
         with ControlClient(self._path, timeout=10.0) as client:
             while not self._done.is_set():
                 asked = time.monotonic()

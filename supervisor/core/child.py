@@ -12,6 +12,7 @@ that is still starting, or the predecessor that is still stopping.
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from supervisor.core.events import Ref
 from supervisor.core.exits import ExitReason
@@ -131,8 +132,8 @@ class Child:
         """The id of its spec."""
         return self.spec.id
 
-    def moved(self, move: Move) -> "Child":
-        """The child after a move.
+    def moved(self, move: Move, **fields: Any) -> "Child":
+        """The child after a move, with some fields changed.
 
         Raises:
             IllegalMoveError: the table has no such move from the state it is in.
@@ -140,4 +141,4 @@ class Child:
         target = MOVES[self.state].get(move)
         if target is None:
             raise IllegalMoveError(self, move.value)
-        return replace(self, state=target, history=(*self.history[1 - HISTORY :], move))
+        return replace(self, state=target, history=(*self.history[1 - HISTORY :], move), **fields)

@@ -121,7 +121,8 @@ class Draft:
 
     def move(self, child: Child, move: Move, **fields: Any) -> Child:
         """Store a child after a move through the table, with some fields changed."""
-        return self.change(child.moved(move), **fields)
+        moved = self.children[child.id] = child.moved(move, **fields)
+        return moved
 
     # --- tasks and what waits for them ---------------------------------------------------------
 

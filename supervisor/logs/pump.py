@@ -32,6 +32,7 @@ from supervisor.logs.sink import FileSink
 from supervisor.logs.source import LAST_BYTES, Block, LogPipe
 from supervisor.logs.tally import Tally
 from supervisor.logs.terminal import Terminal
+from supervisor.priority import interrupt_nobody
 
 #: Seconds after which the beginning of a line is printed without its end.
 PARTIAL_AFTER = 2.0
@@ -354,6 +355,7 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     """Run a pump until it is told to stop."""
     options = msgspec.msgpack.decode(argument, type=PumpOptions)
     link.stop_on_signal()
+    interrupt_nobody()
     ledger = Ledger(fds if "notes" in fds else None)
     pump = Pump(link, options, Terminal(fds["terminal"]), ledger)
     pump.succeed(link.context.incarnation > 1)

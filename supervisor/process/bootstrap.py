@@ -58,6 +58,7 @@ def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
     end, stack, *rest = fds
     keep_only([0, 1, 2, *fds])
     dump_stacks_to(stack)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
     gc.enable()
     sock = socket.socket(fileno=end)
     if payload:
@@ -71,7 +72,6 @@ def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
     os.dup2(stderr, 2)
     os.close(stdout)
     os.close(stderr)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
     named = dict(zip(told.launch.kind.fds, declared, strict=True))
     link = links.WorkerLink(sock, _context(told.launch, named))
     return _run(told, link, app)

@@ -18,6 +18,9 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 RLIMIT_LOCKS = 10
 
+#: Bytes of a list of children that has no second part: the kernel fills a page before it ends one.
+WHOLE = 2048
+
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
@@ -83,19 +86,40 @@ def _tag_from_proc(pid: int) -> int | None:
     return int(soft) if soft.isdigit() else None
 
 
-def children() -> set[int]:
-    """Return the pids of our children, zombies too; of a single-threaded process."""
-    listing = b""
-    try:
-        fd = os.open(f"/proc/self/task/{os.getpid()}/children", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # no /proc, or a kernel without it: orphans are then not found
-        return set()
-    try:
-        while part := os.read(fd, 1 << 16):
+class Children:
+    """The children of this process, zombies too; it has to be single-threaded."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+        try:
+            path = f"/proc/self/task/{os.getpid()}/children"
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # no /proc, or a kernel without it: orphans are then not found
+            pass
+
+    def pids(self) -> set[int]:
+        """Return their numbers, as they are now."""
+        listing = b""
+        while self._fd >= 0:
+            part = os.pread(self._fd, 1 << 16, len(listing))
             listing += part
+            if len(part) < WHOLE:
+                break
+        return set(map(int, listing.split()))
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def children() -> set[int]:
+    """Return the pids of our children, once: see `Children`."""
+    found = Children()
+    try:
+        return found.pids()
     finally:
-        os.close(fd)
-    return set(map(int, listing.split()))
+        found.close()
 
 
 def kill(pid: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from supervisor.loop import Loop, TimerHandle
 from supervisor.process import messages
 from supervisor.process.connection import Process
-from supervisor.process.family import children, kill_with_group, tag_of
+from supervisor.process.family import Children, kill_with_group, tag_of
 
 #: Seconds until an end is reported though a descendant does not die (it is in the kernel).
 HUNT_DEADLINE = 2.0
@@ -51,6 +51,7 @@ class Reaper:
         self.processes: dict[int, Process] = {}  # by pid: forked by us, not reaped
         self._loop, self._tell_ended, self._tell_suspended = loop, ended, suspended
         self._ends: dict[int, _End] = {}  # by tag
+        self._children = Children()
         self._hunted: set[int] = set()
         self._given_up: set[int] = set()  # tags; their orphans are still killed when they show up
         self._deadline: TimerHandle | None = None
@@ -71,7 +72,7 @@ class Reaper:
 
     def strangers(self) -> set[int]:
         """Return our children that we have not forked: adopted orphans."""
-        return children() - self.processes.keys()
+        return self._children.pids() - self.processes.keys()
 
     def reap(self) -> None:
         """Take note of all that has ended, stopped or continued."""

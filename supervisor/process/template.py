@@ -33,6 +33,7 @@ from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others
 from supervisor.process import app, bootstrap, messages, threads
+from supervisor.process.child_signal import ChildSignal
 from supervisor.process.connection import Connection, Process
 from supervisor.process.family import (
     PR_SET_PDEATHSIG,
@@ -56,6 +57,7 @@ class Template:
     def __init__(self, first: socket.socket) -> None:
         self.loop = Loop()
         self.reaper = Reaper(self.loop, self._ended, self._suspended)
+        self._child_signal = ChildSignal()
         self._connections: set[Connection] = set()
         self._app: app.LoadedApp | None = None
         self._starters = threads.Starters()
@@ -66,9 +68,21 @@ class Template:
 
     def run(self) -> None:
         """Serve until root is gone."""
-        self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)
+        self._listen_for_children()
         self.freeze()
         self.loop.run()
+
+    def _listen_for_children(self) -> None:
+        self._child_signal.hold()
+        self.loop.watch(self._child_signal, self._on_child)
+        self.loop.post(self.reaper.reap)  # who has ended before
+
+    def _on_child(self, _mask: int) -> None:
+        self._child_signal.clear()
+        if self._ending and not self._connections:
+            self._sweep()
+        else:
+            self.reaper.reap()
 
     def freeze(self) -> None:
         """Do once what every child would have to do; then keep it out of the collector's sight.
@@ -169,12 +183,13 @@ class Template:
 
     def _load(self, request: messages.Load) -> messages.Reply:
         sys.argv = [request.app, *request.arguments]
+        self._child_signal.release()
         die_with(self._root)  # an import that hangs does not see it go
         with threads.watched() as self._starters:
             loaded = app.load(request.app)
         wake_with_root()
-        signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)  # the app may have changed
-        self.loop.on_signal(signal.SIGCHLD, self.reaper.reap)  # either
+        signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)  # the app may have changed it
+        self._listen_for_children()
         if isinstance(loaded, messages.LoadFailed):
             return loaded
         self._app = loaded
@@ -232,7 +247,6 @@ class Template:
 
     def _finish(self) -> None:
         """Leave once nothing is left of what the app may have started when it was imported."""
-        self.loop.on_signal(signal.SIGCHLD, self._sweep)
         self._sweep()
 
     def _sweep(self) -> None:

@@ -129,6 +129,24 @@ def test_a_signal_handler_of_the_apps_does_not_blind_the_template(
     assert ended(empty, process) == 0
 
 
+def test_what_an_app_starts_when_imported_hears_of_its_own_children(
+    empty: RealTemplate, tmp_path: Path
+) -> None:
+    """The template holds SIGCHLD for itself; a program that the app starts has not inherited it."""
+    (tmp_path / "app.py").write_text(
+        "import subprocess, supervisor\n"
+        "status = subprocess.check_output(['cat', '/proc/self/status'], text=True)\n"
+        f"open({str(tmp_path / 'status')!r}, 'w').write(status)\n"
+        "def f(): pass\n"
+        "tree = supervisor.Supervisor('t', [supervisor.Child('x', f)])\n"
+    )
+    assert isinstance(empty.load("app:tree"), messages.Loaded)
+    lines = (tmp_path / "status").read_text().splitlines()
+    blocked = next(line for line in lines if line.startswith("SigBlk:"))
+    assert not int(blocked.split()[1], 16) >> (signal.SIGCHLD - 1) & 1
+    assert ended(empty, empty.spawn(Node("t/x"), app="app:tree")) == 0
+
+
 def test_exit_hooks_of_the_app_run_in_no_worker(empty: RealTemplate, tmp_path: Path) -> None:
     """What the app registered when it was imported is the template's: a worker does not run it."""
     (tmp_path / "app.py").write_text(

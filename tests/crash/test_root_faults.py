@@ -66,6 +66,22 @@ def test_supervisors_go_before_their_workers(tmp_path: Path) -> None:
         assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in first if pid} == {favoured}
         ordinary = os.getpriority(os.PRIO_PROCESS, 0)
         assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in others if pid} == {ordinary}
+        assert {os.sched_getscheduler(pid) for pid in others if pid} == {os.sched_getscheduler(0)}
+        if may and may_be_real_time():
+            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+            assert {os.sched_getscheduler(pid) for pid in first if pid} == {policy}
+
+
+def may_be_real_time() -> bool:
+    """Whether the kernel lets us have a real-time priority; tried out in a child."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def test_a_root_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
