@@ -23,6 +23,7 @@ from supervisor.logs.bucket import Flow, Gate
 from supervisor.logs.delivery import Delivery
 from supervisor.logs.ledger import Ledger
 from supervisor.logs.lines import MAX_LINE
+from supervisor.logs.memory import keep_freed_blocks
 from supervisor.logs.messages import Floor, Forget, Process, PumpOptions, Source, ToPump
 from supervisor.logs.output import Output
 from supervisor.logs.peek import CHUNK, Peeker
@@ -344,6 +345,7 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     """Run a pump until it is told to stop."""
     options = msgspec.msgpack.decode(argument, type=PumpOptions)
     link.stop_on_signal()
+    keep_freed_blocks()
     ledger = Ledger(fds if "notes" in fds else None)
     pump = Pump(link, options, Terminal(fds["terminal"]), ledger)
     pump.succeed(link.context.incarnation > 1)
