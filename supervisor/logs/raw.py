@@ -12,13 +12,15 @@ from collections.abc import Iterable
 
 from supervisor.logs.delivery import Delivery, child_of
 from supervisor.logs.ledger import Note
-from supervisor.logs.source import HOLD, WIDE, Block, LogPipe
+from supervisor.logs.room import WIDEST
+from supervisor.logs.source import HOLD, Block, LogPipe
 
 
 class RawDelivery(Delivery):
     """Delivers bytes."""
 
     _noted: Note | None = None
+    most = WIDEST
 
     def home(self, path: str, stream: str) -> str:
         """Return the directory of a stream's file: shop/charge/0.out for shop/charge.0."""
@@ -39,7 +41,7 @@ class RawDelivery(Delivery):
         """Move what is in a pipe; None: it has to be looked at, because it is printed."""
         if self._output is not None:
             return None
-        count = self._move(pipe, WIDE, exactly=False)
+        count = self._move(pipe, WIDEST, exactly=False)
         self._took(pipe, count)
         return count > 0
 
