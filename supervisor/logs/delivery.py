@@ -11,10 +11,10 @@ from collections.abc import Iterable
 import msgspec
 
 from supervisor.logs.ledger import Ledger, Note
-from supervisor.logs.lines import MAX_LINE, Splitter
+from supervisor.logs.lines import Splitter
 from supervisor.logs.logfile import LogFile
 from supervisor.logs.output import Output
-from supervisor.logs.peek import CHUNK, Peeker
+from supervisor.logs.peek import Peeker
 from supervisor.logs.render import Origin
 from supervisor.logs.sink import FileSink
 from supervisor.logs.source import Block, LogPipe, attributed
@@ -30,9 +30,6 @@ class Delivery:
         peeker: looks into pipes.
 
     """
-
-    #: With so many bytes of a turn there are more: a part of a line may have stayed.
-    most = CHUNK - MAX_LINE
 
     def __init__(
         self, output: Output | None, sink: FileSink | None, ledger: Ledger, peeker: Peeker

@@ -23,16 +23,16 @@ class Pace:
         self._at = 0.0  # when something was taken last
         self._fullest = 0.0  # of the pipes of this pass: the part of its room that was taken
 
-    def took(self, count: int, room: int, most: int) -> None:
+    def took(self, count: int, room: int, *, behind: bool = False) -> None:
         """Note what one pipe gave in this pass.
 
         Args:
             count: bytes.
             room: bytes that the pipe holds.
-            most: with so many bytes there are more waiting.
+            behind: it has more.
 
         """
-        self._fullest = max(self._fullest, count / room if count < most else math.inf)
+        self._fullest = max(self._fullest, math.inf if behind else count / room)
 
     def nap(self, now: float) -> float:
         """Return the seconds to wait after the pass that began at ``now``; 0: none."""

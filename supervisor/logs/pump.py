@@ -4,7 +4,7 @@
 
 Root holds the pipes: a pump that dies loses nothing, and its successor goes on where it stopped.
 `_ready` are the pipes that may have more. Each pass looks once into each of them, at most
-`Delivery.most` bytes, so that no flood delays the others, and may be followed by a nap
+`peek.CHUNK` bytes, so that no flood delays the others, and may be followed by a nap
 (`supervisor.logs.pace`). With nothing to read it sleeps until some file is too old.
 """
 
@@ -48,6 +48,7 @@ class Turn(Enum):
     """What came of a pipe's turn."""
 
     MORE = "more"  # there may be more
+    BEHIND = "behind"  # there is more
     NOTHING = "nothing"  # no whole line is there
     LATER = "later"  # it has to wait
 
@@ -227,9 +228,9 @@ class Pump:
             before = self._delivery.taken
             turn = self._take(pipe, now)
             if taken := self._delivery.taken - before:
-                self._pace.took(taken, pipe.room, self._delivery.most)
+                self._pace.took(taken, pipe.room, behind=turn is Turn.BEHIND)
             match turn:
-                case Turn.MORE:
+                case Turn.MORE | Turn.BEHIND:
                     pipe.deadline = None
                     self._ready[fd] = None
                 case Turn.NOTHING if pipe.left is not None:
@@ -272,7 +273,8 @@ class Pump:
         if pipe.gate is not None:
             pipe.gate.take(block.count, len(block.data))
         self._delivery.deliver(pipe, block, count)
-        return Turn.MORE
+        all_but_a_part = len(block.data) + MAX_LINE >= len(data) and len(data) < CHUNK
+        return Turn.MORE if all_but_a_part else Turn.BEHIND
 
     @property
     def _factor(self) -> float:

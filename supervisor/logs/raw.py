@@ -20,7 +20,6 @@ class RawDelivery(Delivery):
     """Delivers bytes."""
 
     _noted: Note | None = None
-    most = WIDEST
 
     def home(self, path: str, stream: str) -> str:
         """Return the directory of a stream's file: shop/charge/0.out for shop/charge.0."""

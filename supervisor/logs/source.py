@@ -16,6 +16,8 @@ from supervisor.logs.room import WIDE, Room
 #: Bytes of an unfinished line that stay in the pipe. With more in it, it might be full, and its
 #: writer wait for room to finish the line.
 HOLD = 4096
+#: Lines of a block at most: as JSON a short line is many times as long.
+MAX_LINES = 8192
 #: Processes of a slot that are remembered: lines of the one before may still be in the pipe.
 REMEMBERED = 4
 #: Bytes taken at most from the pipe of a slot that is gone: something may still write to it.
@@ -120,7 +122,7 @@ class LogPipe:
             the block, and how many of its bytes are still in the pipe; None: no line is whole.
 
         """
-        size = max(size, MAX_LINE + 1)
+        lines, size = min(lines, MAX_LINES), max(size, MAX_LINE + 1)
         end = 0 if self.splitter.continues or self.carried else whole_lines(data)
         if end:
             end, count = first_lines(data, end, lines, size)
