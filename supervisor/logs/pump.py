@@ -247,14 +247,18 @@ class Pump:
             return Turn.NOTHING
         if self._nobody:
             return Turn.MORE if pipe.discard(CHUNK) else Turn.NOTHING
-        if pipe.gate is None and (moved := self._delivery.move(pipe)) is not None:
-            return Turn.MORE if moved else Turn.NOTHING
+        portion = CHUNK if self._sink is None else self._sink.portion
+        if pipe.gate is None and (moved := self._delivery.move(pipe, portion)) is not None:
+            if not moved:
+                return Turn.NOTHING
+            return Turn.MORE if moved < portion else Turn.BEHIND
         data = pipe.look(self._peeker)
-        lines, size = math.inf, math.inf
+        lines, size = math.inf, float(portion)
         if pipe.gate is not None and pipe.left is None:
             if not data and not pipe.dropped:
                 return Turn.NOTHING
-            lines, size = self._admitted(pipe.gate, now)
+            lines, admitted = self._admitted(pipe.gate, now)
+            size = min(size, admitted)
             if pipe.gate.flow is Flow.DROPPING and data:
                 return self._drop(pipe, data)
             if pipe.gate.flow is not Flow.PASSING:
