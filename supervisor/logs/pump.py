@@ -98,6 +98,7 @@ class Pump:
             self._serve(now)
             self._end_partial_lines(now)
             if nap := self._pace.nap(now):
+                self._waiting.rest(self._ready)
                 self._collect(self._waiting.nap(nap))
         output = self._output
         while output is not None and not output.clear and not output.dropping:
@@ -236,7 +237,8 @@ class Pump:
                 case Turn.NOTHING if pipe.left is not None:
                     self._end_line(pipe)
                     self._close(pipe)
-                case Turn.NOTHING if not self._nobody:
+                case Turn.NOTHING:
+                    self._waiting.watch(fd)
                     self._wait_for_the_end_of_a_line(pipe, now)
         if not self._ready and self._output is not None:
             self._output.caught_up()
@@ -318,6 +320,8 @@ class Pump:
     # --- lines without an end -----------------------------------------------------------------
 
     def _wait_for_the_end_of_a_line(self, pipe: LogPipe, now: float) -> None:
+        if self._nobody:
+            return
         interrupted, pipe.interrupted = pipe.interrupted, False
         if not pipe.has_part(self._peeker):
             return

@@ -43,6 +43,24 @@ def test_a_nap_hears_everything_but_the_pipes(fds: list[int]) -> None:
     assert waiting.wait(0.0) == []
 
 
+def test_a_resting_pipe_is_watched_again_from_what_is_in_it_on(fds: list[int]) -> None:
+    """Nothing tells of it while it rests, and nothing that came meanwhile is missed."""
+    waiting = Waiting()
+    pipe, write = os.pipe()
+    fds += [pipe, write]
+    waiting.add_pipe(pipe)
+    waiting.rest([pipe])
+    os.write(write, b"line\n")
+    assert waiting.wait(0.0) == []
+    waiting.rest([pipe])
+    waiting.watch(pipe)
+    assert waiting.wait(60.0) == [pipe]
+    waiting.watch(pipe)
+    waiting.rest([pipe])
+    waiting.remove_pipe(pipe)
+    assert waiting.wait(0.0) == []
+
+
 def test_pipes_are_widened_in_two_steps_and_only_some_to_the_last(fds: list[int]) -> None:
     """All become wide, `SOME` become as wide as may be, and a closed one leaves its place."""
     room = Room()
