@@ -102,7 +102,10 @@ def wait_until_quiet(directory: Path) -> float:
     """Wait until nothing is added any more; returns when the last was (Unix seconds)."""
     sizes, since = (0, 0), time.monotonic()
     while time.monotonic() < since + QUIET:
-        found = [entry.stat() for entry in files(directory)]
+        try:
+            found = [entry.stat() for entry in files(directory)]
+        except FileNotFoundError:  # renamed, or compressed, since it was listed
+            continue
         now = (len(found), sum(info.st_size for info in found))
         if now != sizes:
             sizes, since = now, time.monotonic()

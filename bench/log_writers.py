@@ -3,6 +3,7 @@
 python -S bench/log_writers.py COUNT line|block FILE
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import time
 
 LINE = b"x" * 199 + b"\n"
 BLOCK = 320
+PR_SET_PDEATHSIG = 1
 
 
 def write_lines(count: int, form: str) -> None:
@@ -33,6 +35,7 @@ def note(path: str) -> None:
 
 def main() -> None:
     """Note when it begins, write, and then be idle: nothing is to restart it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a killed bench leaves us to nobody
     count, form, path = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     note(path)
     write_lines(count, form)

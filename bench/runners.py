@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 
 from bench.reports import Reports
+from supervisor.process.family import PR_SET_PDEATHSIG, prctl
 
 FLOOR = """
 import os, sys
@@ -40,7 +41,14 @@ if __name__ == "__main__":
 
 @contextlib.contextmanager
 def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in a session of its own; at the end, end all of it."""
+    """Run a command in a session of its own; at the end, or at ours, end all of it."""
+    us = os.getpid()
+
+    def end_with_us() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != us:
+            os._exit(1)
+
     process = subprocess.Popen(
         command,
         env=environment,
@@ -48,6 +56,7 @@ def running(command: list[str], environment: dict[str, str]) -> Iterator[subproc
         stdout=subprocess.DEVNULL,
         stderr=None if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=end_with_us,  # noqa: PLW1509 - no threads here; a killed bench leaves nothing
     )
     try:
         yield process

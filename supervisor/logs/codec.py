@@ -31,7 +31,6 @@ def best() -> str:
 def compress(source: int, target: int, codec: str) -> None:
     """Compress one file into another, both open, and make the outcome last."""
     engine = _compressor(codec)
-    os.fsync(source)
     offset = 0
     while piece := os.pread(source, CHUNK, offset):
         offset += len(piece)

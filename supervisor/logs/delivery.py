@@ -42,8 +42,8 @@ class Delivery:
         """Return the directory of the file that a stream's lines are kept in."""
         return child_of(path)
 
-    def move(self, _pipe: LogPipe) -> bool | None:
-        """Move what is in a pipe without a look at it; None: that is not how it is done."""
+    def move(self, _pipe: LogPipe, _most: int) -> int | None:
+        """Move bytes of a pipe without a look at them; None: that is not how it is done."""
         return None
 
     def as_it_is(self, _pipe: LogPipe, _data: bytes) -> tuple[Block, int] | None:

@@ -12,7 +12,7 @@ import os
 
 import msgspec
 
-from supervisor.logs.peek import Peeker, widen
+from supervisor.logs.peek import SCRATCH, Peeker, widen
 
 #: Bytes of memory that notes may take.
 MAX_NOTE = 1 << 16
@@ -64,7 +64,7 @@ class Ledger:
             size = int.from_bytes(memory[1:5], "little")
             note = _decode(memory[5 : 5 + size])
         self.lost.update(note.lost)  # the same dict: others count in it, too
-        block = peeker.peek(self.out)
+        block = peeker.peek(self.out, SCRATCH)
         self.staged = len(block)
         return note, block, memory[:1] == b"\1"
 

@@ -8,8 +8,8 @@ import ctypes
 import fcntl
 import os
 
-#: Bytes looked at in one go.
-CHUNK = 64 * 1024
+#: Bytes looked at in one go. A writer that waits for room is woken once for all of them.
+CHUNK = 256 * 1024
 #: Wanted capacity of the pipe that the copies pass through: more slots than any other pipe has.
 SCRATCH = 1 << 20
 _SPLICE_F_NONBLOCK = 2

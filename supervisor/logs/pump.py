@@ -3,9 +3,9 @@
     pipes of slots ──peek──► blocks of lines ──► child's file, terminal ──► taken out of the pipe
 
 Root holds the pipes: a pump that dies loses nothing, and its successor goes on where it stopped.
-One epoll, in which pipes are edge-triggered, because what was seen may stay in them; `_ready` are
-those that may have more. Each pass looks once into each of them, at most `peek.CHUNK` bytes, so
-that no flood delays the others. With nothing to read it sleeps until some file is too old.
+`_ready` are the pipes that may have more. Each pass looks once into each of them, at most
+`peek.CHUNK` bytes, so that no flood delays the others, and may be followed by a nap
+(`supervisor.logs.pace`). With nothing to read it sleeps until some file is too old.
 """
 
 import math
@@ -23,15 +23,19 @@ from supervisor.logs.bucket import Flow, Gate
 from supervisor.logs.delivery import Delivery
 from supervisor.logs.ledger import Ledger
 from supervisor.logs.lines import MAX_LINE
+from supervisor.logs.memory import keep_freed_blocks
 from supervisor.logs.messages import Floor, Forget, Process, PumpOptions, Source, ToPump
 from supervisor.logs.output import Output
+from supervisor.logs.pace import Pace
 from supervisor.logs.peek import CHUNK, Peeker
 from supervisor.logs.raw import RawDelivery
 from supervisor.logs.record import record_writer
+from supervisor.logs.room import Room
 from supervisor.logs.sink import FileSink
 from supervisor.logs.source import LAST_BYTES, Block, LogPipe
 from supervisor.logs.tally import Tally
 from supervisor.logs.terminal import Terminal
+from supervisor.logs.waiting import Waiting
 from supervisor.priority import interrupt_nobody
 
 #: Seconds after which the beginning of a line is printed without its end.
@@ -42,15 +46,11 @@ MAX_MESSAGES = 256
 REMEMBERED = 4
 
 
-#: A pass that found less than so many bytes, so soon (s) after another, is followed by a nap (s):
-#: few large pieces cost less than many small ones, also for their writer, who wakes nobody.
-SMALL, SOON, NAP = 128 * 1024, 0.001, 0.0002
-
-
 class Turn(Enum):
     """What came of a pipe's turn."""
 
     MORE = "more"  # there may be more
+    BEHIND = "behind"  # there is more
     NOTHING = "nothing"  # no whole line is there
     LATER = "later"  # it has to wait
 
@@ -62,27 +62,29 @@ class Pump:
         self, link: WorkerLink, options: PumpOptions, terminal: Terminal, ledger: Ledger
     ) -> None:
         self._channel: Channel[ToPump] = Channel(link.socket, ToPump)
-        self._epoll = select.epoll()
-        self._output = None if options.format == "none" else Output(terminal, options, self._epoll)
+        self._waiting = Waiting()
+        others = self._waiting.others
+        self._output = None if options.format == "none" else Output(terminal, options, others)
         self._sink: FileSink | None = None
         if options.files is not None:
             say = record_writer(2, "pump")
-            self._sink = FileSink(options.files, self._epoll, ledger.lost, say)
+            self._sink = FileSink(options.files, others, ledger.lost, say)
         self._peeker = Peeker()
         kind = RawDelivery if self._sink is not None and self._sink.raw else Delivery
         self._delivery = kind(self._output, self._sink, ledger, self._peeker)
         self._pipes: dict[int, LogPipe] = {}  # by descriptor
         self._ready: dict[int, None] = {}  # descriptors, in the order of their turns
         self._later: dict[int, float] = {}  # descriptors that wait, and until when
+        self._rooms = Room()
         self._by_path: defaultdict[str, dict[int, LogPipe]] = defaultdict(dict)
         self._writers: defaultdict[str, deque[Process]] = defaultdict(_few_processes)
         self._deadlines: deque[tuple[float, LogPipe]] = deque()  # all equally far away: sorted
         self._tally = Tally(options.directory)
         self._stopping = False
-        self._took_at = 0.0
+        self._pace = Pace()
         self._link = link
-        self._epoll.register(link.fileno(), select.EPOLLIN)
-        self._epoll.register(link.wakeup_fd, select.EPOLLIN)
+        others.register(link.fileno(), select.EPOLLIN)
+        others.register(link.wakeup_fd, select.EPOLLIN)
 
     def succeed(self, is_new: bool) -> None:
         """Go on where the pump before died, perhaps in the middle of a line."""
@@ -93,14 +95,17 @@ class Pump:
     def run(self) -> None:
         """Work until root says stop (or is gone), and then take what is left."""
         while self._pipes or not self._stopping:
-            self._collect(self._epoll.poll(self._timeout()))
+            self._collect(self._waiting.wait(self._timeout()))
             now = time.monotonic()
             self._tend(now)
             self._serve(now)
             self._end_partial_lines(now)
+            if nap := self._pace.nap(now):
+                self._waiting.rest(self._ready)
+                self._collect(self._waiting.nap(nap))
         output = self._output
         while output is not None and not output.clear and not output.dropping:
-            self._collect(self._epoll.poll(output.timeout(time.monotonic())))
+            self._collect(self._waiting.wait(output.timeout(time.monotonic())))
             output.check(time.monotonic())
         self._delivery.give_up()
         if self._sink is not None:
@@ -125,8 +130,8 @@ class Pump:
             waits.append(max(0.0, min(self._later.values()) - now))
         return min((wait for wait in waits if wait is not None), default=None)
 
-    def _collect(self, events: list[tuple[int, int]]) -> None:
-        for fd, _ in events:
+    def _collect(self, fds: list[int]) -> None:
+        for fd in fds:
             if fd in self._pipes:
                 if fd not in self._later:
                     self._ready[fd] = None
@@ -163,7 +168,7 @@ class Pump:
             except OSError:
                 received = None
             if received is None:  # root is gone, and so will be our template
-                self._epoll.unregister(self._link.fileno())
+                self._waiting.others.unregister(self._link.fileno())
                 self._stop()
                 return
             self._handle(*received)
@@ -171,7 +176,7 @@ class Pump:
     def _handle(self, message: ToPump, fds: list[int]) -> None:
         match message:
             case Source():
-                self._add(LogPipe(message, fds[0], self._gate()))
+                self._add(LogPipe(message, fds[0], self._gate(), self._rooms))
             case Process():
                 self._writers[message.path].append(message)
                 for pipe in self._by_path.get(message.path, {}).values():
@@ -192,7 +197,7 @@ class Pump:
             pipe.written_by(process)
         pipe.interrupted = False  # it may be us who are new
         self._pipes[pipe.fd] = self._by_path[pipe.source.path][pipe.fd] = pipe
-        self._epoll.register(pipe.fd, select.EPOLLIN | select.EPOLLET)
+        self._waiting.add_pipe(pipe.fd)
         self._ready[pipe.fd] = None
         if self._stopping:
             self._end(pipe)
@@ -221,27 +226,27 @@ class Pump:
         return self._sink is None and (self._output is None or self._output.gone)
 
     def _serve(self, now: float) -> None:
-        before = self._delivery.taken
         for fd in list(self._ready):
             if not self._delivery.accepting:
                 return
             pipe = self._pipes[fd]
             del self._ready[fd]  # its next turn is after all the others
-            match self._take(pipe, now):
-                case Turn.MORE:
+            before = self._delivery.taken
+            turn = self._take(pipe, now)
+            if taken := self._delivery.taken - before:
+                self._pace.took(taken, pipe.room, behind=turn is Turn.BEHIND)
+            match turn:
+                case Turn.MORE | Turn.BEHIND:
                     pipe.deadline = None
                     self._ready[fd] = None
                 case Turn.NOTHING if pipe.left is not None:
                     self._end_line(pipe)
                     self._close(pipe)
-                case Turn.NOTHING if not self._nobody:
+                case Turn.NOTHING:
+                    self._waiting.watch(fd)
                     self._wait_for_the_end_of_a_line(pipe, now)
         if not self._ready and self._output is not None:
             self._output.caught_up()
-        if taken := self._delivery.taken - before:
-            if taken < SMALL and now < self._took_at + SOON:
-                time.sleep(NAP)
-            self._took_at = now
 
     def _take(self, pipe: LogPipe, now: float) -> Turn:
         """Take the lines that are there, or some of them."""
@@ -249,14 +254,18 @@ class Pump:
             return Turn.NOTHING
         if self._nobody:
             return Turn.MORE if pipe.discard(CHUNK) else Turn.NOTHING
-        if pipe.gate is None and (moved := self._delivery.move(pipe)) is not None:
-            return Turn.MORE if moved else Turn.NOTHING
+        portion = CHUNK if self._sink is None else self._sink.portion
+        if pipe.gate is None and (moved := self._delivery.move(pipe, portion)) is not None:
+            if not moved:
+                return Turn.NOTHING
+            return Turn.MORE if moved < portion else Turn.BEHIND
         data = pipe.look(self._peeker)
-        lines, size = math.inf, math.inf
+        lines, size = math.inf, float(portion)
         if pipe.gate is not None and pipe.left is None:
             if not data and not pipe.dropped:
                 return Turn.NOTHING
-            lines, size = self._admitted(pipe.gate, now)
+            lines, admitted = self._admitted(pipe.gate, now)
+            size = min(size, admitted)
             if pipe.gate.flow is Flow.DROPPING and data:
                 return self._drop(pipe, data)
             if pipe.gate.flow is not Flow.PASSING:
@@ -275,7 +284,8 @@ class Pump:
         if pipe.gate is not None:
             pipe.gate.take(block.count, len(block.data))
         self._deliver(pipe, block, count)
-        return Turn.MORE
+        all_but_a_part = len(block.data) + MAX_LINE >= len(data) and len(data) < CHUNK
+        return Turn.MORE if all_but_a_part else Turn.BEHIND
 
     def _deliver(self, pipe: LogPipe, block: Block, count: int) -> None:
         pipe.lines += block.count
@@ -307,8 +317,8 @@ class Pump:
         self._delivery.mark_dropped(pipe)
         self._tally.retire(pipe)
         path = pipe.source.path
-        self._epoll.unregister(pipe.fd)  # closing alone would not: root has it open too
-        os.close(pipe.fd)
+        self._waiting.remove_pipe(pipe.fd)
+        pipe.close()
         del self._pipes[pipe.fd], self._by_path[path][pipe.fd]
         self._ready.pop(pipe.fd, None)
         self._later.pop(pipe.fd, None)
@@ -321,6 +331,8 @@ class Pump:
     # --- lines without an end -----------------------------------------------------------------
 
     def _wait_for_the_end_of_a_line(self, pipe: LogPipe, now: float) -> None:
+        if self._nobody:
+            return
         interrupted, pipe.interrupted = pipe.interrupted, False
         if not pipe.has_part(self._peeker):
             return
@@ -356,6 +368,7 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     options = msgspec.msgpack.decode(argument, type=PumpOptions)
     link.stop_on_signal()
     interrupt_nobody()
+    keep_freed_blocks()
     ledger = Ledger(fds if "notes" in fds else None)
     pump = Pump(link, options, Terminal(fds["terminal"]), ledger)
     pump.succeed(link.context.incarnation > 1)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from supervisor.logs.delivery import Delivery, child_of
 from supervisor.logs.ledger import Note
-from supervisor.logs.source import HOLD, WIDE, Block, LogPipe
+from supervisor.logs.source import HOLD, Block, LogPipe
 
 
 class RawDelivery(Delivery):
@@ -35,14 +35,14 @@ class RawDelivery(Delivery):
     def _home_of(self, key: str) -> str:
         return key
 
-    def move(self, pipe: LogPipe) -> bool | None:
+    def move(self, pipe: LogPipe, most: int) -> int | None:
         """Move what is in a pipe; None: it has to be looked at, because it is printed."""
         if self._output is not None:
             return None
-        count = self._move(pipe, WIDE, exactly=False)
+        count = self._move(pipe, most, exactly=False)
         self._took(pipe, count)
         pipe.bytes += count
-        return count > 0
+        return count
 
     def as_it_is(self, pipe: LogPipe, data: bytes) -> tuple[Block, int] | None:
         """Take a part of a line once it is large."""

@@ -23,6 +23,8 @@ from supervisor.logs.store import FULL, LogStore, NoRoomError
 
 #: Bytes of lines kept in memory while no file can be written.
 MAX_KEPT = 1 << 20
+#: Bytes of a pipe that are written at once: a quarter of a file's, but within these.
+MIN_PORTION, MAX_PORTION = 32 * 1024, 1 << 20
 #: Seconds between attempts.
 RETRY = 1.0
 WARNING = 30
@@ -64,6 +66,12 @@ class FileSink:
         self._failing: dict[str, float] = {}  # child ("": all) -> when it is tried again
         self.factor = 1.0
         self._attempt("", self._open)
+
+    @property
+    def portion(self) -> int:
+        """Bytes of a pipe that are written at once at most: files are rotated between two."""
+        segment = MAX_PORTION if self.store is None else self.store.segment // 4
+        return min(max(segment, MIN_PORTION), MAX_PORTION)
 
     # --- writing ------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """One log pipe as the pump sees it: what is in it, what was taken from it, who writes to it."""
 
-import fcntl
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -9,16 +8,16 @@ from supervisor.logs.blocks import first_lines, whole_lines, wrap_raw, wrap_reco
 from supervisor.logs.bucket import Gate
 from supervisor.logs.lines import MAX_LINE, Line, Splitter
 from supervisor.logs.messages import Process, Source
-from supervisor.logs.peek import Peeker, widen
+from supervisor.logs.peek import Peeker
 from supervisor.logs.record import MAX_RECORD, timestamp
 from supervisor.logs.render import JsonRenderer, Origin
+from supervisor.logs.room import WIDE, Room
 
 #: Bytes of an unfinished line that stay in the pipe. With more in it, it might be full, and its
 #: writer wait for room to finish the line.
 HOLD = 4096
-#: Capacity that a pipe is given when that happens, or when it is found full.
-WIDE = 256 * 1024
-HALF_FULL = 32 * 1024
+#: Lines of a block at most: as JSON a short line is many times as long.
+MAX_LINES = 8192
 #: Processes of a slot that are remembered: lines of the one before may still be in the pipe.
 REMEMBERED = 4
 #: Bytes taken at most from the pipe of a slot that is gone: something may still write to it.
@@ -71,9 +70,14 @@ class Block:
 
 
 class LogPipe:
-    """The read end of one slot's stdout or stderr. Takes over the descriptor."""
+    """The read end of one slot's stdout or stderr. Takes over the descriptor.
 
-    def __init__(self, source: Source, fd: int, gate: Gate | None = None) -> None:
+    ``room``: the bytes that it holds.
+    """
+
+    def __init__(
+        self, source: Source, fd: int, gate: Gate | None = None, rooms: Room | None = None
+    ) -> None:
         self.source, self.fd = source, fd
         self.gate = gate  # None: no limit
         self.deadline: float | None = None  # when what is there counts as a partial line
@@ -83,7 +87,8 @@ class LogPipe:
         self.carried = b""  # taken out of the pipe before its line was whole
         self.dropped = 0  # lines, since the last mark
         self.lines = self.bytes = self.lost = 0  # taken, and lines not taken: of all its life
-        self._is_wide = False
+        self._rooms = rooms or Room()
+        self.room = self._rooms.look(fd)
         unknown = Origin(source.path, source.stream)
         self._origins: deque[Origin] = deque([unknown], REMEMBERED)
 
@@ -118,7 +123,7 @@ class LogPipe:
             the block, and how many of its bytes are still in the pipe; None: no line is whole.
 
         """
-        size = max(size, MAX_LINE + 1)
+        lines, size = min(lines, MAX_LINES), max(size, MAX_LINE + 1)
         end = 0 if self.splitter.continues or self.carried else whole_lines(data)
         if end:
             end, count = first_lines(data, end, lines, size)
@@ -139,9 +144,7 @@ class LogPipe:
         Then the bytes are kept here: True, and a pump that is killed now loses them.
         """
         seen = len(data) - len(self.carried)
-        if seen < HOLD or (not self._is_wide and self._widen()):
-            return False
-        if seen < fcntl.fcntl(self.fd, fcntl.F_GETPIPE_SZ) // 2:
+        if seen < HOLD or (self.room < WIDE and self._widen()) or seen < self.room // 2:
             return False
         self.carried += os.read(self.fd, seen)
         return True
@@ -153,7 +156,7 @@ class LogPipe:
 
     def took(self, count: int) -> None:
         """Count what was taken; a pipe that was half full is given more room."""
-        if count >= HALF_FULL and not self._is_wide:
+        if count >= self.room // 2:
             self._widen()
         if self.left is not None:
             self.left -= count
@@ -175,9 +178,14 @@ class LogPipe:
         except BlockingIOError:
             return False
 
+    def close(self) -> None:
+        """Close it."""
+        self._rooms.forget(self.room)
+        os.close(self.fd)
+
     def _widen(self) -> bool:
-        self._is_wide = True
-        return widen(self.fd, WIDE)
+        before, self.room = self.room, self._rooms.widen(self.fd, self.room)
+        return self.room > before
 
 
 def attributed(lines: Sequence[Line], origins: deque[Origin]) -> list[tuple[Line, Origin]]:
