@@ -196,17 +196,21 @@ def test_a_batch_is_full_or_late(start: Start) -> None:
 
 
 def test_the_message_that_ends_a_batch_is_singled_out(start: Start) -> None:
-    """A poison message in a batch is buried after its attempts, and it alone."""
+    """A poison message in a batch is buried after its attempts, and it alone.
+
+    The others of its batch are charged with one end, the one that they were in; what was not in it
+    with none.
+    """
     scene, crew = start(max_attempts=3)
 
     class Many(Consumer):
         batch = 10
 
         def handle_many(self, batch: Batch[int]) -> None:
+            for message, attempt in zip(batch, batch.attempts, strict=True):
+                scene.report(message, attempt, len(batch) if 17 in batch else 0)
             if 17 in batch:
                 os.kill(os.getpid(), signal.SIGKILL)
-            for message in batch:
-                scene.report(message)
 
     with QueueWriter("q", scene.path) as writer:
         writer.put_many(range(30))
@@ -220,10 +224,15 @@ def test_the_message_that_ends_a_batch_is_singled_out(start: Start) -> None:
         lives += 1
     crew.start(Many)
     after = scene.until(depth=0, dead_total=1, settled_total=29)
-    assert lives <= 5
+    assert lives == 4  # one in the batch, two over the message alone; the last finds none
     assert after["dead_total"] == 1
-    handled = {line[0] for line in scene.reports.take(29)}
-    assert handled == set(range(30)) - {17}
+    lines = scene.reports.take(29 + 2)  # all that are done, and the message alone, twice
+    together = {message for message, attempt, size in lines if size and attempt == 1}
+    lines += scene.reports.take(31 + len(together) - len(lines))
+    attempts = {message: attempt for message, attempt, _ in lines}
+    assert {message for message, attempt in attempts.items() if attempt > 1} == together
+    assert (attempts.pop(17), set(attempts.values())) == (3, {1, 2})
+    assert len(attempts) == 29
 
 
 # --- lanes ----------------------------------------------------------------------------------------
