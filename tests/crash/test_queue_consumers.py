@@ -235,6 +235,31 @@ def test_the_message_that_ends_a_batch_is_singled_out(start: Start) -> None:
     assert len(attempts) == 29
 
 
+def test_a_message_is_not_done_before_it_is_said_that_it_comes_back(start: Start) -> None:
+    """Killed while the broker reads nothing: what was given back and not yet sent is not lost."""
+    scene, crew = start(max_attempts=3)
+
+    class Giving(Consumer):
+        prefetch = 1000
+
+        def handle(self, message: int) -> None:
+            scene.report(message)
+            if message == 0:
+                os.kill(scene.broker, signal.SIGSTOP)
+            raise Retry(after=60.0, reason="x" * 1000)
+
+    put(scene, 0, *range(1, 1000))
+    worker = crew.start(Giving)
+    try:
+        while scene.reports.lines(patience=0.5):
+            pass  # until it waits for the broker, or has given everything back
+        scene.kill(worker.pid)
+    finally:
+        os.kill(scene.broker, signal.SIGCONT)
+    after = scene.until(consumers=0)
+    assert (after["depth"], after["settled_total"]) == (1000, 0)
+
+
 # --- lanes ----------------------------------------------------------------------------------------
 
 

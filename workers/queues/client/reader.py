@@ -200,7 +200,8 @@ class QueueReader:
     def nack(self, chunk: Delivered, index: int, nack: Nack, lane: int | None = 0) -> None:
         """Give a message back, or bury it; those before it in its chunk are done.
 
-        The cursor of the lane goes on behind it; None: it stays where it is.
+        The cursor of the lane goes on behind it, once it is said: what died with us unsaid would
+        count as done. None: the cursor stays where it is.
         """
         self._pending.pop(chunk.id, None)
         said = Nack(
@@ -210,13 +211,13 @@ class QueueReader:
             nack.error[:MAX_REASON],
             nack.traceback[-MAX_TRACEBACK:],
         )
-        self._say(frame(Kind.NACK, _encode(said), index, chunk.id))
+        self.door.tell(frame(Kind.NACK, _encode(said), index, chunk.id))
         if lane is not None:
             self.cursor.idle(chunk.id, index + 1, lane)
 
     def reply(self, chunk: Delivered, reply: Reply, lane: int = 0) -> None:
         """Answer a call; that settles its message."""
-        self._say(frame(Kind.REPLY, _encode(reply), 0, chunk.id))
+        self.door.tell(frame(Kind.REPLY, _encode(reply), 0, chunk.id))
         self.cursor.idle(chunk.id, len(chunk.messages), lane)
 
     def encode(self, result: Any) -> bytes:
