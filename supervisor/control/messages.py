@@ -106,7 +106,7 @@ class QueueCommand(msgspec.Struct, frozen=True, tag="queue", forbid_unknown_fiel
     """Ask the broker of the queues; answered with QueueAnswer.
 
     ``queue``: which; stats are of all. ``ids``: of dead letters; none: all, page by page, from
-    ``offset`` on, at most ``limit``.
+    ``offset`` on, at most ``limit``. A purge goes up to the message ``offset``; 0: the last one.
     """
 
     verb: QueueVerb

@@ -21,7 +21,7 @@ path: empty options stand for the default ones.
     DELIVER  count, argument: chunk; body: PREFIX, options (their ttl: seconds left), chunk
     RESULT   argument: correlation; body: Reply
     REFUSED  body: why; the connection closes
-    MANAGED  body: msgpack, {"error": why} if it was refused
+    MANAGED  body: msgpack, {"error": why, "code": word} if it was refused
 
 A chunk gets a new number each time it comes back: an ACK, NACK or REPLY that names an old number
 is late, counted and ignored. A chunk for a consumer of several lanes holds one message.
@@ -160,6 +160,7 @@ class Command(msgspec.Struct, frozen=True):
 
     ``name``: stats, pause, resume, drain, reopen, purge, peek, dead_list, dead_show, dead_replay,
     dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at most ``limit`` of them.
+    Of a purge ``offset`` is the last message that is meant; 0: the last one there is.
     """
 
     name: str

@@ -277,11 +277,12 @@ class Broker:
         host = self._hosts.get(command.queue)
         if host is None:
             known = ", ".join(self._hosts)
-            return {"error": f"there is no queue {command.queue!r}; there are: {known}"}
+            why = f"there is no queue {command.queue!r}; there are: {known}"
+            return {"error": why, "code": "no-such-queue"}
         try:
             answer = manage(host.core, command, host.now)
         except UnknownCommandError as error:
-            return {"error": str(error)}
+            return {"error": str(error), "code": error.code}
         self._touched[host.name] = host
         return answer
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import QueueError
+from workers.queues.errors import QueueError, QueueFull
 
 #: Seconds to wait for the broker to confirm what was put, in the end.
 FLUSH_SECONDS = 60.0
@@ -14,10 +14,14 @@ FLUSH_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What came of it. ``count``: messages that are in the queue; ``problem``: why not more."""
+    """What came of it. ``count``: messages that are in the queue; ``problem``: why not more.
+
+    ``timed_out``: because there was no room in time.
+    """
 
     count: int
     problem: str = ""
+    timed_out: bool = False
 
 
 def feed(
@@ -56,5 +60,8 @@ def feed(
                 progress(put, size)
             writer.flush(FLUSH_SECONDS if timeout is None else max(timeout, 1.0))
     except QueueError as error:
-        return Fed(put, f"{type(error).__name__}: {error}")
+        timed_out = timeout is not None and type(error) is QueueFull
+        if isinstance(error, QueueFull) and not writer.confirms and not timed_out:
+            put -= error.messages  # refused since, and counted above
+        return Fed(max(0, put), f"{type(error).__name__}: {error}", timed_out)
     return Fed(put, problem)
