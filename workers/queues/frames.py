@@ -95,12 +95,14 @@ class Hello(msgspec.Struct, frozen=True):
 
     ``role``: "producer", "consumer" or "observer". ``client``: names a producer over reconnections,
     so that what it sends again is known. ``lanes``: messages a consumer works on at once.
+    ``worker``: names a consumer in the dead letters that its end makes.
     """
 
     role: str
     queue: str = ""
     client: str = ""
     lanes: int = 1
+    worker: str = ""
     protocol: int = PROTOCOL
 
 

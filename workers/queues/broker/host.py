@@ -36,6 +36,9 @@ _decode_nack = msgspec.msgpack.Decoder(Nack).decode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
 _encode = msgspec.msgpack.Encoder().encode
 
+#: Characters of a consumer's name.
+MAX_NAME = 200
+
 _PUT, _SIZE = int(Kind.PUT), SIZE.size
 
 
@@ -80,6 +83,7 @@ class QueueHost:
         if not 1 <= hello.lanes <= MAX_LANES:
             raise FrameError(f"{hello.lanes} lanes; allowed: 1 to {MAX_LANES}")
         connection.cursor = CursorReader(connection.take_descriptor(), hello.lanes)
+        connection.worker = hello.worker[:MAX_NAME]
         definition = self.core.definition
         connection.max_unread += definition.max_bytes + FRAME_COST * 2 * definition.capacity
         connection.handler = self.from_consumer
@@ -89,7 +93,8 @@ class QueueHost:
         """A connection has ended."""
         number = connection.number
         if connection.cursor is not None:
-            error = f"its consumer (process {connection.pid}) ended while handling it"
+            who = f"{connection.worker}, process {connection.pid}".removeprefix(", ")
+            error = f"its consumer ({who}) ended while handling it"
             self.core.leave(number, connection.cursor.cells(), self.now, error)
             connection.cursor.close()
             connection.cursor = None

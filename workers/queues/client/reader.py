@@ -106,7 +106,10 @@ class QueueReader:
     ) -> None:
         self.queue, self.lanes = queue, lanes
         self.cursor = CursorWriter()
-        self.door = Door(address, Hello("consumer", queue, lanes=lanes), link, self.cursor.fd)
+        context = None if link is None else link.context
+        worker = "" if context is None else f"{context.path}#{context.incarnation}"
+        hello = Hello("consumer", queue, lanes=lanes, worker=worker)
+        self.door = Door(address, hello, link, self.cursor.fd)
         self._pending: dict[int, int] = {}  # chunk -> messages done, not acknowledged yet
         self._unsaid = 0  # messages of these
         self._put_back: list[Delivered] = []
