@@ -171,6 +171,22 @@ def test_duplicates_are_put_once(start: Start) -> None:
     scene.until(accepted_total=3)
 
 
+@pytest.mark.parametrize("durable", ["process", "full"])
+def test_a_retry_after_the_end_of_the_broker_is_a_duplicate(start: Start, durable: str) -> None:
+    """What was accepted within the window is not accepted again, by another broker either."""
+    scene, _ = start(dedupe_by="id", durable=durable)
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(20):
+            writer.put({"id": number}, confirm=True)
+    scene.kill(scene.broker)
+    scene.start_broker()
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(15, 25):
+            writer.put({"id": number}, confirm=True)
+    after = scene.until(depth=25)
+    assert after["accepted_total"] == 5
+
+
 def test_a_timeout_covers_a_broker_that_is_away(start: Start) -> None:
     """Without a broker a put with a timeout ends in time; with the next one all goes on."""
     scene, _ = start()

@@ -3,14 +3,15 @@
 import math
 import socket
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
-from tests.queue_world import World
+from tests.queue_world import START, World
 from workers.queues.broker.connection import Connection
 from workers.queues.broker.keeping import PATIENCE, Keeping
 from workers.queues.core.clients import Sent
-from workers.queues.core.journal import Added, Advanced, Change, Sequenced
+from workers.queues.core.journal import Added, Advanced, Change, Remembered, Sequenced
 from workers.queues.frames import HEADER, Kind
 from workers.queues.store.contract import Damage, Recovered, State, StoreFailed, StoreFull
 
@@ -55,9 +56,9 @@ class Desk:
         self.producer.sent = Sent("me")
         self.dirty: dict[int, Connection] = {}
 
-    def put(self, sequence: int, value: object) -> None:
+    def put(self, sequence: int, value: object, **options: Any) -> None:
         """Put a message."""
-        self.world.put(value)
+        assert not self.world.put(value, **options)
         *_, chunk = self.world.core.stock
         assert self.producer.sent is not None
         self.producer.sent.last = sequence
@@ -149,6 +150,25 @@ def test_a_refused_put_alone_leaves_nothing_to_do(desk: Desk) -> None:
     desk.commit()
     desk.commit()
     assert desk.keeping.due == math.inf
+
+
+def test_a_key_for_dedupe_is_kept_with_its_put_or_forgotten_with_it(desk: Desk) -> None:
+    """A put that could not be kept may be tried again: it is no duplicate, here and on disk."""
+    desk.put(1, "a", dedupe="one")
+    desk.commit()
+    remembered = [one for one in desk.disk.written[0] if isinstance(one, Remembered)]
+    assert [(one.key, one.until) for one in remembered] == [("one", START + 300.0)]
+    desk.disk.state = State.FULL
+    desk.put(2, "b", dedupe="two")
+    desk.commit()
+    assert desk.said()[0] == (Kind.REJECTED, 2)
+    assert desk.world.put("a", dedupe="one") == "duplicate"
+    desk.disk.state = State.OPEN
+    desk.put(3, "b", dedupe="two")
+    desk.commit()
+    assert [
+        len([c for c in group if isinstance(c, Remembered)]) for group in desk.disk.written
+    ] == [1, 1]
 
 
 def test_a_store_that_failed_is_written_to_no_more(desk: Desk) -> None:

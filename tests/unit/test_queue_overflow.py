@@ -103,3 +103,15 @@ def test_the_window_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [window.holds(str(number), 4.0) for number in range(4)] == [False, True, True, True]
     assert not window.holds("1", 6.5)
     assert len(window) == 2
+
+
+def test_the_window_is_what_it_was_before() -> None:
+    """What was kept of it is known again, until when it would have been."""
+    before, after = Window(5.0), Window(5.0)
+    before.add("a", 1.0)
+    before.add("b", 2.0)
+    before.forget("b")
+    before.add("c", 3.0)
+    after.restore(before.keys())
+    assert [after.holds(key, 5.9) for key in "abc"] == [True, False, True]
+    assert [after.holds(key, 6.1) for key in "abc"] == [False, False, True]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.store_cases import chunk, held, letter
-from workers.queues.core.journal import Added, Advanced, Buried, Removed, Sequenced
+from tests.conformance.store_cases import FAR, chunk, held, letter
+from workers.queues.core.journal import Added, Advanced, Buried, Remembered, Removed, Sequenced
 from workers.queues.store.contract import (
     DamageKind,
     State,
@@ -147,7 +147,7 @@ def test_a_file_that_is_gone_is_noticed(folder: Path) -> None:
     (folder / FILE).unlink()
     store = opened(folder)
     found = store.recover()
-    assert held(found) == ([], [], {}, 3, 0)
+    assert held(found) == ([], [], {}, {}, 3, 0)
     assert {(one.kind, one.first, one.last) for one in found.damage} == {(DamageKind.LOST, 1, 3)}
     store.close()
 
@@ -320,6 +320,26 @@ def test_space_is_given_back(folder: Path) -> None:
     for _ in range(20):
         store.tend()
     assert (folder / FILE).stat().st_size < long / 2
+    store.close()
+
+
+def test_keys_for_dedupe_are_recycled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that have ended go, and the oldest when there are too many; the others stay."""
+    monkeypatch.setattr("workers.queues.store.sqlite.store.MAX_KEYS", 3)
+    store = opened(folder)
+    store.write([Remembered(f"ended {n}", float(n), n) for n in range(10)])
+    store.write([Remembered(f"known {n}", FAR + n, n) for n in range(5)])
+    store.tend()
+    store.close()
+    store = opened(folder)
+    assert list(store.recover().keys) == ["known 2", "known 3", "known 4"]
+    assert not store.damage
+    store.close()
+    _edit(folder, "UPDATE dedupe SET until = until + 1 WHERE key = 'known 3'")
+    store = opened(folder)
+    recovered = store.recover()
+    assert list(recovered.keys) == ["known 2", "known 4"]
+    assert [one.kind for one in recovered.damage] == [DamageKind.ROW]
     store.close()
 
 

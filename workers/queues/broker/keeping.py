@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from workers.queues.broker.connection import Connection
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.clients import Clients, Sent
-from workers.queues.core.journal import Added, Advanced, Change, Removed, Sequenced
+from workers.queues.core.journal import Added, Advanced, Change, Remembered, Removed, Sequenced
 from workers.queues.core.queue import QueueCore
 from workers.queues.store.contract import Damage, State, Store, StoreError, StoreFull
 from workers.queues.store.sqlite.store import SqliteStore
@@ -64,6 +64,7 @@ class Keeping:
         core.books.last_chunk = kept.last_chunk
         core.restore(kept.chunks)
         core.burial.letters.restore(kept.letters, kept.last_letter)
+        core.intake.window.restore(kept.keys)
         self.clients.restore(kept.sequences)
         self._look(core.definition.name)
 
@@ -176,6 +177,8 @@ def _of(change: Change, chunks: set[int]) -> bool:
     match change:
         case Added(chunk=chunk):
             return chunk.id in chunks
+        case Remembered(chunk=number):
+            return number in chunks
         case Sequenced():
             return True
         case Advanced(id=number) | Removed(id=number):

@@ -129,7 +129,7 @@ class QueueCore:
         books.counts.accepted += count
         ttl = self.definition.ttl
         if extra is not None:
-            self.intake.remember(extra, now)
+            self.intake.remember(chunk, now)
             ttl = extra.ttl or ttl
             if extra.delay > 0:
                 chunk.not_before = now + extra.delay
@@ -143,6 +143,7 @@ class QueueCore:
 
     def undo(self, chunk: Chunk) -> None:
         """Take back a put that nobody was told of."""
+        self.intake.forget(chunk)
         gone = self.drop(chunk)
         self.counts.dropped -= gone
         self.counts.accepted -= gone

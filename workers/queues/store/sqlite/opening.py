@@ -173,6 +173,7 @@ def _write(folder: str, contents: Contents, ledger: Ledger) -> str:
         chunks=[rows.chunk_row(chunk) for chunk in contents.chunks],
         letters=[rows.letter_row(letter) for letter in contents.letters],
         sequences=[rows.sequence_row(one, ledger.commit) for one in contents.sequences],
+        keys=[rows.key_row(*one) for one in contents.keys.items()],
         damage=[rows.damage_row(one) for one in (contents.past + contents.damage)[-MAX_TOLD:]],
     )
     try:

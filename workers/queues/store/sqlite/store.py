@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from workers.queues.core.dedupe import MAX_KEYS
 from workers.queues.core.journal import Change
 from workers.queues.store.batch import Batch
 from workers.queues.store.contract import (
@@ -88,11 +89,13 @@ class SqliteStore:
         untold = self._unclean() + (contents.damage if opened.kept else [])
         self._index = Index(opened.ledger, contents)
         self._clients = len(contents.sequences)  # at least so many rows
+        self._keys = len(contents.keys)  # the same
         self.damage = contents.past + (untold if opened.kept else contents.damage + untold)
         self._recovered = Recovered(
             contents.chunks,
             contents.letters,
             {one.client: one for one in contents.sequences},
+            contents.keys,
             list(self.damage),
             opened.ledger.last_chunk,
             opened.ledger.last_letter,
@@ -148,6 +151,7 @@ class SqliteStore:
             raise ValueError(f"a number is too large to be kept: {error}") from error
         self._commit(writes, ledger, batch)
         self._clients += len(batch.sequences)
+        self._keys += len(batch.remembered)
         if self._file.checkpoint_is_due:
             self._care(self._file.checkpoint)
 
@@ -157,6 +161,7 @@ class SqliteStore:
             progress=[rows.progress_row(*one) for one in batch.progress.items()],
             letters=[rows.letter_row(letter) for letter in batch.buried],
             sequences=[rows.sequence_row(o, ledger.commit) for o in batch.sequences.values()],
+            keys=[rows.key_row(*one) for one in batch.remembered.items()],
             removed=batch.removed,
             unprogressed=self._index.with_progress(batch),
             discarded=batch.discarded,
@@ -227,6 +232,8 @@ class SqliteStore:
             self._replace()
         if self._clients > MAX_SEQUENCES + SLACK_SEQUENCES:
             self._clients = self._file.forget_sequences(MAX_SEQUENCES)
+        if self._keys:
+            self._keys = self._file.forget_keys(time.time(), MAX_KEYS)
         self._file.shrink()
         self._file.checkpoint(truncate=self.state is State.FULL)
         if self.state is State.FULL and self._ballast.take():
