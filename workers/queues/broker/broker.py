@@ -32,7 +32,7 @@ from workers.queues import payload
 from workers.queues.broker.connection import Connection, Role
 from workers.queues.broker.greeter import Greeter
 from workers.queues.broker.host import QueueHost
-from workers.queues.broker.keeping import Keeping, open_keeping
+from workers.queues.broker.keeping import Keeping, keeping_of
 from workers.queues.broker.management import UnknownCommandError, manage
 from workers.queues.broker.statistics import statistics
 from workers.queues.core.queue import QueueCore
@@ -155,8 +155,8 @@ class Broker:
             self._report(self.statistics())
         keepings = [host.keeping for host in self._hosts.values() if host.keeping is not None]
         for host in self._hosts.values():
-            if host.keeping is not None:
-                host.keeping.tend(host.name)
+            if host.keeping is not None and host.keeping.tend(host.core, host.now):
+                self._touched[host.name] = host
         holding = any(host.core.books.depth for host in self._hosts.values())
         return holding or any(keeping.trouble for keeping in keepings)
 
@@ -355,7 +355,7 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     listener = socket.socket(fileno=fds["listener"])
     link.stop_on_signal()
     keepings = {
-        queue.name: open_keeping(told.state, queue.name, queue.durable)
+        queue.name: keeping_of(told.state, queue.name, queue.durable)
         for queue in told.queues
         if queue.durable
     }

@@ -153,6 +153,13 @@ class QueueFile:
         self._log_pages += gone // 4
         return min(int(left), keep)
 
+    def log_bytes(self) -> int:
+        """Return the size of the log."""
+        try:
+            return os.stat(self.path + "-wal").st_size
+        except OSError:
+            return 0
+
     def is_ours(self) -> bool:
         """Say whether the names still lead to the open files: somebody may have removed them."""
         return self._files == self._present()
