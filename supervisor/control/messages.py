@@ -92,6 +92,7 @@ QueueVerb = Literal[
     "pause",
     "resume",
     "drain",
+    "hold",
     "reopen",
     "purge",
     "peek",

@@ -14,6 +14,7 @@ import pytest
 
 from tests.crash.queue_harness import PATIENCE, Scene
 from tests.crash.queue_workers import Start, crews
+from tests.crash.test_queue_policies import command
 from workers import (
     AsyncQueueWriter,
     CallFailed,
@@ -25,7 +26,7 @@ from workers import (
 )
 from workers.queues.client.reader import QueueReader
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import QueueError, Reject
+from workers.queues.errors import QueueClosed, QueueError, Reject
 
 
 @pytest.fixture
@@ -159,6 +160,23 @@ def test_a_refusal_of_an_earlier_put_is_raised_by_the_next_call(start: Start) ->
         writer.flush()
     assert caught.value.messages == 1
     writer.close()
+
+
+def test_a_producer_is_told_of_what_was_refused(start: Start) -> None:
+    """A put without a timeout waits for room, and hides no refusal of what was put before."""
+    scene, crew = start()
+    command(scene, "drain")
+
+    class Stubborn(Producer):
+        def run(self) -> None:
+            try:
+                for number in range(10_000):
+                    self.put(number)
+            except QueueClosed as error:
+                scene.report(error.messages)
+
+    crew.start(Stubborn)
+    assert scene.reports.take(1)[0][0] > 0
 
 
 def test_duplicates_are_put_once(start: Start) -> None:

@@ -160,9 +160,9 @@ class Rejected(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True):
     """A request of an observer.
 
-    ``name``: stats, pause, resume, drain, reopen, purge, peek, dead_list, dead_show, dead_replay,
-    dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at most ``limit`` of them.
-    Of a purge ``offset`` is the last message that is meant; 0: the last one there is.
+    ``name``: stats, pause, resume, drain, hold, reopen, purge, peek, dead_list, dead_show,
+    dead_replay, dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at most
+    ``limit`` of them. Of a purge ``offset`` is the last message that is meant; 0: the last one.
     """
 
     name: str

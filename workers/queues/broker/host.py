@@ -150,7 +150,7 @@ class QueueHost:
             and 1 <= count <= limits.max_count
             and size <= limits.max_body
             and not self.blocked
-            and not self.core.intake.closed
+            and not self.core.intake.shut
             and self.core.books.fits(count, size)
         ):
             self.core.put(count, chunk, self.now)

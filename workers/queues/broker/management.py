@@ -57,8 +57,14 @@ def _drain(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
     return {"closed": True, "left": queue.books.depth}
 
 
+def _hold(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
+    """Hold who puts back, as if the queue were full; ``left``: ask again for statistics."""
+    queue.intake.held = True
+    return {"closed": True, "left": queue.books.depth}
+
+
 def _reopen(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
-    queue.intake.closed = False
+    queue.intake.closed = queue.intake.held = False
     return {"closed": False}
 
 
@@ -180,6 +186,7 @@ COMMANDS = {
     "pause": _pause,
     "resume": _resume,
     "drain": _drain,
+    "hold": _hold,
     "reopen": _reopen,
     "purge": _purge,
     "peek": _peek,

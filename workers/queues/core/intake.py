@@ -15,22 +15,31 @@ WAIT = "wait"
 
 
 class Intake:
-    """Decides over puts. ``closed``: nothing is taken in (the queue is being drained)."""
+    """Decides over puts. ``closed``: nothing is taken in (the queue is being drained).
+
+    ``held``: nothing either, but who can wait is held back instead of being refused.
+    """
 
     def __init__(
         self, definition: QueueDefinition, books: Books, stock: Stock, burial: Burial
     ) -> None:
         self._definition, self._books = definition, books
         self._stock, self._burial = stock, burial
-        self.closed = False
+        self.closed = self.held = False
         self.window = Window(definition.dedupe_window)
         shed = definition.overflow == "shed"
         self.shedder = Shedder(definition.ttl) if shed else None
 
+    @property
+    def shut(self) -> bool:
+        """Whether nothing is taken in, whatever it is."""
+        return self.closed or self.held
+
     def admits(self, count: int, size: int, extra: Options | None, now: float) -> str:
         """Return "" if a chunk can be put now, `WAIT` if it has to wait, else why it is refused."""
-        if self.closed:
-            return "closed"
+        if self.shut:
+            waits = self._definition.overflow == "block" and not self.closed
+            return WAIT if waits else "closed"
         if extra is not None and self._is_known(extra.dedupe, now):
             return "duplicate"
         if self.shedder is not None:
