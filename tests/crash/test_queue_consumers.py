@@ -15,8 +15,9 @@ import pytest
 from tests.crash.queue_harness import Scene
 from tests.crash.queue_workers import Start, crews
 from workers import Batch, Consumer, Retry
+from workers.queues.client.reader import Delivered, QueueReader
 from workers.queues.client.writer import QueueWriter
-from workers.queues.frames import Command, Hello, Kind, frame
+from workers.queues.frames import Command, Hello, Kind, Nack, frame
 
 
 @pytest.fixture
@@ -258,6 +259,29 @@ def test_a_message_is_not_done_before_it_is_said_that_it_comes_back(start: Start
         os.kill(scene.broker, signal.SIGCONT)
     after = scene.until(consumers=0)
     assert (after["depth"], after["settled_total"]) == (1000, 0)
+
+
+def test_what_is_done_before_a_message_that_is_given_back_is_done(start: Start) -> None:
+    """Killed right behind the word that settled its chunk: what lies before it was not unsaid."""
+    scene, _ = start()
+    put(scene, 1)
+    put(scene, 2)
+
+    def consume() -> None:
+        reader, chunks = QueueReader("q", scene.path, prefetch=100), list[Delivered]()
+        while len(chunks) < 2:
+            chunks += reader.take()
+        first, second = chunks
+        reader.cursor.busy(first.id, 0)
+        reader.cursor.idle(first.id, 1)
+        reader.acknowledge(first.id, 1, 1)
+        reader.cursor.busy(second.id, 0)
+        reader.nack(second, 0, Nack(delay=60.0))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert scene.ended(scene.fork(consume)) == -signal.SIGKILL
+    after = scene.until(consumers=0)
+    assert (after["settled_total"], after["depth"], after["retried_total"]) == (1, 1, 1)
 
 
 # --- lanes ----------------------------------------------------------------------------------------

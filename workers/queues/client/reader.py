@@ -207,6 +207,7 @@ class QueueReader:
         count as done. None: the cursor stays where it is.
         """
         self._pending.pop(chunk.id, None)
+        self.flush()  # a chunk that it settles is no mark any more for what lies before it
         said = Nack(
             nack.action,
             nack.delay,
@@ -220,6 +221,7 @@ class QueueReader:
 
     def reply(self, chunk: Delivered, reply: Reply, lane: int = 0) -> None:
         """Answer a call; that settles its message."""
+        self.flush()  # as above
         self.door.tell(frame(Kind.REPLY, _encode(reply), 0, chunk.id))
         self.cursor.idle(chunk.id, len(chunk.messages), lane)
 
