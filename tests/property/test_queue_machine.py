@@ -171,7 +171,7 @@ class Queue(RuleBasedStateMachine):
         if one.lanes == 2:
             # Lane 0 is at work; lane 1 has said what is done before: acks of lanes are not lazy.
             self._tell(number)
-            cell = Cursor(at.chunk.id, 0, busy) if at else Cursor(0, 0, False)
+            cell = Cursor(at.chunk.id, at.done, busy) if at else Cursor(0, 0, False)
             return cell, Cursor(0, 0, False)
         if at is not None:
             if size < 2:
