@@ -6,7 +6,7 @@ from typing import Any, Unpack
 from supervisor.link import WorkerLink
 from workers.queues.client.put_options import PutOptions
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import Interrupted, QueueFull
+from workers.queues.errors import Interrupted, QueueTimeout
 from workers.worker import Worker, queue_address, queue_name
 
 #: Seconds that a producer which was asked to stop waits for its last messages to be confirmed.
@@ -45,7 +45,7 @@ class Producer(Worker):
             try:
                 self._writer.put(message, patience, confirm=confirm, **options)
                 break
-            except QueueFull:
+            except QueueTimeout:
                 if timeout is not None:
                     raise
                 self.link.beat(self._puts, idle=True)

@@ -8,6 +8,8 @@ from supervisor.cli.report import Problem
 from supervisor.control.client import ControlClient, accepted
 from supervisor.control.messages import QueueAnswer, QueueCommand
 
+#: What the broker says is not there.
+EXIT_NO_SUCH = 4
 #: Characters of a message that a table shows.
 SHOWN = 60
 
@@ -25,7 +27,9 @@ def ask_queues(control: str, command: QueueCommand, timeout: float) -> Any:
     assert isinstance(reply, QueueAnswer)
     answer = msgspec.msgpack.decode(reply.body)
     if isinstance(answer, dict) and answer.get("error"):
-        raise Problem(str(answer["error"]), code="refused")
+        code = str(answer.get("code", "refused"))
+        exit_code = EXIT_NO_SUCH if code.startswith("no-such-") else 1
+        raise Problem(str(answer["error"]), code=code, exit_code=exit_code)
     return answer
 
 

@@ -14,6 +14,7 @@ from supervisor.cli.app import (
     options,
     timeout_option,
 )
+from supervisor.cli.drain import drain_all
 from supervisor.cli.report import Facts, Problem, print_json, report
 from supervisor.control.client import ControlClient, accepted, ask, wait_for_end
 from supervisor.control.errors import NoAnswer
@@ -75,12 +76,26 @@ def start(
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.option("--drain", is_flag=True, help="First let the queues of the app become empty.")
 @common
 def stop(
-    paths: tuple[str, ...], name: str | None, timeout: float, as_json: bool, debug: bool
+    paths: tuple[str, ...],
+    drain: bool,
+    name: str | None,
+    timeout: float,
+    as_json: bool,
+    debug: bool,
 ) -> int:
-    """Stop what is at each PATH until it is started again; without PATH, the whole app."""
+    """Stop what is at each PATH until it is started again; without PATH, the whole app.
+
+    With --drain, who puts is held back, and the app is stopped when its queues are empty. If
+    something is left after --timeout the app is not stopped, goes on, and this exits with 6.
+    """
+    if drain and paths:
+        raise click.UsageError("--drain is for the whole app")
     control = control_path(name)
+    if drain:
+        drain_all(control, timeout, as_json)
     if paths:
         return _each(paths, StopChildren, control, timeout, as_json)
     done = _stop_app(control, timeout)

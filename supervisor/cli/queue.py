@@ -15,15 +15,14 @@ from supervisor.cli.app import (
     options,
     timeout_option,
 )
-from supervisor.cli.broker import ask_queues, message_of, queue_statistics
+from supervisor.cli.broker import EXIT_NO_SUCH, ask_queues, message_of, queue_statistics
 from supervisor.cli.progress import Progress
 from supervisor.cli.queue_view import messages_text, queue_text, queues_text
 from supervisor.cli.report import Problem, print_json, use_colour
 from supervisor.control.messages import QueueCommand, QueueVerb
 from supervisor.control.runtime_dir import QUEUES_SOCKET
 
-EXIT_NO_SUCH_QUEUE = 4
-EXIT_TIMED_OUT = 6
+EXIT_PARTLY, EXIT_TIMED_OUT = 5, 6
 #: Seconds between two looks at a queue that is being drained.
 LOOK = 0.1
 #: What puts lines into a queue: found by its name, since the runtime does not import workers.
@@ -126,14 +125,26 @@ def drain(queue_name: str, name: str | None, timeout: float, as_json: bool, debu
 @common
 def purge(
     queue_name: str, yes: bool, name: str | None, timeout: float, as_json: bool, debug: bool
-) -> None:
-    """Drop all messages of a queue that no consumer has. They are gone."""
+) -> int:
+    """Drop all messages of a queue that no consumer has. They are gone.
+
+    What is put meanwhile stays. Exits with 6 if it is not done before --timeout.
+    """
     control = control_path(name)
     depth = int(_statistics(control, queue_name, timeout)["depth"])
     confirmed(yes, f"drop {depth} messages of {queue_name}")
-    answer = ask_queues(control, QueueCommand("purge", queue_name), timeout)
-    text = f"dropped {answer['dropped']} messages; {answer['left']} are with consumers"
-    _say(queue_name, answer, as_json, text)
+    deadline = time.monotonic() + timeout
+    progress = Progress(f"purge {queue_name}", "messages", depth, "Ctrl-C stops it", as_json)
+    dropped = upto = 0
+    more = True
+    while more and time.monotonic() < deadline:
+        answer = ask_queues(control, QueueCommand("purge", queue_name, [], upto), timeout)
+        dropped, upto, more = dropped + answer["dropped"], answer["upto"], answer["more"]
+        progress.show(dropped)
+    progress.end()
+    found = {"dropped": dropped, "left": answer["left"]}
+    _say(queue_name, found, as_json, f"dropped {dropped} messages; {answer['left']} are left")
+    return EXIT_TIMED_OUT if more else 0
 
 
 @queue.command()
@@ -188,7 +199,8 @@ def put(
 ) -> int:
     """Put messages into a queue, one for each line of JSON: queue put orders < orders.jsonl.
 
-    A full queue holds it back. What was put is in the queue when this ends.
+    A full queue holds it back. What was put is in the queue when this ends. Exits with 6 if there
+    was no room before --timeout, with 5 if only some lines were put for another reason.
     """
     from importlib import import_module
 
@@ -205,14 +217,18 @@ def put(
         lambda count, size: progress.show(size, f"{count} messages"),
     )
     progress.end()
+    exit_code = 0
+    if fed.problem:
+        exit_code = EXIT_TIMED_OUT if fed.timed_out else EXIT_PARTLY if fed.count else 1
     if as_json:
         document = {"schema": "supervisor.put/1", "queue": queue_name, "put": fed.count}
         print_json({**document, "error": fed.problem or None})
     elif not fed.problem:
         click.echo(f"put {fed.count} messages into {queue_name}")
     else:
-        raise Problem(f"{fed.problem}; put {fed.count} messages before that")
-    return 1 if fed.problem else 0
+        code = "timed-out" if fed.timed_out else "failed"
+        raise Problem(f"{fed.problem}; put {fed.count} messages before that", "", code, exit_code)
+    return exit_code
 
 
 def confirmed(yes: bool, what: str) -> None:
@@ -253,7 +269,7 @@ def _statistics(control: str, queue_name: str, timeout: float) -> dict[str, Any]
     known = ", ".join(str(one["name"]) for one in found)
     raise Problem(
         f'there is no queue "{queue_name}"', f"there are: {known}", "no-such-queue",
-        EXIT_NO_SUCH_QUEUE,
+        EXIT_NO_SUCH,
     )  # fmt: skip
 
 

@@ -113,6 +113,7 @@ QueueVerb = Literal[
     "pause",
     "resume",
     "drain",
+    "hold",
     "reopen",
     "purge",
     "peek",
@@ -129,6 +130,7 @@ class QueueCommand(msgspec.Struct, frozen=True, tag="queue", forbid_unknown_fiel
 
     ``queue``: which; stats are of all. ``ids``: of dead letters; none: all, page by page, from
     ``offset`` on, at most ``limit``; of over_memory, pids that are about to be ended for that.
+    A purge goes up to the message ``offset``; 0: the last one.
     """
 
     verb: QueueVerb

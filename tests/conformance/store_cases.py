@@ -14,10 +14,14 @@ from workers.queues.core.journal import (
     Buried,
     Change,
     Discarded,
+    Remembered,
     Removed,
     Sequenced,
 )
 from workers.queues.store.contract import Recovered, Store
+
+#: A time in seconds since 1970 that is not over yet.
+FAR = 1e10
 
 
 def chunk(number: int, count: int = 1, body_size: int = 0, **fields: object) -> Chunk:
@@ -38,6 +42,7 @@ def held(recovered: Recovered) -> tuple[object, ...]:
         recovered.chunks,
         recovered.letters,
         recovered.sequences,
+        recovered.keys,
         recovered.last_chunk,
         recovered.last_letter,
     )
@@ -85,7 +90,9 @@ class Writer:
     def _put(self, size: int) -> Sequence[Change]:
         new = self._new(self.random.randint(1, 9), self.random.randbytes(size))
         client = f"client {self.random.randrange(3)}"
-        return [Added(new), Sequenced(client, new.id, tuple(range(self.random.randrange(3))))]
+        key = Remembered(f"é {self.random.randrange(9)}", FAR + self.random.random(), new.id)
+        gaps = tuple(range(self.random.randrange(3)))
+        return [Added(new), Sequenced(client, new.id, gaps), *([key] if new.id % 2 else [])]
 
     def _new(self, count: int, body: bytes, origin: int = 0) -> Chunk:
         self.last_chunk += 1

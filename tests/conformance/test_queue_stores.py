@@ -7,13 +7,14 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from tests.conformance.store_cases import Writer, chunk, held, letter, write_all
+from tests.conformance.store_cases import FAR, Writer, chunk, held, letter, write_all
 from workers.queues.core.journal import (
     Added,
     Advanced,
     Buried,
     Change,
     Discarded,
+    Remembered,
     Removed,
     Sequenced,
 )
@@ -49,7 +50,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
 def test_a_new_store_is_empty(kept: Kept) -> None:
     """A store that was never written holds nothing, and nothing is wrong with it."""
     recovered = kept.store.recover()
-    assert held(recovered) == ([], [], {}, 0, 0)
+    assert held(recovered) == ([], [], {}, {}, 0, 0)
     assert not recovered.damage
     assert kept.store.state is State.OPEN
 
@@ -101,7 +102,7 @@ def test_a_chunk_may_come_and_go_within_a_group(kept: Kept) -> None:
     """What was settled before it was written leaves only its number."""
     kept.store.write([Added(chunk(1, 2)), Sequenced("c", 7), Advanced(1, 2)])
     recovered = kept.again().recover()
-    assert held(recovered) == ([], [], {"c": Sequenced("c", 7)}, 1, 0)
+    assert held(recovered) == ([], [], {"c": Sequenced("c", 7)}, {}, 1, 0)
 
 
 def test_dead_letters_are_kept_until_discarded(kept: Kept) -> None:
@@ -128,6 +129,14 @@ def test_the_last_put_of_each_client_is_kept(kept: Kept) -> None:
     kept.store.write([Sequenced("a", 2**64 - 1, (3, 5))])
     expected = {"a": Sequenced("a", 2**64 - 1, (3, 5)), "b": Sequenced("b", 2)}
     assert kept.again().recover().sequences == expected
+
+
+def test_keys_are_remembered_until_they_end(kept: Kept) -> None:
+    """Keys for dedupe are there after a restart, the latest word on each, by their ends."""
+    kept.store.write([Remembered("b", FAR, 1), Remembered("a", FAR + 1, 2)])
+    kept.store.write([Remembered("b", FAR + 2, 3), Remembered("c", FAR + 0.5, 4)])
+    recovered = kept.again().recover()
+    assert list(recovered.keys.items()) == [("c", FAR + 0.5), ("a", FAR + 1), ("b", FAR + 2)]
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ class Scene:
         found: dict[str, Any] = msgspec.msgpack.decode(body)[0]
         return found
 
-    def until(self, **wanted: int) -> dict[str, Any]:
+    def until(self, **wanted: object) -> dict[str, Any]:
         """Wait until the statistics say so."""
         deadline = time.monotonic() + PATIENCE
         while True:

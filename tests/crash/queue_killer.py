@@ -20,7 +20,7 @@ import msgspec
 from tests.crash.queue_harness import Scene
 from tests.crash.queue_history import Recorder, Verdict, What, judge
 from tests.crash.queue_workers import Crew
-from workers import Consumer, Producer, Worker
+from workers import Batch, Consumer, Producer, Retry, Worker
 from workers.queues.frames import Command, Hello, Kind, frame
 
 #: Messages of a producer between two confirmations; and of its life at most.
@@ -49,7 +49,8 @@ class Fire:
         self._crew = Crew(self.scene)
         self._streams = 0
         self.kills = 0
-        kinds = [self._serial, self._serial, self._threaded, self._producer, self._producer]
+        consumers = [self._serial, self._serial, self._threaded, self._batched]
+        kinds = [*consumers, self._producer, self._producer]
         self._slots = [(kind, self._crew.start(kind())) for kind in kinds]
 
     def kill(self, kills: int) -> None:
@@ -108,6 +109,8 @@ class Fire:
                 self.recorder.record(What.BEGUN, *message, self.attempt)
                 if self.chance.random() < 0.05:
                     select.select([], [], [], 0.0005)
+                if self.chance.random() < 0.02:
+                    raise Retry(after=0.0, reason="given back")
                 self.recorder.record(What.HANDLED, *message)
 
         return Serial
@@ -127,6 +130,24 @@ class Fire:
                 self.recorder.record(What.HANDLED, *message)
 
         return Threaded
+
+    def _batched(self) -> type[Worker]:
+        history = self.history
+
+        class Batched(Consumer):
+            batch = 7
+
+            def init(self) -> None:
+                self.recorder = Recorder(history)
+
+            def handle_many(self, batch: Batch[tuple[int, int]]) -> None:
+                for message, attempt in zip(batch, batch.attempts, strict=True):
+                    self.recorder.record(What.BEGUN, *message, attempt)
+                select.select([], [], [], 0.0002)
+                for message in batch:
+                    self.recorder.record(What.HANDLED, *message)
+
+        return Batched
 
     def _producer(self) -> type[Worker]:
         self._streams += 1

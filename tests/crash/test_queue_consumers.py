@@ -15,8 +15,9 @@ import pytest
 from tests.crash.queue_harness import Scene
 from tests.crash.queue_workers import Start, crews
 from workers import Batch, Consumer, Retry
+from workers.queues.client.reader import Delivered, QueueReader
 from workers.queues.client.writer import QueueWriter
-from workers.queues.frames import Command, Hello, Kind, frame
+from workers.queues.frames import Command, Hello, Kind, Nack, frame
 
 
 @pytest.fixture
@@ -196,17 +197,21 @@ def test_a_batch_is_full_or_late(start: Start) -> None:
 
 
 def test_the_message_that_ends_a_batch_is_singled_out(start: Start) -> None:
-    """A poison message in a batch is buried after its attempts, and it alone."""
+    """A poison message in a batch is buried after its attempts, and it alone.
+
+    The others of its batch are charged with one end, the one that they were in; what was not in it
+    with none.
+    """
     scene, crew = start(max_attempts=3)
 
     class Many(Consumer):
         batch = 10
 
         def handle_many(self, batch: Batch[int]) -> None:
+            for message, attempt in zip(batch, batch.attempts, strict=True):
+                scene.report(message, attempt, len(batch) if 17 in batch else 0)
             if 17 in batch:
                 os.kill(os.getpid(), signal.SIGKILL)
-            for message in batch:
-                scene.report(message)
 
     with QueueWriter("q", scene.path) as writer:
         writer.put_many(range(30))
@@ -220,10 +225,63 @@ def test_the_message_that_ends_a_batch_is_singled_out(start: Start) -> None:
         lives += 1
     crew.start(Many)
     after = scene.until(depth=0, dead_total=1, settled_total=29)
-    assert lives <= 5
+    assert lives == 4  # one in the batch, two over the message alone; the last finds none
     assert after["dead_total"] == 1
-    handled = {line[0] for line in scene.reports.take(29)}
-    assert handled == set(range(30)) - {17}
+    lines = scene.reports.take(29 + 2)  # all that are done, and the message alone, twice
+    together = {message for message, attempt, size in lines if size and attempt == 1}
+    lines += scene.reports.take(31 + len(together) - len(lines))
+    attempts = {message: attempt for message, attempt, _ in lines}
+    assert {message for message, attempt in attempts.items() if attempt > 1} == together
+    assert (attempts.pop(17), set(attempts.values())) == (3, {1, 2})
+    assert len(attempts) == 29
+
+
+def test_a_message_is_not_done_before_it_is_said_that_it_comes_back(start: Start) -> None:
+    """Killed while the broker reads nothing: what was given back and not yet sent is not lost."""
+    scene, crew = start(max_attempts=3)
+
+    class Giving(Consumer):
+        prefetch = 1000
+
+        def handle(self, message: int) -> None:
+            scene.report(message)
+            if message == 0:
+                os.kill(scene.broker, signal.SIGSTOP)
+            raise Retry(after=60.0, reason="x" * 1000)
+
+    put(scene, 0, *range(1, 1000))
+    worker = crew.start(Giving)
+    try:
+        while scene.reports.lines(patience=0.5):
+            pass  # until it waits for the broker, or has given everything back
+        scene.kill(worker.pid)
+    finally:
+        os.kill(scene.broker, signal.SIGCONT)
+    after = scene.until(consumers=0)
+    assert (after["depth"], after["settled_total"]) == (1000, 0)
+
+
+def test_what_is_done_before_a_message_that_is_given_back_is_done(start: Start) -> None:
+    """Killed right behind the word that settled its chunk: what lies before it was not unsaid."""
+    scene, _ = start()
+    put(scene, 1)
+    put(scene, 2)
+
+    def consume() -> None:
+        reader, chunks = QueueReader("q", scene.path, prefetch=100), list[Delivered]()
+        while len(chunks) < 2:
+            chunks += reader.take()
+        first, second = chunks
+        reader.cursor.busy(first.id, 0)
+        reader.cursor.idle(first.id, 1)
+        reader.acknowledge(first.id, 1, 1)
+        reader.cursor.busy(second.id, 0)
+        reader.nack(second, 0, Nack(delay=60.0))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert scene.ended(scene.fork(consume)) == -signal.SIGKILL
+    after = scene.until(consumers=0)
+    assert (after["settled_total"], after["depth"], after["retried_total"]) == (1, 1, 1)
 
 
 # --- lanes ----------------------------------------------------------------------------------------

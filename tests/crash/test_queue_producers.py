@@ -14,6 +14,7 @@ import pytest
 
 from tests.crash.queue_harness import PATIENCE, Scene
 from tests.crash.queue_workers import Start, crews
+from tests.crash.test_queue_policies import command
 from workers import (
     AsyncQueueWriter,
     CallFailed,
@@ -25,7 +26,7 @@ from workers import (
 )
 from workers.queues.client.reader import QueueReader
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import QueueError, Reject
+from workers.queues.errors import QueueClosed, QueueError, Reject
 
 
 @pytest.fixture
@@ -161,6 +162,23 @@ def test_a_refusal_of_an_earlier_put_is_raised_by_the_next_call(start: Start) ->
     writer.close()
 
 
+def test_a_producer_is_told_of_what_was_refused(start: Start) -> None:
+    """A put without a timeout waits for room, and hides no refusal of what was put before."""
+    scene, crew = start()
+    command(scene, "drain")
+
+    class Stubborn(Producer):
+        def run(self) -> None:
+            try:
+                for number in range(10_000):
+                    self.put(number)
+            except QueueClosed as error:
+                scene.report(error.messages)
+
+    crew.start(Stubborn)
+    assert scene.reports.take(1)[0][0] > 0
+
+
 def test_duplicates_are_put_once(start: Start) -> None:
     """A message with a dedupe key that was accepted lately is no error, and is not put again."""
     scene, _ = start(dedupe_by="id")
@@ -169,6 +187,22 @@ def test_duplicates_are_put_once(start: Start) -> None:
             writer.put({"id": number})
         writer.put({"id": 9}, dedupe="3")
     scene.until(accepted_total=3)
+
+
+@pytest.mark.parametrize("durable", ["process", "full"])
+def test_a_retry_after_the_end_of_the_broker_is_a_duplicate(start: Start, durable: str) -> None:
+    """What was accepted within the window is not accepted again, by another broker either."""
+    scene, _ = start(dedupe_by="id", durable=durable)
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(20):
+            writer.put({"id": number}, confirm=True)
+    scene.kill(scene.broker)
+    scene.start_broker()
+    with QueueWriter("q", scene.path) as writer:
+        for number in range(15, 25):
+            writer.put({"id": number}, confirm=True)
+    after = scene.until(depth=25)
+    assert after["accepted_total"] == 5
 
 
 def test_a_timeout_covers_a_broker_that_is_away(start: Start) -> None:

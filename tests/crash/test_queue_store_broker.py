@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -75,8 +76,8 @@ def test_no_space_refuses_puts_until_there_is(make: Make) -> None:
 
 @needs_strace
 @pytest.mark.parametrize("calls", ["fdatasync", "pwrite64"])
-def test_a_failing_device_refuses_puts_for_good(make: Make, calls: str) -> None:
-    """EIO: nothing is confirmed that is not kept; what was confirmed is there for the next one."""
+def test_a_failing_device_refuses_puts_until_it_works(make: Make, calls: str) -> None:
+    """EIO: nothing is confirmed that is not kept; what was confirmed is there, in a new file."""
     scene = make(durable="full")
     with scene.raw(Hello("producer", "q", "me")) as producer:
         producer.send(put(1, 1))
@@ -84,29 +85,44 @@ def test_a_failing_device_refuses_puts_for_good(make: Make, calls: str) -> None:
         with failing(scene.broker, calls, "EIO"):
             producer.send(put(2, 2))
             assert rejected(producer) == (2, "store")
-        producer.send(put(3, 3))
-        assert rejected(producer) == (3, "store")
-        assert "failed" in str(scene.stat()["store"])
-        with RawConsumer(scene) as consumer:
-            assert consumer.next()[3] == [1]
+            producer.send(put(3, 3))
+            assert rejected(producer) == (3, "store")
+            assert "failed" in str(scene.stat()["store"])
+            with RawConsumer(scene) as consumer:
+                assert consumer.next()[3] == [1]
+        scene.until(store="ok")
+        producer.send(put(4, 4))
+        assert producer.expect(Kind.CONFIRM)[0] == 4
+    assert [path.name for path in Path(scene.state, FOLDER).glob("*.db")] == ["queue-0002.db"]
     scene.kill(scene.broker)
     scene.start_broker()
     assert scene.stat()["store"] == "ok"
     with RawConsumer(scene) as consumer:
-        assert consumer.next()[3] == [1]
+        assert [consumer.next()[3] for _ in range(2)] == [[1], [4]]
 
 
 def test_a_second_broker_leaves_the_queue_alone(make: Make) -> None:
     """What another process keeps is not touched: puts are refused, and it is said why."""
     scene = make(durable="full")
     scene.kill(scene.broker)
-    store = SqliteStore(f"{scene.state}/{FOLDER}")
+
+    def keep() -> None:
+        store = SqliteStore(f"{scene.state}/{FOLDER}")
+        scene.report(1)
+        signal.pause()
+        store.close()
+
+    keeper = scene.fork(keep)
+    scene.reports.take(1)
     scene.start_broker()
     assert "another process" in str(scene.stat()["store"])
     with scene.raw(Hello("producer", "q", "me")) as producer:
         producer.send(put(1, 1))
         assert rejected(producer) == (1, "store")
-    store.close()
+        scene.kill(keeper)
+        scene.until(store="ok")
+        producer.send(put(2, 2))
+        producer.expect(Kind.CONFIRM)
 
 
 def test_a_damaged_message_is_a_dead_letter(make: Make) -> None:

@@ -67,10 +67,11 @@ def test_lines_are_put_and_handled(app: App) -> None:
 
 def test_a_line_that_is_no_json_stops_it(app: App) -> None:
     """What was put before a wrong line is in the queue, and the line is named."""
-    done = put(app, *orders(3), "{", *orders(4), code=1)
+    done = put(app, *orders(3), "{", *orders(4), code=5)
     assert "line 2 is not JSON" in done.stderr
     assert "put 1 messages before" in done.stderr
     handled(app, 3)
+    assert "put 0 messages before" in put(app, "{", *orders(4), code=1).stderr
 
 
 def test_a_queue_can_be_paused(app: App) -> None:
@@ -94,6 +95,7 @@ def test_a_queue_can_be_purged(app: App) -> None:
     assert "--yes" in refused["error"]["hint"]
     assert answer(app, "queue", "purge", "orders", "--yes")["dropped"] == 2
     answer(app, "queue", "resume", "orders")
+    assert app.command("queue", "purge", "orders", "--yes").stdout.startswith("dropped 0 messages")
 
 
 def test_a_full_queue_holds_back_who_puts(app: App) -> None:
@@ -104,8 +106,9 @@ def test_a_full_queue_holds_back_who_puts(app: App) -> None:
         [*command, "--timeout", "0.3"], input="\n".join(orders(*range(100, 190))), cwd=ROOT,
         env=app.environment, capture_output=True, text=True, check=False, timeout=50,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert "QueueFull" in done.stderr
+    assert done.returncode == 6
+    assert "had no room in time" in done.stderr
+    assert f"put {queue(app)['depth']} messages before" in done.stderr
     answer(app, "queue", "purge", "orders", "--yes")
     answer(app, "queue", "resume", "orders")
 
@@ -116,7 +119,7 @@ def test_a_queue_can_be_drained(app: App) -> None:
     put(app, *orders(30, 31))
     assert answer(app, "queue", "drain", "orders", "--timeout", "0.3", code=6)["left"] == 2
     assert "closed" in app.command("queue", "list").stdout
-    put(app, *orders(32), code=1)
+    assert "put 0 messages" in put(app, *orders(32), code=1).stderr
     answer(app, "queue", "resume", "orders")
     assert answer(app, "queue", "drain", "orders")["left"] == 0
     handled(app, 31)
@@ -157,10 +160,11 @@ def test_an_unknown_queue_is_4(app: App, arguments: tuple[str, ...]) -> None:
 
 
 def test_a_dead_letter_that_is_not_there(app: App) -> None:
-    """A letter that is named and not there is an error."""
-    assert (
-        "no dead letter" in answer(app, "dlq", "show", "orders", "777", code=1)["error"]["message"]
-    )
+    """A letter that is named and not there is 4, whatever is to be done with it."""
+    for words in (("show",), ("replay",), ("discard", "--yes")):
+        error = answer(app, "dlq", *words, "orders", "777", code=4)["error"]
+        assert "no dead letter 777" in error["message"]
+        assert error["code"] == "no-such-letter"
 
 
 def test_all_or_some_letters_have_to_be_named(app: App) -> None:

@@ -154,49 +154,61 @@ class Queue(RuleBasedStateMachine):
         self.having[number] = [h for h in self.having[number] if h.done < len(h.messages)]
         self._deliver()
 
-    def _cells(self, number: int, busy: bool) -> tuple[Cursor, ...]:
+    def _at_work(self, number: int, size: int) -> list[tuple[Held, int]]:
+        """Return (held, index) of the messages of a batch of at most ``size``."""
+        begun = [
+            (held, index)
+            for held in self.having[number]
+            for index in range(held.done, len(held.messages))
+        ]
+        lanes = self.world.core.delivery.consumers[number].lanes
+        return begun[: size if lanes == 1 else min(size, 1)]
+
+    def _cells(self, number: int, size: int) -> tuple[Cursor, ...]:
+        busy = size > 0
         one = self.world.core.delivery.consumers[number]
-        at, last = self._at(number), self.having[number][-1:]
+        at, latest = self._at(number), self.having[number][-1:]
         if one.lanes == 2:
             # Lane 0 is at work; lane 1 has said what is done before: acks of lanes are not lazy.
             self._tell(number)
-            cell = Cursor(at.chunk.id, 0, busy) if at else Cursor(0, 0, False)
+            cell = Cursor(at.chunk.id, at.done, busy) if at else Cursor(0, 0, False)
             return cell, Cursor(0, 0, False)
         if at is not None:
-            return (Cursor(at.chunk.id, at.done, busy),)
-        return (Cursor(last[0].chunk.id, len(last[0].messages), False) if last else
+            if size < 2:
+                return (Cursor(at.chunk.id, at.done, busy),)
+            last, index = self._at_work(number, size)[-1]
+            return (Cursor(at.chunk.id, at.done, True, last.chunk.id, index + 1),)
+        return (Cursor(latest[0].chunk.id, len(latest[0].messages), False) if latest else
                 Cursor(0, 0, False),)  # fmt: skip
 
-    def _blame(self, number: int, busy: bool) -> None:
-        at = self._at(number)
-        if busy and at is not None:
-            self.tries[at.messages[at.done]] += 1
-            self.has_returned.add(self.key[at.messages[at.done]])
+    def _blame(self, number: int, size: int) -> None:
+        for at, index in self._at_work(number, size):
+            self.tries[at.messages[index]] += 1
         for held in self.having[number]:
             self.has_returned.update(self.key[message] for message in held.messages[held.done :])
 
     @precondition(lambda self: self.having)
-    @rule(data=st.data(), busy=st.booleans())
-    def die(self, data: st.DataObject, busy: bool) -> None:
-        """A consumer ends, at work on its next message or not."""
+    @rule(data=st.data(), size=st.integers(0, 7))
+    def die(self, data: st.DataObject, size: int) -> None:
+        """A consumer ends, at work on its next messages or not."""
         number = data.draw(st.sampled_from(sorted(self.having)))
-        cells = self._cells(number, busy)
-        self._blame(number, busy)
+        cells = self._cells(number, size)
+        self._blame(number, size)
         self.world.leave(number, *cells)
         del self.having[number], self.windows[number]
         self._deliver()
 
     @precondition(lambda self: any(self._at(number) for number in self.having))
-    @rule(data=st.data())
-    def hang(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), size=st.integers(1, 7))
+    def hang(self, data: st.DataObject, size: int) -> None:
         """A consumer is silent until its lease is over: it loses what it has, and goes on."""
         numbers = sorted(number for number in self.having if self._at(number))
         number = data.draw(st.sampled_from(numbers))
-        cells = self._cells(number, True)
+        cells = self._cells(number, size)
         self.world.core.delivery.consumers[number].since.clear()
         self.world.look(number, *cells)
         self.world.wait(60.0)
-        self._blame(number, True)
+        self._blame(number, size)
         late = [held.chunk for held in self.having[number]]
         assert self.world.look(number, *cells) == [cells]
         settled = self.world.core.counts.settled

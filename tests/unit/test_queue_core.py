@@ -173,6 +173,76 @@ def test_each_lane_is_blamed_for_its_own_message() -> None:
     assert world.core.counts.settled == 1
 
 
+def test_a_lane_behind_what_it_has_said_is_not_blamed_for_the_next_message() -> None:
+    """It gave a message back, and ended before its cursor went on: the next was never begun."""
+    world = World()
+    world.put("bad", "next")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    world.nack(1, chunk, 0, delay=0.0)
+    world.crash(1, chunk, 0)
+    world.consumer(2)
+    assert sorted(world.delivered()) == [(2, ["bad"], 2), (2, ["next"], 1)]
+
+
+def test_all_of_a_batch_is_blamed_and_nothing_else() -> None:
+    """A batch over three chunks: each of its messages is older by one; the rest is unblamed."""
+    world = World()
+    world.put("done", "a")
+    world.put("b", "c")
+    world.put("d", "ahead")
+    world.put("later")
+    world.consumer(1)
+    first, _, third, _ = world.deliver()
+    world.leave(1, Cursor(first.id, 1, True, third.id, 1))
+    world.consumer(2)
+    assert world.delivered() == [
+        (2, ["a"], 2), (2, ["b", "c"], 2), (2, ["d"], 2), (2, ["ahead"], 1), (2, ["later"], 1),
+    ]  # fmt: skip
+    assert (world.core.counts.settled, world.core.counts.redelivered) == (1, 4)
+    assert world.balanced()
+
+
+def test_what_a_batch_has_given_back_is_not_blamed_again() -> None:
+    """Its first chunk is settled, and left the books: the rest of it is still under way."""
+    world = World()
+    world.put("a")
+    world.put("b", "c")
+    world.put("ahead")
+    world.consumer(1)
+    first, second, _ = world.deliver()
+    world.nack(1, first, 0, delay=0.0)
+    world.leave(1, Cursor(first.id, 0, True, second.id, 2))
+    world.consumer(2)
+    assert sorted(world.delivered()) == [(2, ["a"], 2), (2, ["ahead"], 1), (2, ["b", "c"], 2)]
+
+
+@pytest.mark.parametrize("last", [1 << 40, 0])
+def test_a_batch_that_ends_nowhere_is_one_message(last: int) -> None:
+    """A writer of nonsense is charged with what it had begun, and no more."""
+    world = World()
+    world.put("a", "b")
+    world.put("c")
+    world.consumer(1)
+    first, _ = world.deliver()
+    world.leave(1, Cursor(first.id, 0, True, last, 7))
+    world.consumer(2)
+    assert world.delivered() == [(2, ["a"], 2), (2, ["b"], 1), (2, ["c"], 1)]
+
+
+def test_a_batch_without_an_attempt_left_is_dead() -> None:
+    """All of it was tried as often as it may be."""
+    world = World(max_attempts=1)
+    world.put("a", "b", "c")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    world.leave(1, Cursor(chunk.id, 0, True, chunk.id, 2))
+    world.consumer(2)
+    assert world.delivered() == [(2, ["c"], 1)]
+    assert [letter.message for letter in world.dead] == [b"\xa1a", b"\xa1b"]
+    assert world.balanced()
+
+
 def test_a_poison_message_is_dead_after_its_attempts() -> None:
     """It is delivered max_attempts times, then kept with why and when, encoded."""
     world = World(max_attempts=3)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.queue_world import World
-from workers.queues.broker.management import UnknownCommandError, manage
+from workers.queues.broker.management import PURGED, UnknownCommandError, manage
 from workers.queues.core.burial import MEMORY, Cause
 from workers.queues.core.journal import Discarded
 from workers.queues.core.leases import Cursor
@@ -189,12 +189,28 @@ def test_purging_drops_what_nobody_has() -> None:
     (chunk,) = world.deliver()
     world.put("b", "c")
     world.put("d", delay=60.0)
-    assert do(world, "purge") == {"dropped": 3, "left": 1}
+    assert do(world, "purge") == {"dropped": 3, "left": 1, "upto": 4, "more": False}
     world.ack(1, chunk)
     world.wait(100.0)
     assert world.take() == []
     assert world.balanced()
     assert world.core.books.bytes == 0
+
+
+@pytest.mark.parametrize("kind", [{}, {"priorities": 3}, {"fair_by": "key"}], ids=str)
+def test_a_purge_goes_page_by_page_and_ends(kind: dict[str, Any]) -> None:
+    """A page is bounded; what is put after the first one was asked for is not meant, and stays."""
+    world = World(capacity=5 * PURGED, max_bytes=1 << 30, **kind)
+    for number in range(2 * PURGED + 5):
+        world.put(number, priority=number % 3, key=str(number % 7))
+    first = do(world, "purge")
+    assert (first["dropped"], first["more"]) == (PURGED, True)
+    world.put("new", priority=2, key="0")
+    found = [do(world, "purge", offset=first["upto"]) for _ in range(2)]
+    assert [(one["dropped"], one["more"]) for one in found] == [(PURGED, True), (5, False)]
+    world.consumer(1)
+    assert world.take() == ["new"]
+    assert world.balanced()
 
 
 def test_peeking_changes_nothing() -> None:

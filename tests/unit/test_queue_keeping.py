@@ -3,14 +3,15 @@
 import math
 import socket
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
-from tests.queue_world import World
+from tests.conformance.store_cases import chunk
+from tests.queue_world import START, World, messages
 from workers.queues.broker.connection import Connection
-from workers.queues.broker.keeping import PATIENCE, Keeping
-from workers.queues.core.clients import Sent
-from workers.queues.core.journal import Added, Advanced, Change, Sequenced
+from workers.queues.broker.keeping import PATIENCE, REOPEN, REOPEN_AT_MOST, Keeping
+from workers.queues.core.journal import Added, Advanced, Change, Remembered, Sequenced
 from workers.queues.frames import HEADER, Kind
 from workers.queues.store.contract import Damage, Recovered, State, StoreFailed, StoreFull
 
@@ -23,10 +24,11 @@ class Disk:
         self.why = ""
         self.damage: Sequence[Damage] = ()
         self.written: list[list[Change]] = []
+        self.holds = Recovered()
 
     def recover(self) -> Recovered:
-        """There is nothing."""
-        return Recovered()
+        """Return what it was given."""
+        return self.holds
 
     def write(self, changes: Sequence[Change]) -> None:
         """Keep them; full: only what makes the queue smaller."""
@@ -49,16 +51,30 @@ class Desk:
     def __init__(self) -> None:
         self.world = World(durable="full")
         self.disk = Disk()
-        self.keeping = Keeping(self.disk)
+        self.opened: list[Recovered | None] = []  # with what it was opened, each time
+        self.keeping = Keeping(self.open)
+        self.keeping.restore(self.world.core)
         ours, self.theirs = socket.socketpair()
         self.producer = Connection(ours, 1, 1)
-        self.producer.sent = Sent("me")
+        self.producer.sent = self.keeping.clients.of("me")
         self.dirty: dict[int, Connection] = {}
 
-    def put(self, sequence: int, value: object) -> None:
+    def open(self, anew: Recovered | None) -> Disk:
+        """Open the store, unless it is broken."""
+        if self.disk.state is State.FAILED:
+            raise StoreFailed("EIO")
+        self.opened.append(anew)
+        return self.disk
+
+    def tend(self, seconds: float) -> bool:
+        """Let it do what can wait, so much later."""
+        self.world.now += seconds
+        return self.keeping.tend(self.world.core, self.world.now)
+
+    def put(self, sequence: int, value: object, **options: Any) -> None:
         """Put a message."""
-        self.world.put(value)
-        *_, chunk = self.world.core.stock
+        assert not self.world.put(value, **options)
+        chunk = max(self.world.core.stock, key=lambda one: one.id)
         assert self.producer.sent is not None
         self.producer.sent.last = sequence
         self.keeping.put(self.producer, sequence, chunk)
@@ -138,7 +154,7 @@ def test_a_full_store_refuses_puts_and_takes_acknowledgements(desk: Desk) -> Non
     desk.commit()
     assert desk.keeping.due == math.inf
     desk.disk.state = State.OPEN
-    desk.keeping.tend("q")
+    desk.tend(0.0)
     assert not desk.keeping.refuses
 
 
@@ -149,6 +165,25 @@ def test_a_refused_put_alone_leaves_nothing_to_do(desk: Desk) -> None:
     desk.commit()
     desk.commit()
     assert desk.keeping.due == math.inf
+
+
+def test_a_key_for_dedupe_is_kept_with_its_put_or_forgotten_with_it(desk: Desk) -> None:
+    """A put that could not be kept may be tried again: it is no duplicate, here and on disk."""
+    desk.put(1, "a", dedupe="one")
+    desk.commit()
+    remembered = [one for one in desk.disk.written[0] if isinstance(one, Remembered)]
+    assert [(one.key, one.until) for one in remembered] == [("one", START + 300.0)]
+    desk.disk.state = State.FULL
+    desk.put(2, "b", dedupe="two")
+    desk.commit()
+    assert desk.said()[0] == (Kind.REJECTED, 2)
+    assert desk.world.put("a", dedupe="one") == "duplicate"
+    desk.disk.state = State.OPEN
+    desk.put(3, "b", dedupe="two")
+    desk.commit()
+    assert [
+        len([c for c in group if isinstance(c, Remembered)]) for group in desk.disk.written
+    ] == [1, 1]
 
 
 def test_a_store_that_failed_is_written_to_no_more(desk: Desk) -> None:
@@ -168,3 +203,72 @@ def test_a_store_that_failed_is_written_to_no_more(desk: Desk) -> None:
     desk.commit()
     assert desk.world.journal == []
     assert desk.keeping.due == math.inf
+
+
+def test_a_store_that_failed_is_opened_again_with_all_there_is(desk: Desk) -> None:
+    """What waits, is worked on, is dead, is known; nothing of the write that failed."""
+    for number, options in enumerate(
+        [{}, {"dedupe": "k"}, {"delay": 9.0}, {"reply": 1, "caller": 7}], 1
+    ):
+        desk.put(number, f"message {number}", **options)
+    desk.commit()
+    world = desk.world
+    world.consumer(1, window=2)
+    first, _ = world.deliver()
+    world.nack(1, first, action="dead")
+    desk.disk.state = State.FAILED
+    desk.put(5, "not kept")
+    desk.commit()
+    desk.tend(1.0)
+    desk.disk.state = State.OPEN
+    assert not desk.tend(REOPEN - 0.1)
+    assert desk.keeping.refuses
+    assert desk.tend(0.2)
+    assert not desk.keeping.refuses
+    _, anew = desk.opened
+    assert anew is not None
+    assert [messages(one) for one in anew.chunks] == [["message 2"], ["message 3"]]
+    assert [one.message for one in anew.letters] == [b"\xa9message 1"]
+    assert list(anew.keys) == ["k"]
+    assert anew.sequences["me"].sequence == 5
+    assert (anew.last_chunk, anew.last_letter) == (world.core.books.last_chunk, 1)
+    desk.put(6, "after")
+    desk.commit()
+    assert [type(one) for one in desk.disk.written[-1]] == [Added, Sequenced]
+
+
+def test_a_store_that_fails_on_is_tried_ever_more_rarely(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try may write all there is: they become rare, and never end."""
+    desk.disk.state = State.FAILED
+    desk.put(1, "a")
+    desk.commit()
+    tries: list[float] = []
+
+    def fail(anew: Recovered | None) -> Disk:
+        tries.append(desk.world.now)
+        raise StoreFailed("EIO")
+
+    monkeypatch.setattr(desk.keeping, "_opener", fail)
+    began = desk.world.now
+    for _ in range(1000):
+        desk.tend(1.0)
+    pauses = [later - sooner for sooner, later in zip([began, *tries], tries, strict=False)]
+    assert pauses[:4] == [REOPEN + 1.0, 2 * REOPEN, 4 * REOPEN, 8 * REOPEN]
+    assert set(pauses[-3:]) == {REOPEN_AT_MOST}
+
+
+def test_what_could_not_be_opened_is_read_when_it_can_be(desk: Desk) -> None:
+    """A store that fails at the start is not written anew: what it has is not known yet."""
+    desk.disk.state = State.FAILED
+    keeping = Keeping(desk.open)
+    core = World(durable="full").core
+    keeping.restore(core)
+    assert keeping.refuses
+    desk.disk.state = State.OPEN
+    desk.disk.holds = Recovered(chunks=[chunk(7)], last_chunk=7)
+    assert not keeping.tend(core, 1.0)
+    assert keeping.tend(core, 1.0 + REOPEN)
+    assert desk.opened == [None, None]
+    assert (core.books.depth, core.books.last_chunk) == (1, 7)

@@ -3,8 +3,11 @@
 import pytest
 
 from tests.queue_world import World
+from workers.queues.broker.management import manage
 from workers.queues.core import dedupe
 from workers.queues.core.dedupe import Window
+from workers.queues.core.intake import WAIT
+from workers.queues.frames import Command
 
 
 def test_block_lets_a_put_wait() -> None:
@@ -103,3 +106,29 @@ def test_the_window_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [window.holds(str(number), 4.0) for number in range(4)] == [False, True, True, True]
     assert not window.holds("1", 6.5)
     assert len(window) == 2
+
+
+def test_the_window_is_what_it_was_before() -> None:
+    """What was kept of it is known again, until when it would have been."""
+    before, after = Window(5.0), Window(5.0)
+    before.add("a", 1.0)
+    before.add("b", 2.0)
+    before.forget("b")
+    before.add("c", 3.0)
+    after.restore(before.keys())
+    assert [after.holds(key, 5.9) for key in "abc"] == [True, False, True]
+    assert [after.holds(key, 6.1) for key in "abc"] == [False, False, True]
+
+
+@pytest.mark.parametrize(("overflow", "said"), [("block", WAIT), ("reject", "closed")])
+def test_a_queue_that_is_held_takes_nothing(overflow: str, said: str) -> None:
+    """Who can wait is held back, who cannot is refused; opened again it goes on."""
+    world = World(overflow=overflow)
+    world.put("a")
+    answer = manage(world.core, Command("hold", "q"), world.now)
+    assert answer == {"closed": True, "left": 1}
+    assert world.put("b") == said
+    world.consumer(1)
+    assert world.take() == ["a"]
+    manage(world.core, Command("reopen", "q"), world.now)
+    assert world.put("b") == ""

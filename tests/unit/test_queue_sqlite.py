@@ -1,16 +1,19 @@
 """What a durable queue does when its files are not as it left them, or the device has no room."""
 
 import os
+import resource
 import sqlite3
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.store_cases import chunk, held, letter
-from workers.queues.core.journal import Added, Advanced, Buried, Removed, Sequenced
+from tests.conformance.store_cases import FAR, chunk, held, letter
+from workers.queues.core.journal import Added, Advanced, Buried, Remembered, Removed, Sequenced
 from workers.queues.store.contract import (
     DamageKind,
+    Recovered,
     State,
     StoreFailed,
     StoreFull,
@@ -147,7 +150,7 @@ def test_a_file_that_is_gone_is_noticed(folder: Path) -> None:
     (folder / FILE).unlink()
     store = opened(folder)
     found = store.recover()
-    assert held(found) == ([], [], {}, 3, 0)
+    assert held(found) == ([], [], {}, {}, 3, 0)
     assert {(one.kind, one.first, one.last) for one in found.damage} == {(DamageKind.LOST, 1, 3)}
     store.close()
 
@@ -284,10 +287,6 @@ def test_no_space_refuses_puts_and_takes_acks(folder: Path) -> None:
 def test_a_failing_device_is_not_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a failing fsync nothing is written: a later one would say that all is well."""
     store = opened(folder)
-
-    def fails(_fd: int) -> None:
-        raise OSError(5, "Input/output error")
-
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fails)
         with pytest.raises(StoreFailed, match="Input/output"):
@@ -298,6 +297,76 @@ def test_a_failing_device_is_not_tried_again(folder: Path, monkeypatch: pytest.M
     store.tend()
     assert contents(folder) == before
     store.close()
+
+
+@pytest.mark.parametrize("durability", ["full", "process"])
+def test_a_failed_store_is_written_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, durability: str
+) -> None:
+    """It holds what it is given, in another file, and nothing that the failed one says."""
+    store = opened(folder, durability)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fails)
+        with pytest.raises(StoreFailed):
+            store.write([Added(chunk(4))])
+    store.close()
+    known = Recovered([chunk(2, 3, done=1), chunk(9)], [letter(4)], {"c": Sequenced("c", 8)})
+    given = replace(known, keys={"k": FAR}, last_chunk=12, last_letter=6)
+    store = SqliteStore(str(folder), durability, 4096, given)
+    assert held(store.recover()) == held(given)
+    store.write([Advanced(2, 2), Added(chunk(13))])
+    store.close()
+    assert [path.name for path in folder.glob("queue-*.db")] == ["queue-0002.db"]
+    store = opened(folder, durability)
+    recovered = store.recover()
+    assert [(one.id, one.done) for one in recovered.chunks] == [(2, 2), (9, 0), (13, 0)]
+    assert [one.kind for one in recovered.damage] == [DamageKind.REPLACED]
+    store.close()
+
+
+def test_a_device_that_fails_on_leaves_what_there_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be written anew takes the place of none."""
+    before = contents(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        with pytest.raises(StoreFailed, match="Input/output"):
+            SqliteStore(str(folder), "full", 4096, Recovered([chunk(7)], last_chunk=7))
+    assert {name: contents(folder)[name] for name in before} == before
+    store = opened(folder)
+    assert [one.id for one in store.recover().chunks] == [1, 2, 3]
+    store.close()
+
+
+def test_a_limit_of_file_sizes_is_no_failed_device(folder: Path) -> None:
+    """EFBIG, as a used up quota, is a want of space: what makes the queue smaller goes on."""
+    store = opened(folder)
+    store.write([Added(chunk(4, body_size=1 << 19))])
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, most))
+    try:
+        with pytest.raises(StoreFull):
+            store.write([Added(chunk(5, body_size=1 << 20))])
+        assert store.state is State.FULL
+        store.tend()
+        store.write([Removed(4)])
+        store.tend()
+        store.write([Added(chunk(6))])
+        assert store.state is State.OPEN
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    store.close()
+    store = opened(folder)
+    recovered = store.recover()
+    assert [one.id for one in recovered.chunks] == [1, 2, 3, 6]
+    assert not recovered.damage
+    store.close()
+
+
+def fails(*_: object) -> None:
+    """Do nothing but fail."""
+    raise OSError(5, "Input/output error")
 
 
 def test_the_log_stays_short(folder: Path) -> None:
@@ -320,6 +389,26 @@ def test_space_is_given_back(folder: Path) -> None:
     for _ in range(20):
         store.tend()
     assert (folder / FILE).stat().st_size < long / 2
+    store.close()
+
+
+def test_keys_for_dedupe_are_recycled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that have ended go, and the oldest when there are too many; the others stay."""
+    monkeypatch.setattr("workers.queues.store.sqlite.store.MAX_KEYS", 3)
+    store = opened(folder)
+    store.write([Remembered(f"ended {n}", float(n), n) for n in range(10)])
+    store.write([Remembered(f"known {n}", FAR + n, n) for n in range(5)])
+    store.tend()
+    store.close()
+    store = opened(folder)
+    assert list(store.recover().keys) == ["known 2", "known 3", "known 4"]
+    assert not store.damage
+    store.close()
+    _edit(folder, "UPDATE dedupe SET until = until + 1 WHERE key = 'known 3'")
+    store = opened(folder)
+    recovered = store.recover()
+    assert list(recovered.keys) == ["known 2", "known 4"]
+    assert [one.kind for one in recovered.damage] == [DamageKind.ROW]
     store.close()
 
 

@@ -46,15 +46,14 @@ class Piece:
 class BatchLoop(SerialLoop):
     """Takes messages and handles them in batches.
 
-    When the process dies in the middle of a batch, only its first message is blamed, since nobody
-    knows which one it was. So a message that comes again is handled alone, and so are the first
-    ones after a restart: that singles out the one that is to blame.
+    When the process dies in the middle of a batch, all of it is blamed, since nobody knows which
+    message it was. What comes again is handled alone: that singles out the one that is to blame,
+    and no other one is charged with a second end.
     """
 
     def __init__(self, consumer: Handler, reader: QueueReader, link: WorkerLink) -> None:
         super().__init__(consumer, reader, link)
         self._size, self._wait = consumer.batch, consumer.batch_wait
-        self._alone = consumer.batch if link.context.incarnation > 1 else 0
 
     def work_off(self, chunks: list[Delivered]) -> None:
         """Handle chunks in batches, waiting a little for full ones, until the end comes."""
@@ -73,7 +72,7 @@ class BatchLoop(SerialLoop):
     def _gather(self, waiting: list[Delivered]) -> tuple[list[Piece], bool]:
         """Take the next batch; say whether there is nothing to wait for."""
         pieces: list[Piece] = []
-        room = 1 if self._alone else self._size
+        room = self._size
         while waiting and room:
             chunk = waiting[-1]
             special = chunk.flawed or chunk.is_call or chunk.attempt > 1
@@ -116,7 +115,7 @@ class BatchLoop(SerialLoop):
         if self.early:
             reader.cursor.idle(last.chunk.id, last.stop)
         else:
-            reader.cursor.busy(first.chunk.id, first.start)
+            reader.cursor.busy_to(first.chunk.id, first.start, last.chunk.id, last.stop)
         if reader.cursor.fenced:
             return False
         self.consumer.at(first.chunk, first.start)
@@ -134,7 +133,6 @@ class BatchLoop(SerialLoop):
         outcomes = {index: failure(said, "").nack for index, said in batch.outcomes.items()}
         self._settle_batch(pieces, outcomes)
         self.handled += len(messages)
-        self._alone = max(0, self._alone - 1)
         now = time.monotonic()
         if now >= self.look_at:
             self.look_at = now + LOOK

@@ -4,20 +4,30 @@ It is stored (a few dozen nanoseconds) before and after each message, and read o
 is dead, so that acknowledgements may be late and few, and the broker still knows exactly what was
 done and what was being worked on. It is sealed against shrinking: a broker that maps it cannot be
 killed by truncating it.
+
+    cell     chunk (46 bits) | MANY (1) | messages done (16) | BUSY (1)
+    a batch  cell 1: where it ends, then cell 0: where it begins, BUSY and MANY
+
+Each store is of one word, and cannot be torn. A batch takes two, and the first of them says nothing
+by itself: cell 1 is looked at only if cell 0 says MANY, and then it was written before.
 """
 
 import fcntl
 import mmap
 import os
+from dataclasses import replace
 
 from workers.queues.core.leases import Cursor
 
 SIZE = mmap.PAGESIZE
 #: The cell that the broker writes: 1 when it has taken back what the writer holds.
 FENCE = SIZE // 8 - 1
+#: Where a batch ends: a cell that a writer of one lane has to spare.
+_END = 1
 #: A bit of a cell; and where the messages that are done begin.
 BUSY, DONE_SHIFT = 1, 1
-_DONE_MASK = 0x1FFFF
+_DONE_MASK = 0xFFFF
+_MANY = 1 << 17
 _CHUNK_SHIFT = 18
 
 
@@ -37,6 +47,14 @@ class CursorWriter:
     def busy(self, chunk: int, done: int, lane: int = 0) -> None:
         """The message after ``done`` others of this chunk is being worked on."""
         self.cells[lane] = chunk << _CHUNK_SHIFT | done << DONE_SHIFT | BUSY
+
+    def busy_to(self, chunk: int, done: int, last: int, end: int) -> None:
+        """What lies behind ``done`` messages of a chunk is being worked on, as one.
+
+        Up to before message ``end`` of the chunk ``last``. Only with one lane, which was `idle`.
+        """
+        self.cells[_END] = last << _CHUNK_SHIFT | end << DONE_SHIFT
+        self.cells[0] = chunk << _CHUNK_SHIFT | _MANY | done << DONE_SHIFT | BUSY
 
     def idle(self, chunk: int, done: int, lane: int = 0) -> None:
         """So many messages of this chunk are done, and none is being worked on."""
@@ -83,9 +101,12 @@ class CursorReader:
 
     def cells(self) -> tuple[Cursor, ...]:
         """Where each lane of its writer is, or was."""
-        page = memoryview(self._map)[: 8 * self._lanes].cast("Q")
+        page = memoryview(self._map).cast("Q")
         try:
-            return tuple(_cursor(cell) for cell in page)
+            if self._lanes > 1:
+                return tuple(_cursor(cell) for cell in page[: self._lanes])
+            cell = page[0]
+            return (_batch(cell, page[_END]) if cell & _MANY else _cursor(cell),)
         finally:
             page.release()
 
@@ -100,6 +121,11 @@ class CursorReader:
     def close(self) -> None:
         """Unmap it."""
         self._map.close()
+
+
+def _batch(cell: int, end: int) -> Cursor:
+    last = _cursor(end)
+    return replace(_cursor(cell), last=last.chunk, end=last.done)
 
 
 def _cursor(cell: int) -> Cursor:

@@ -16,6 +16,10 @@ class QueueFull(QueueError):  # noqa: N818 - a state, said as the user would
     messages: int = 1
 
 
+class QueueTimeout(QueueFull):
+    """There was no room in the time that the caller gave; the message was not put."""
+
+
 class QueueClosed(QueueFull):
     """The queue is being drained: it takes no messages until it is opened again."""
 

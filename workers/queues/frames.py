@@ -21,7 +21,7 @@ path: empty options stand for the default ones.
     DELIVER  count, argument: chunk; body: PREFIX, options (their ttl: seconds left), chunk
     RESULT   argument: correlation; body: Reply
     REFUSED  body: why; the connection closes
-    MANAGED  body: msgpack, {"error": why} if it was refused
+    MANAGED  body: msgpack, {"error": why, "code": word} if it was refused
 
 A chunk gets a new number each time it comes back: an ACK, NACK or REPLY that names an old number
 is late, counted and ignored. A chunk for a consumer of several lanes holds one message.
@@ -95,12 +95,14 @@ class Hello(msgspec.Struct, frozen=True):
 
     ``role``: "producer", "consumer" or "observer". ``client``: names a producer over reconnections,
     so that what it sends again is known. ``lanes``: messages a consumer works on at once.
+    ``worker``: names a consumer in the dead letters that its end makes.
     """
 
     role: str
     queue: str = ""
     client: str = ""
     lanes: int = 1
+    worker: str = ""
     protocol: int = PROTOCOL
 
 
@@ -158,8 +160,9 @@ class Rejected(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True):
     """A request of an observer.
 
-    ``name``: stats, pause, resume, drain, reopen, purge, peek, dead_list, dead_show, dead_replay,
-    dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at most ``limit`` of them.
+    ``name``: stats, pause, resume, drain, hold, reopen, purge, peek, dead_list, dead_show,
+    dead_replay, dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at most
+    ``limit`` of them. Of a purge ``offset`` is the last message that is meant; 0: the last one.
     """
 
     name: str

@@ -32,7 +32,7 @@ from workers.queues import payload
 from workers.queues.broker.connection import Connection, Role
 from workers.queues.broker.greeter import Greeter
 from workers.queues.broker.host import QueueHost
-from workers.queues.broker.keeping import Keeping, open_keeping
+from workers.queues.broker.keeping import Keeping, keeping_of
 from workers.queues.broker.management import UnknownCommandError, manage
 from workers.queues.broker.statistics import statistics
 from workers.queues.core.queue import QueueCore
@@ -155,8 +155,8 @@ class Broker:
             self._report(self.statistics())
         keepings = [host.keeping for host in self._hosts.values() if host.keeping is not None]
         for host in self._hosts.values():
-            if host.keeping is not None:
-                host.keeping.tend(host.name)
+            if host.keeping is not None and host.keeping.tend(host.core, host.now):
+                self._touched[host.name] = host
         holding = any(host.core.books.depth for host in self._hosts.values())
         return holding or any(keeping.trouble for keeping in keepings)
 
@@ -281,11 +281,12 @@ class Broker:
         host = self._hosts.get(command.queue)
         if host is None:
             known = ", ".join(self._hosts)
-            return {"error": f"there is no queue {command.queue!r}; there are: {known}"}
+            why = f"there is no queue {command.queue!r}; there are: {known}"
+            return {"error": why, "code": "no-such-queue"}
         try:
             answer = manage(host.core, command, host.now)
         except UnknownCommandError as error:
-            return {"error": str(error)}
+            return {"error": str(error), "code": error.code}
         self._touched[host.name] = host
         return answer
 
@@ -358,7 +359,7 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     listener = socket.socket(fileno=fds["listener"])
     link.stop_on_signal()
     keepings = {
-        queue.name: open_keeping(told.state, queue.name, queue.durable)
+        queue.name: keeping_of(told.state, queue.name, queue.durable)
         for queue in told.queues
         if queue.durable
     }

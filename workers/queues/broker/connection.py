@@ -68,7 +68,7 @@ class Connection:
     """One connection. ``number``: names it, and no other one ever.
 
     ``sent``: what a producer has put before. ``handler``: takes its frames, once it has said who it
-    is. ``host``: whose queue it serves.
+    is. ``host``: whose queue it serves. ``worker``: a consumer's name; empty: it has said none.
     """
 
     __slots__ = (
@@ -89,6 +89,7 @@ class Connection:
         "sent",
         "socket",
         "watched",
+        "worker",
     )
 
     def __init__(self, sock: socket.socket, pid: int, number: int) -> None:
@@ -96,6 +97,7 @@ class Connection:
         self.role: Role | None = None
         self.host: Any = None
         self.sent: Sent | None = None
+        self.worker = ""
         self.handler: Handler | None = None
         self.cursor: CursorReader | None = None
         self.frames = FrameReader()

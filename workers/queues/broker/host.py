@@ -37,6 +37,9 @@ _decode_nack = msgspec.msgpack.Decoder(Nack).decode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
 _encode = msgspec.msgpack.Encoder().encode
 
+#: Characters of a consumer's name.
+MAX_NAME = 200
+
 _PUT, _SIZE = int(Kind.PUT), SIZE.size
 
 
@@ -81,6 +84,7 @@ class QueueHost:
         if not 1 <= hello.lanes <= MAX_LANES:
             raise FrameError(f"{hello.lanes} lanes; allowed: 1 to {MAX_LANES}")
         connection.cursor = CursorReader(connection.take_descriptor(), hello.lanes)
+        connection.worker = hello.worker[:MAX_NAME]
         definition = self.core.definition
         connection.max_unread += definition.max_bytes + FRAME_COST * 2 * definition.capacity
         connection.handler = self.from_consumer
@@ -145,7 +149,7 @@ class QueueHost:
             and 1 <= count <= limits.max_count
             and size <= limits.max_body
             and not self.blocked
-            and not self.core.intake.closed
+            and not self.core.intake.shut
             and self.core.books.fits(count, size)
         ):
             self.core.put(count, chunk, self.now)
@@ -293,7 +297,8 @@ def welcome(definition: QueueDefinition) -> Welcome:
 
 def _cause(connection: Connection) -> Cause:
     """Say why a consumer is gone, should it have ended over a message."""
-    who = f"its consumer (process {connection.pid})"
+    name = f"{connection.worker}, process {connection.pid}".removeprefix(", ")
+    who = f"its consumer ({name})"
     if connection.over_memory:
         return Cause(MEMORY, f"{who} was ended over its memory_hard while handling it")
     return Cause("crashed", f"{who} ended while handling it")

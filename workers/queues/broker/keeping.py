@@ -2,25 +2,43 @@
 
 A put is confirmed, and delivered, only when it is kept. Acknowledgements wait a little, to be
 written together: what is lost of them is a redelivery.
+
+A store that has failed is opened again after a while. The queue goes on meanwhile, and it knows all
+that was ever confirmed: so it is written anew, and nothing of the failed file is believed. Before
+the store could be opened for the first time nothing was taken in: then what it has is read.
 """
 
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 
 from workers.queues.broker.connection import Connection
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.clients import Clients, Sent
-from workers.queues.core.journal import Added, Advanced, Change, Removed, Sequenced
+from workers.queues.core.journal import Added, Advanced, Change, Remembered, Removed, Sequenced
 from workers.queues.core.queue import QueueCore
-from workers.queues.store.contract import Damage, State, Store, StoreError, StoreFull
+from workers.queues.store.contract import (
+    Damage,
+    Recovered,
+    State,
+    Store,
+    StoreError,
+    StoreFull,
+    order,
+)
 from workers.queues.store.sqlite.store import SqliteStore
 
 #: Seconds that acknowledgements wait to be written, when no put is.
 PATIENCE = 0.05
 #: Seconds after which a full store is tried again.
 RETRY = 1.0
+#: Seconds after which a store that has failed is opened again: at first, and at most.
+REOPEN, REOPEN_AT_MOST = 2.0, 120.0
+
+#: Opens a store: with what it has, or with what it is given.
+Opener = Callable[[Recovered | None], Store]
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +47,18 @@ class Keeping:
     """One queue's store, and the puts that wait for it.
 
     ``trouble``: what is wrong with the store; empty: nothing.
+
+    Args:
+        opener: opens it; raises StoreError or OSError.
+
     """
 
-    def __init__(self, store: Store | None, trouble: str = "") -> None:
-        self._store, self.trouble = store, trouble
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._store: Store | None = None
+        self.trouble = ""
+        self._known = False  # the queue has been given what the store had
+        self._reopening = Reopening()
         self.clients = Clients()
         self._told = 0  # of the damage that the store has found, so much is logged
         self._puts: list[tuple[Connection, int, Chunk | None]] = []
@@ -57,15 +83,29 @@ class Keeping:
         self._senders[connection.sent] = None
 
     def restore(self, core: QueueCore) -> None:
-        """Give a queue what the store has kept."""
-        if self._store is None:
+        """Open the store, and give a queue what it has kept."""
+        if not self._open(core, None):
             return
+        assert self._store is not None
         kept = self._store.recover()
+        self._known = True
         core.books.last_chunk = kept.last_chunk
         core.restore(kept.chunks)
         core.burial.letters.restore(kept.letters, kept.last_letter)
+        core.intake.window.restore(kept.keys)
         self.clients.restore(kept.sequences)
         self._look(core.definition.name)
+
+    def _open(self, core: QueueCore, anew: Recovered | None) -> bool:
+        queue = core.definition.name
+        try:
+            self._store = self._opener(anew)
+        except (StoreError, OSError) as error:
+            self.trouble = f"failed: {error}"
+            _log.error("queue %s refuses puts: it cannot be kept: %s", queue, error)
+            return False
+        self.trouble, self._told, self._reopening = "", 0, Reopening()
+        return True
 
     def commit(self, core: QueueCore, dirty: dict[int, Connection], now: float) -> None:
         """Write what has to be, and confirm what was put."""
@@ -112,10 +152,7 @@ class Keeping:
             self._full_until = self.due = now + (0.0 if refused else RETRY)
             return False
         except StoreError as error:
-            self.trouble = f"failed: {error}"
-            _log.error("queue %s takes nothing more: %s", core.definition.name, error)
-            self._store.close()
-            self._store = None
+            self._failed(core, str(error))
             self._refuse(core, dirty)
             self._senders.clear()
             journal.clear()
@@ -138,11 +175,38 @@ class Keeping:
         self._puts.clear()
         return refused
 
-    def tend(self, queue: str) -> None:
-        """Let the store do what can wait."""
-        if self._store is not None:
-            self._store.tend()
-            self._look(queue)
+    def _failed(self, core: QueueCore, why: str) -> None:
+        """Close a store that has failed."""
+        assert self._store is not None
+        self.trouble = f"failed: {why}"
+        _log.error("queue %s takes nothing for now: %s", core.definition.name, why)
+        self._store.close()
+        self._store = None
+
+    def tend(self, core: QueueCore, now: float) -> bool:
+        """Let the store do what can wait; say whether it is open again."""
+        if self._store is None:
+            return self._reopening.is_due(now) and self._reopen(core)
+        self._store.tend()
+        if self._store.state is State.FAILED:
+            self._failed(core, self._store.why)
+        else:
+            self._look(core.definition.name)
+        return False
+
+    def _reopen(self, core: QueueCore) -> bool:
+        if not self._known:
+            self.restore(core)
+        elif self._open(core, _all_of(core, self.clients)):
+            assert self._store is not None
+            self._store.recover()
+            assert core.books.journal is not None
+            core.books.journal.clear()  # all that it says is written
+            self._look(core.definition.name)
+        if self._store is None:
+            return False
+        _log.warning("queue %s takes puts again: its store works", core.definition.name)
+        return True
 
     def _look(self, queue: str) -> None:
         """See how the store is, and log what it has found since."""
@@ -176,6 +240,8 @@ def _of(change: Change, chunks: set[int]) -> bool:
     match change:
         case Added(chunk=chunk):
             return chunk.id in chunks
+        case Remembered(chunk=number):
+            return number in chunks
         case Sequenced():
             return True
         case Advanced(id=number) | Removed(id=number):
@@ -183,12 +249,46 @@ def _of(change: Change, chunks: set[int]) -> bool:
     return False
 
 
-def open_keeping(state: str, queue: str, durability: str) -> Keeping:
-    """Open the store of a queue in the state directory; what is wrong with it is its `trouble`."""
-    try:
+def _all_of(core: QueueCore, clients: Clients) -> Recovered:
+    """Return all of a queue that its store has to hold. Calls are nobody's but their callers'."""
+    consumers = core.delivery.consumers.values()
+    leased = (chunk for one in consumers for chunk in one.leased.values())
+    chunks = [one for one in chain(core.stock, leased) if not one.caller and not one.void]
+    letters = core.burial.letters
+    return Recovered(
+        chunks=sorted(chunks, key=order),
+        letters=letters.page(0, len(letters)),
+        sequences=clients.changes(),
+        keys=core.intake.window.keys(),
+        last_chunk=core.books.last_chunk,
+        last_letter=letters.last,
+    )
+
+
+class Reopening:
+    """When a store that cannot be used is tried again: soon at first, then ever more rarely."""
+
+    def __init__(self) -> None:
+        self._pause = REOPEN
+        self._at: float | None = None  # by the broker's clock; None: nobody has asked yet
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to try; the next time is later."""
+        if self._at is None:
+            self._at = now + self._pause
+        if now < self._at:
+            return False
+        self._pause = min(2 * self._pause, REOPEN_AT_MOST)
+        self._at = now + self._pause
+        return True
+
+
+def keeping_of(state: str, queue: str, durability: str) -> Keeping:
+    """Make the keeping of a queue in the state directory; `restore` opens it."""
+
+    def opened(anew: Recovered | None) -> Store:
         folder = os.path.join(state, "queues")
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        return Keeping(SqliteStore(os.path.join(folder, queue), durability))
-    except (StoreError, OSError) as error:
-        _log.error("queue %s refuses puts: it cannot be kept: %s", queue, error)
-        return Keeping(None, f"failed: {error}")
+        return SqliteStore(os.path.join(folder, queue), durability, anew=anew)
+
+    return Keeping(opened)

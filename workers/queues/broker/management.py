@@ -1,5 +1,6 @@
 """What people do to a queue by hand: pause, drain, purge, look, and deal with dead letters."""
 
+from itertools import islice
 from typing import Any
 
 from workers.queues.core.chunk import Chunk, decode_options
@@ -9,19 +10,29 @@ from workers.queues.frames import Command
 
 #: Messages or letters in one answer, at most; longer ones are asked for page by page.
 MAX_PAGE = 1_000
+#: Chunks that are dropped in one go: some ten milliseconds.
+PURGED = 5_000
 #: Bytes of a message that are shown in a list.
 SHOWN_BYTES = 4_096
 
 
 class UnknownCommandError(ValueError):
-    """There is no such command, or it does not fit."""
+    """There is no such command."""
+
+    code = "no-such-command"
+
+
+class UnknownLetterError(UnknownCommandError):
+    """There is no dead letter of that number."""
+
+    code = "no-such-letter"
 
 
 def manage(queue: QueueCore, command: Command, now: float) -> dict[str, Any]:
     """Carry out a command; return the answer.
 
     Raises:
-        UnknownCommandError: there is no such command.
+        UnknownCommandError: there is no such command, or no such dead letter.
 
     """
     action = COMMANDS.get(command.name)
@@ -46,15 +57,29 @@ def _drain(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
     return {"closed": True, "left": queue.books.depth}
 
 
+def _hold(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
+    """Hold who puts back, as if the queue were full; ``left``: ask again for statistics."""
+    queue.intake.held = True
+    return {"closed": True, "left": queue.books.depth}
+
+
 def _reopen(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
-    queue.intake.closed = False
+    queue.intake.closed = queue.intake.held = False
     return {"closed": False}
 
 
-def _purge(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
-    """Drop what nobody has; callers are told."""
-    dropped = sum(queue.drop(chunk) for chunk in list(queue.stock))
-    return {"dropped": dropped, "left": queue.books.depth}
+def _purge(queue: QueueCore, command: Command, _now: float) -> dict[str, Any]:
+    """Drop some of what nobody has; callers are told. If there is ``more``: ask again.
+
+    ``offset``: the last message that is meant; 0: the last one there is, and that is the answer's
+    ``upto``. So it ends, however much is put meanwhile.
+    """
+    upto = command.offset or queue.books.last_chunk
+    meant = (chunk for chunk in queue.stock if chunk.origin <= upto)
+    page = list(islice(meant, PURGED))
+    dropped = sum(queue.drop(chunk) for chunk in page)
+    more = len(page) == PURGED
+    return {"dropped": dropped, "left": queue.books.depth, "upto": upto, "more": more}
 
 
 def _peek(queue: QueueCore, command: Command, _now: float) -> dict[str, Any]:
@@ -138,7 +163,7 @@ def _chosen(queue: QueueCore, command: Command) -> list[DeadLetter]:
 def _found(queue: QueueCore, number: int) -> DeadLetter:
     letter = queue.burial.letters.get(number)
     if letter is None:
-        raise UnknownCommandError(f"queue {queue.definition.name!r} has no dead letter {number}")
+        raise UnknownLetterError(f"queue {queue.definition.name!r} has no dead letter {number}")
     return letter
 
 
@@ -161,6 +186,7 @@ COMMANDS = {
     "pause": _pause,
     "resume": _resume,
     "drain": _drain,
+    "hold": _hold,
     "reopen": _reopen,
     "purge": _purge,
     "peek": _peek,

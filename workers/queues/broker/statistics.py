@@ -33,7 +33,7 @@ def statistics(
         "dead_full": letters.full,
         "calls": len(core.calls),
         "paused": core.delivery.paused,
-        "closed": core.intake.closed,
+        "closed": core.intake.shut,
         "durable": definition.durable,
         "store": "" if keeping is None else keeping.trouble or "ok",
         "damage": 0 if keeping is None else keeping.damage,

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from workers.queues.client.put_options import PutOptions
 from workers.queues.client.readiness import Readiness
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import QueueFull, QueueUnavailable
+from workers.queues.errors import QueueTimeout, QueueUnavailable
 
 #: Seconds without a broker before giving up; between two attempts to reach it.
 RECONNECT_LIMIT, PAUSE = 30.0, 0.05
@@ -80,6 +80,6 @@ class AsyncQueueWriter:
                 continue
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise QueueFull(f"queue {self._writer.queue!r} had no room in time")
+                raise QueueTimeout(f"queue {self._writer.queue!r} had no room in time")
             fd, backlog = self._writer.waits_on()
             await self._readiness.wait(fd, left, writable=backlog)

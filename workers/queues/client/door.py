@@ -130,6 +130,15 @@ class Door:
                 return False
         return True
 
+    def tell(self, said: bytes) -> None:
+        """Send everything, even if asked to stop meanwhile; nothing if the connection breaks."""
+        if not self.post(said) or not self._out:
+            return
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        while self.push() and self._out:
+            poll.poll()
+
     def push(self) -> bool:
         """Send what the socket takes of what is left; False when the connection broke."""
         while self._out:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import QueueError
+from workers.queues.errors import QueueError, QueueFull, QueueTimeout
 
 #: Seconds to wait for the broker to confirm what was put, in the end.
 FLUSH_SECONDS = 60.0
@@ -14,10 +14,14 @@ FLUSH_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What came of it. ``count``: messages that are in the queue; ``problem``: why not more."""
+    """What came of it. ``count``: messages that are in the queue; ``problem``: why not more.
+
+    ``timed_out``: because there was no room in time.
+    """
 
     count: int
     problem: str = ""
+    timed_out: bool = False
 
 
 def feed(
@@ -37,24 +41,47 @@ def feed(
         progress: told of the messages and bytes so far.
 
     """
-    put = size = 0
-    problem = ""
-    decode = msgspec.json.Decoder().decode
+    fed = _Feeding(progress)
     try:
         with QueueWriter(queue, address) as writer:
-            for number, line in enumerate(lines, 1):
-                size += len(line)
-                if not line.strip():
-                    continue
-                try:
-                    message = decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    problem = f"line {number} is not JSON: {error}"
-                    break
-                writer.put(message, timeout)
-                put += 1
-                progress(put, size)
-            writer.flush(FLUSH_SECONDS if timeout is None else max(timeout, 1.0))
+            fed.all_of(lines, writer, timeout)
     except QueueError as error:
-        return Fed(put, f"{type(error).__name__}: {error}")
-    return Fed(put, problem)
+        timed_out = isinstance(error, QueueTimeout)
+        return Fed(fed.put, f"{type(error).__name__}: {error}", timed_out)
+    return Fed(fed.put, fed.problem)
+
+
+class _Feeding:
+    """``put``: messages that are in the queue, in the end; ``problem``: with a line."""
+
+    def __init__(self, progress: Callable[[int, int], None]) -> None:
+        self._progress = progress
+        self.put = 0
+        self.problem = ""
+
+    def all_of(self, lines: Iterable[bytes], writer: QueueWriter, timeout: float | None) -> None:
+        try:
+            self._each(lines, writer, timeout)
+            writer.flush(FLUSH_SECONDS if timeout is None else max(timeout, 1.0))
+        except QueueTimeout:
+            self.put -= writer.close_within(0.0)  # is not in the queue, as far as we know
+            raise
+        except QueueFull as error:
+            if not writer.confirms:  # refused since it was sent, and counted
+                self.put = max(0, self.put - error.messages)
+            raise
+
+    def _each(self, lines: Iterable[bytes], writer: QueueWriter, timeout: float | None) -> None:
+        size, decode = 0, msgspec.json.Decoder().decode
+        for number, line in enumerate(lines, 1):
+            size += len(line)
+            if not line.strip():
+                continue
+            try:
+                message = decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                self.problem = f"line {number} is not JSON: {error}"
+                return
+            writer.put(message, timeout)
+            self.put += 1
+            self._progress(self.put, size)

@@ -6,7 +6,7 @@ import msgspec
 
 from workers.queues.client.door import Door
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
-from workers.queues.errors import QueueFull, rejection
+from workers.queues.errors import QueueTimeout, rejection
 from workers.queues.frames import Kind, Rejected
 
 #: Messages, and bytes, that were sent and are not confirmed: with these a writer waits.
@@ -106,9 +106,9 @@ class Outlet:
         if refused:
             raise rejection(self.queue, refused[0][1], sum(sent.count for sent, _ in refused))
 
-    def full(self) -> QueueFull:
+    def full(self) -> QueueTimeout:
         """Make the error of a wait that took too long."""
-        return QueueFull(f"queue {self.queue!r} had no room in time")
+        return QueueTimeout(f"queue {self.queue!r} had no room in time")
 
     @property
     def _held_back(self) -> bool:

@@ -106,7 +106,10 @@ class QueueReader:
     ) -> None:
         self.queue, self.lanes = queue, lanes
         self.cursor = CursorWriter()
-        self.door = Door(address, Hello("consumer", queue, lanes=lanes), link, self.cursor.fd)
+        context = None if link is None else link.context
+        worker = "" if context is None else f"{context.path}#{context.incarnation}"
+        hello = Hello("consumer", queue, lanes=lanes, worker=worker)
+        self.door = Door(address, hello, link, self.cursor.fd)
         self._pending: dict[int, int] = {}  # chunk -> messages done, not acknowledged yet
         self._unsaid = 0  # messages of these
         self._put_back: list[Delivered] = []
@@ -200,9 +203,11 @@ class QueueReader:
     def nack(self, chunk: Delivered, index: int, nack: Nack, lane: int | None = 0) -> None:
         """Give a message back, or bury it; those before it in its chunk are done.
 
-        The cursor of the lane goes on behind it; None: it stays where it is.
+        The cursor of the lane goes on behind it, once it is said: what died with us unsaid would
+        count as done. None: the cursor stays where it is.
         """
         self._pending.pop(chunk.id, None)
+        self.flush()  # a chunk that it settles is no mark any more for what lies before it
         said = Nack(
             nack.action,
             nack.delay,
@@ -210,13 +215,14 @@ class QueueReader:
             nack.error[:MAX_REASON],
             nack.traceback[-MAX_TRACEBACK:],
         )
-        self._say(frame(Kind.NACK, _encode(said), index, chunk.id))
+        self.door.tell(frame(Kind.NACK, _encode(said), index, chunk.id))
         if lane is not None:
             self.cursor.idle(chunk.id, index + 1, lane)
 
     def reply(self, chunk: Delivered, reply: Reply, lane: int = 0) -> None:
         """Answer a call; that settles its message."""
-        self._say(frame(Kind.REPLY, _encode(reply), 0, chunk.id))
+        self.flush()  # as above
+        self.door.tell(frame(Kind.REPLY, _encode(reply), 0, chunk.id))
         self.cursor.idle(chunk.id, len(chunk.messages), lane)
 
     def encode(self, result: Any) -> bytes:

@@ -40,8 +40,13 @@ class Clients:
     def restore(self, sequences: dict[str, Sequenced]) -> None:
         """Know again what the store has kept."""
         for client, known in sequences.items():
-            sent = self._sent[client] = Sent(client, known.sequence)
-            sent.gaps = dict.fromkeys(known.gaps, "store")
+            sent = self.of(client)  # it may have come before the store could be opened
+            sent.last = max(sent.last, known.sequence)
+            sent.gaps = dict.fromkeys(known.gaps, "store") | sent.gaps
+
+    def changes(self) -> dict[str, Sequenced]:
+        """Say all this to a store."""
+        return {client: sent.change() for client, sent in self._sent.items()}
 
     def of(self, client: str) -> Sent:
         """Return what a client has sent; it is changed in place."""

@@ -28,12 +28,25 @@ class Window:
             del until[oldest]
         return key in until
 
-    def add(self, key: str, now: float) -> None:
-        """Remember a key."""
-        self._until[key] = now + self._seconds
+    def add(self, key: str, now: float) -> float:
+        """Remember a key; return until when."""
+        self._until[key] = until = now + self._seconds
         self._until.move_to_end(key)
         if len(self._until) > MAX_KEYS:
             self._until.popitem(last=False)
+        return until
+
+    def forget(self, key: str) -> None:
+        """Forget a key: what had it was not taken in after all."""
+        self._until.pop(key, None)
+
+    def restore(self, keys: dict[str, float]) -> None:
+        """Know again the keys that the store has kept, those that end first first."""
+        self._until = OrderedDict(keys)
+
+    def keys(self) -> dict[str, float]:
+        """Return the keys, and until when each is remembered."""
+        return dict(self._until)
 
     def __len__(self) -> int:
         """Count the keys."""

@@ -53,14 +53,14 @@ class Delivery:
         one.window = messages
         if messages <= one.held:
             self._hungry.pop(number, None)
-        self.heard_of(number, one)
+        self.give_turn(number, one)
 
-    def stall(self, number: int) -> None:
-        """Send nothing to a consumer until it is heard of."""
+    def withdraw_turn(self, number: int) -> None:
+        """Send nothing to a consumer before it is given a turn again: when it says something."""
         self._hungry.pop(number, None)
 
-    def heard_of(self, number: int, one: Consumer) -> None:
-        """A consumer has said something: if it has room, it has a turn."""
+    def give_turn(self, number: int, one: Consumer) -> None:
+        """A consumer gets a turn, if it has room."""
         if one.window > one.held:
             self._hungry[number] = None
 

@@ -3,7 +3,9 @@
 from supervisor.definition import QueueDefinition
 from workers.queues.core.books import Books
 from workers.queues.core.burial import Burial
+from workers.queues.core.chunk import Chunk
 from workers.queues.core.dedupe import Window
+from workers.queues.core.journal import Remembered
 from workers.queues.core.shedding import Shedder
 from workers.queues.core.stock import Stock
 from workers.queues.frames import Options
@@ -13,22 +15,31 @@ WAIT = "wait"
 
 
 class Intake:
-    """Decides over puts. ``closed``: nothing is taken in (the queue is being drained)."""
+    """Decides over puts. ``closed``: nothing is taken in (the queue is being drained).
+
+    ``held``: nothing either, but who can wait is held back instead of being refused.
+    """
 
     def __init__(
         self, definition: QueueDefinition, books: Books, stock: Stock, burial: Burial
     ) -> None:
         self._definition, self._books = definition, books
         self._stock, self._burial = stock, burial
-        self.closed = False
-        self.window: Window | None = None  # made by the first key
+        self.closed = self.held = False
+        self.window = Window(definition.dedupe_window)
         shed = definition.overflow == "shed"
         self.shedder = Shedder(definition.ttl) if shed else None
 
+    @property
+    def shut(self) -> bool:
+        """Whether nothing is taken in, whatever it is."""
+        return self.closed or self.held
+
     def admits(self, count: int, size: int, extra: Options | None, now: float) -> str:
         """Return "" if a chunk can be put now, `WAIT` if it has to wait, else why it is refused."""
-        if self.closed:
-            return "closed"
+        if self.shut:
+            waits = self._definition.overflow == "block" and not self.closed
+            return WAIT if waits else "closed"
         if extra is not None and self._is_known(extra.dedupe, now):
             return "duplicate"
         if self.shedder is not None:
@@ -46,15 +57,19 @@ class Intake:
                     return ""
         return "full"
 
-    def remember(self, extra: Options, now: float) -> None:
-        """A chunk with these options was taken in."""
-        if extra.dedupe:
-            if self.window is None:
-                self.window = Window(self._definition.dedupe_window)
-            self.window.add(extra.dedupe, now)
+    def remember(self, chunk: Chunk, now: float) -> None:
+        """A chunk was taken in."""
+        if chunk.extra is not None and chunk.extra.dedupe:
+            until = self.window.add(chunk.extra.dedupe, now)
+            self._books.note(Remembered(chunk.extra.dedupe, until, chunk.id))
+
+    def forget(self, chunk: Chunk) -> None:
+        """A chunk was not taken in after all."""
+        if chunk.extra is not None and chunk.extra.dedupe:
+            self.window.forget(chunk.extra.dedupe)
 
     def _is_known(self, key: str, now: float) -> bool:
-        return bool(key) and self.window is not None and self.window.holds(key, now)
+        return bool(key) and self.window.holds(key, now)
 
     def _drop(self, count: int, size: int) -> None:
         """Drop the oldest that nobody has, message by message, until a chunk fits."""

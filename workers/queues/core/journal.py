@@ -64,4 +64,13 @@ class Sequenced:
     gaps: tuple[int, ...] = ()
 
 
-Change = Added | Advanced | Removed | Buried | Discarded | Sequenced
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A put with this key for dedupe was taken in: ``chunk``. It is known until then."""
+
+    key: str
+    until: float
+    chunk: int
+
+
+Change = Added | Advanced | Removed | Buried | Discarded | Sequenced | Remembered

@@ -2,18 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 from workers.queues.core.chunk import Chunk
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a lane is: ``done`` messages of ``chunk``; ``busy``: it works on the next one."""
+    """Where a lane is: ``done`` messages of ``chunk``; ``busy``: it works on the next one.
+
+    ``last``, ``end``: it works on a batch, from there up to before message ``end`` of the chunk
+    ``last``; 0: on one message.
+    """
 
     chunk: int
     done: int
     busy: bool
+    last: int = 0
+    end: int = 0
 
 
 @dataclass(slots=True)
@@ -70,43 +75,66 @@ def overdue(one: Consumer, cells: Sequence[Cursor], now: float, lease: float) ->
     }
 
 
-class Fate(Enum):
-    """What becomes of a chunk whose consumer is gone."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a chunk whose consumer is gone: ``done`` messages of it are settled.
 
-    SETTLED = "settled"  # all of it was done
-    SUSPECT = "suspect"  # its next message was being worked on
-    UNTOUCHED = "untouched"  # what is left of it was never begun
+    ``suspects``: so many behind these were being worked on, and are charged with the end of their
+    consumer. The rest was never begun.
+    """
+
+    chunk: Chunk
+    done: int
+    suspects: int = 0
 
 
-def fates(one: Consumer, cells: Sequence[Cursor]) -> list[tuple[Chunk, int, Fate]]:
-    """Decide over every chunk that a consumer has, by its cursor: (chunk, messages done, fate).
+def verdicts(one: Consumer, cells: Sequence[Cursor]) -> list[Verdict]:
+    """Decide over every chunk that a consumer has, by its cursor.
 
     One lane works in the order of delivery: what lies before its cursor is done, what lies behind
-    was never begun. With several lanes a cell speaks for its own chunk, and a lane says that a
-    chunk is done before it goes on to another: what no cell names was never begun.
+    what it works on was never begun. With several lanes a cell speaks for its own chunk, and a lane
+    says that a chunk is done before it goes on to another: what no cell names was never begun.
     """
     if one.lanes > 1:
         named = {cell.chunk: cell for cell in cells}
-        return [_by_cell(chunk, named.get(chunk.id)) for chunk in one.leased.values()]
-    cursor = cells[0]
-    # Its chunk may be acknowledged already: then nothing behind it was begun.
+        return [_by_lane(chunk, named.get(chunk.id)) for chunk in one.leased.values()]
+    return _in_order(one, cells[0])
+
+
+def _by_lane(chunk: Chunk, cell: Cursor | None) -> Verdict:
+    return Verdict(chunk, chunk.done) if cell is None else _judged(chunk, cell.done, _end(cell))
+
+
+def _in_order(one: Consumer, cursor: Cursor) -> list[Verdict]:
+    # Its chunk may be settled already, and is not leased then: nothing lies before the cursor. What
+    # lies behind is begun only if it is of a batch, which ends in a chunk that is leased still.
     before = cursor.chunk in one.leased
-    found: list[tuple[Chunk, int, Fate]] = []
+    within = cursor.busy and not before and cursor.last in one.leased
+    found: list[Verdict] = []
     for chunk in one.leased.values():
+        ends = chunk.id == (cursor.last or cursor.chunk)
         if chunk.id == cursor.chunk:
-            before = False
-            found.append(_by_cell(chunk, cursor))
+            before, within = False, cursor.last in one.leased and not ends
+            end = chunk.count if within else _end(cursor)
+            found.append(_judged(chunk, cursor.done, end))
         elif before:
-            found.append((chunk, chunk.count, Fate.SETTLED))
+            found.append(Verdict(chunk, chunk.count))
+        elif within:
+            found.append(_judged(chunk, chunk.done, cursor.end if ends else chunk.count))
+            within = not ends
         else:
-            found.append((chunk, chunk.done, Fate.UNTOUCHED))
+            found.append(Verdict(chunk, chunk.done))
     return found
 
 
-def _by_cell(chunk: Chunk, cell: Cursor | None) -> tuple[Chunk, int, Fate]:
-    if cell is None:
-        return chunk, chunk.done, Fate.UNTOUCHED
-    done = min(max(cell.done, chunk.done), chunk.count)
-    if done == chunk.count:
-        return chunk, done, Fate.SETTLED
-    return chunk, done, Fate.SUSPECT if cell.busy else Fate.UNTOUCHED
+def _end(cell: Cursor) -> int:
+    """Return where what a cell says is being worked on ends, in the chunk where it begins."""
+    if not cell.busy:
+        return cell.done
+    return cell.end if cell.last == cell.chunk else cell.done + 1
+
+
+def _judged(chunk: Chunk, done: int, end: int) -> Verdict:
+    """Judge a chunk by its cursor; what its consumer has said of it since counts as well."""
+    done = min(max(done, chunk.done), chunk.count)
+    return Verdict(chunk, done, max(0, min(end, chunk.count) - done))

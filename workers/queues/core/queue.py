@@ -15,8 +15,9 @@ Rules, in the order of their weight:
 * A consumer never has more messages than its window. A chunk that is larger is cut, but only for
   a consumer that has nothing else to do: cutting costs, the next acknowledgement does not.
 * A consumer's cursor says where it is. When it leaves, or its lease is over, what it has done is
-  settled; what it was working on is the suspect: it returns alone, one attempt older, or is dead
-  after `max_attempts`. What was never begun returns as it was, unblamed.
+  settled; what it was working on is the suspect, one message or a batch: it returns apart from the
+  rest, one attempt older, or is dead after `max_attempts`. What was never begun returns as it was,
+  unblamed.
 * What returns goes to the front, in its old order. From a consumer that lives on it returns under
   a new number: what that one still says of it is late, counted and ignored.
 * Nothing is delivered while the dead letters are full: the queue fills up, and its producers are
@@ -35,7 +36,7 @@ from workers.queues.core.calls import Answer, Calls
 from workers.queues.core.chunk import Chunk, decode_options
 from workers.queues.core.delivery import Delivery
 from workers.queues.core.intake import Intake
-from workers.queues.core.leases import Cursor, fates, overdue
+from workers.queues.core.leases import Cursor, overdue, verdicts
 from workers.queues.core.retry import Jitter
 from workers.queues.core.returns import NIL, Returns
 from workers.queues.core.stock import Stock
@@ -128,7 +129,7 @@ class QueueCore:
         books.counts.accepted += count
         ttl = self.definition.ttl
         if extra is not None:
-            self.intake.remember(extra, now)
+            self.intake.remember(chunk, now)
             ttl = extra.ttl or ttl
             if extra.delay > 0:
                 chunk.not_before = now + extra.delay
@@ -142,6 +143,7 @@ class QueueCore:
 
     def undo(self, chunk: Chunk) -> None:
         """Take back a put that nobody was told of."""
+        self.intake.forget(chunk)
         gone = self.drop(chunk)
         self.counts.dropped -= gone
         self.counts.accepted -= gone
@@ -178,7 +180,7 @@ class QueueCore:
             self.delivery.advance(one, chunk, done, now)
             if chunk.caller and chunk.void:
                 self.calls.answer(chunk, Reply(True, NIL))
-        self.delivery.heard_of(consumer, one)
+        self.delivery.give_turn(consumer, one)
 
     def reply(self, consumer: int, chunk_id: int, reply: Reply, now: float) -> None:
         """The result of a call: settles its message."""
@@ -198,20 +200,20 @@ class QueueCore:
             before = chunk.left
             self._returns.failed(chunk, index, nack, now)
             self.delivery.gone(one, chunk, before - chunk.left)
-        self.delivery.heard_of(consumer, one)
+        self.delivery.give_turn(consumer, one)
 
     def progress(self, consumer: int, chunk_id: int, now: float) -> None:
         """A consumer says that it works on."""
         one = self.delivery.consumers[consumer]
         one.works_on(chunk_id, now)
-        self.delivery.heard_of(consumer, one)
+        self.delivery.give_turn(consumer, one)
 
     def leave(
         self, consumer: int, cells: Sequence[Cursor], now: float, cause: Cause = CRASHED
     ) -> None:
         """Take back what a consumer has; it is gone. ``cause``: says so in a dead letter."""
         one = self.delivery.leave(consumer)
-        self._returns.take_back(fates(one, cells), cause, now)
+        self._returns.take_back(verdicts(one, cells), cause, now)
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -264,13 +266,13 @@ class QueueCore:
             return
         if len(over) == len(one.leased):
             cells = fence()
-            self.delivery.stall(consumer)
+            self.delivery.withdraw_turn(consumer)
         self.counts.leases_over += 1
         cause = Cause("stuck", f"its consumer was silent for {lease} s while handling it")
-        chosen = [found for found in fates(one, cells) if found[0].id in over]
-        for chunk, _, _ in chosen:
-            del one.leased[chunk.id]
-            one.held -= chunk.left
+        chosen = [found for found in verdicts(one, cells) if found.chunk.id in over]
+        for verdict in chosen:
+            del one.leased[verdict.chunk.id]
+            one.held -= verdict.chunk.left
         self._returns.take_back(chosen, cause, now, renew=True)
 
     # --- calls --------------------------------------------------------------------------------

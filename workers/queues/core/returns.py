@@ -1,13 +1,13 @@
 """What comes back from consumers: tried again, alone or as it was, or buried."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from supervisor.definition import QueueDefinition
 from workers.queues.core.books import Books
 from workers.queues.core.burial import MEMORY, Burial, Cause
 from workers.queues.core.calls import Calls
 from workers.queues.core.chunk import Chunk
-from workers.queues.core.leases import Fate
+from workers.queues.core.leases import Verdict
 from workers.queues.core.retry import Jitter, backoff
 from workers.queues.core.stock import Stock
 from workers.queues.frames import Nack, Reply
@@ -50,7 +50,7 @@ class Returns:
             delay = nack.delay
             if delay is None:
                 delay = backoff(chunk.attempt, *self._definition.retry_backoff, self._jitter)
-            alone = self._alone(chunk, message, index)
+            alone = self._apart(chunk, [message], index)
             alone.not_before = now + max(0.0, delay)
             self._books.counts.retried += 1
             self._books.added(alone)
@@ -58,49 +58,47 @@ class Returns:
         self._books.advance(chunk, index + 1)
 
     def take_back(
-        self,
-        found: Iterable[tuple[Chunk, int, Fate]],
-        cause: Cause,
-        now: float,
-        *,
-        renew: bool = False,
+        self, found: Iterable[Verdict], cause: Cause, now: float, *, renew: bool = False
     ) -> None:
         """Take back chunks. ``renew``: their consumer lives on, and may still speak of them."""
         back: list[Chunk] = []
-        for chunk, done, fate in found:
-            self._books.counts.settled += self._books.advance(chunk, done)
+        for verdict in found:
+            chunk = verdict.chunk
+            self._books.counts.settled += self._books.advance(chunk, verdict.done)
             if chunk.void:
                 self._settled(chunk)
                 continue
-            if fate is Fate.SUSPECT:
-                back += self._suspect(chunk, cause, now)
+            if verdict.suspects:
+                back += self._suspects(chunk, verdict.suspects, cause, now)
             if not chunk.void:
                 back.append(self._renewed(chunk) if renew else chunk)
         self._stock.give_back(back)
 
-    def _suspect(self, chunk: Chunk, cause: Cause, now: float) -> list[Chunk]:
-        """Take the next message out of a chunk: it comes back alone, or is dead."""
+    def _suspects(self, chunk: Chunk, count: int, cause: Cause, now: float) -> list[Chunk]:
+        """Take the next messages out of a chunk: they come back by themselves, or are dead."""
         messages = self._books.opened(chunk)
         if not messages:
             self._burial.unopened(chunk, now)
             return []
         back: list[Chunk] = []
-        message = messages[chunk.done]
+        end = chunk.done + count
+        suspects = messages[chunk.done : end]
         memory_ends = chunk.memory_ends + (cause.reason == MEMORY)
         if chunk.attempt >= self._definition.max_attempts or memory_ends >= MEMORY_ENDS:
-            self._burial.one(chunk, message, cause, now)
+            for message in suspects:
+                self._burial.one(chunk, message, cause, now)
         else:
-            back.append(self._alone(chunk, message, chunk.done))
+            back.append(self._apart(chunk, suspects, chunk.done))
             back[0].memory_ends = memory_ends
             self._books.added(back[0])
-        self._books.advance(chunk, chunk.done + 1)
+        self._books.advance(chunk, end)
         return back
 
-    def _alone(self, chunk: Chunk, message: bytes, index: int) -> Chunk:
-        alone = self._books.part(chunk, [message], index, chunk.attempt + 1)
-        self._books.counts.redelivered += 1
-        self._calls.opened(alone)
-        return alone
+    def _apart(self, chunk: Chunk, messages: Sequence[bytes], index: int) -> Chunk:
+        apart = self._books.part(chunk, messages, index, chunk.attempt + 1)
+        self._books.counts.redelivered += apart.count
+        self._calls.opened(apart)
+        return apart
 
     def _renewed(self, chunk: Chunk) -> Chunk:
         fresh = self._books.again(chunk, chunk.attempt)

@@ -116,6 +116,7 @@ class Fifo:
 
     def __iter__(self) -> Iterator[Chunk]:
         """Go through what waits."""
+        self.next()  # those who drop what they find, page by page, do not pass over it again
         return (chunk for chunk in self._chunks if not chunk.void)
 
     def __len__(self) -> int:

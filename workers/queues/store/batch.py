@@ -14,6 +14,7 @@ from workers.queues.core.journal import (
     Buried,
     Change,
     Discarded,
+    Remembered,
     Removed,
     Sequenced,
 )
@@ -24,7 +25,8 @@ class Batch:
     """What has to be done to a store, in any order: no two parts are about the same thing.
 
     ``added``: in the order in which they came, or came back. ``progress``: messages done of a
-    chunk that stays, whether it was there or is added now.
+    chunk that stays, whether it was there or is added now. ``remembered``: keys for dedupe, and
+    until when.
     """
 
     added: list[Added] = field(default_factory=list)
@@ -33,6 +35,7 @@ class Batch:
     buried: list[DeadLetter] = field(default_factory=list)
     discarded: list[int] = field(default_factory=list)
     sequences: dict[str, Sequenced] = field(default_factory=dict)
+    remembered: dict[str, float] = field(default_factory=dict)
     last_chunk: int = 0
     last_letter: int = 0
 
@@ -80,6 +83,8 @@ class _Netting:
                 case Sequenced(client):
                     batch.sequences.pop(client, None)  # the last one of all is last
                     batch.sequences[client] = change
+                case Remembered(key, until):
+                    batch.remembered[key] = until
         batch.added, batch.removed = list(self._added.values()), list(self._removed)
         batch.buried, batch.discarded = list(self._buried.values()), list(self._discarded)
         return batch

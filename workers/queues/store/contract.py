@@ -87,12 +87,14 @@ class Damage:
 class Recovered:
     """What a store holds: ``chunks`` in the order in which they wait, ``letters`` of their ids.
 
+    ``keys``: for dedupe, and until when each is remembered, those that end first first.
     ``last_chunk``, ``last_letter``: the highest ids there have ever been; new ones lie above.
     """
 
     chunks: list[Chunk] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     sequences: dict[str, Sequenced] = field(default_factory=dict)
+    keys: dict[str, float] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
     last_chunk: int = 0
     last_letter: int = 0
@@ -148,6 +150,7 @@ class MemoryStore:
         self._chunks: dict[int, Chunk] = {}
         self._letters: dict[int, DeadLetter] = {}
         self._sequences: dict[str, Sequenced] = {}
+        self._keys: dict[str, float] = {}
         self._last_chunk = self._last_letter = 0
 
     def recover(self) -> Recovered:
@@ -157,6 +160,7 @@ class MemoryStore:
             chunks=[structs.replace(chunk) for chunk in waiting],
             letters=[self._letters[one] for one in sorted(self._letters)],
             sequences=dict(self._sequences),
+            keys=dict(sorted(self._keys.items(), key=lambda one: one[1])),
             last_chunk=self._last_chunk,
             last_letter=self._last_letter,
         )
@@ -178,6 +182,7 @@ class MemoryStore:
             del self._letters[discarded]
         self._letters.update((letter.id, letter) for letter in batch.buried)
         self._sequences.update(batch.sequences)
+        self._keys.update(batch.remembered)
         self._last_chunk = max(self._last_chunk, batch.last_chunk)
         self._last_letter = max(self._last_letter, batch.last_letter)
 

@@ -5,8 +5,10 @@ import os
 
 #: Bytes; enough for some thousand groups of acknowledgements.
 SIZE = 16 << 20
-#: What a device without space says.
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: What a device without space says, a used up quota, and a limit of file sizes.
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: Bytes that are written to see whether there is space.
+PROBE = 1 << 16
 
 
 class Ballast:
@@ -50,3 +52,18 @@ class Ballast:
             os.unlink(self._path)
         except FileNotFoundError:
             pass
+
+
+def has_no_room(folder: str, offset: int) -> bool:
+    """Say whether a file in a folder cannot be written at an offset, and that for want of space."""
+    path = os.path.join(folder, "probe")
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags, 0o600)
+        try:
+            return os.pwrite(fd, bytes(PROBE), offset) < PROBE
+        finally:
+            os.close(fd)
+            os.unlink(path)
+    except OSError as error:
+        return error.errno in NO_SPACE

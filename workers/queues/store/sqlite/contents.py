@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.dead_letter import DeadLetter
+from workers.queues.core.dedupe import MAX_KEYS
 from workers.queues.core.journal import Sequenced
 from workers.queues.store.contract import MAX_SEQUENCES, Damage, DamageKind, order
 from workers.queues.store.sqlite import rows
@@ -37,6 +38,7 @@ class Contents:
     progressed: set[int] = field(default_factory=set)
     letters: list[DeadLetter] = field(default_factory=list)
     sequences: list[Sequenced] = field(default_factory=list)
+    keys: dict[str, float] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
     past: list[Damage] = field(default_factory=list)
     whole: bool = True
@@ -68,6 +70,7 @@ def read(connection: sqlite3.Connection) -> Contents:
     _read_chunks(contents, connection)
     _read_letters(contents, connection)
     _read_sequences(contents, connection)
+    _read_keys(contents, connection)
     for row in _scan(contents, connection, "*", "damage", "rowid"):
         past = rows.damage_of(row)
         if past is not None and _still_matters(past):
@@ -139,6 +142,18 @@ def _read_sequences(contents: Contents, connection: sqlite3.Connection) -> None:
             latest.append((row[3], sequenced))
     latest.sort(key=lambda one: one[0])
     contents.sequences = [sequenced for _, sequenced in latest[-MAX_SEQUENCES:]]
+
+
+def _read_keys(contents: Contents, connection: sqlite3.Connection) -> None:
+    found: list[tuple[str, float]] = []
+    for row in _scan(contents, connection, "*", "dedupe", "key"):
+        known = rows.key_of(row)
+        if known is None:
+            what = "a key for dedupe is not readable: a message with it may be taken twice"
+            contents.damage.append(Damage(DamageKind.ROW, what))
+        else:
+            found.append(known)
+    contents.keys = dict(sorted(found, key=lambda one: one[1])[-MAX_KEYS:])
 
 
 def _scan(

@@ -11,6 +11,8 @@ from workers.queues.store.sqlite.ledger import Ledger
 CHECKPOINT_PAGES = 1000
 #: Free pages that are left in the file, and those given back at once when nothing else is to do.
 SPARE_PAGES, VACUUM_PAGES = 4096, 1024
+#: Keys that have ended, forgotten in one go.
+FORGOTTEN_KEYS = 10_000
 #: Bytes of a page.
 _PAGE = 4096
 
@@ -23,6 +25,7 @@ class Writes:
     progress: list[rows.Row] = field(default_factory=list)
     letters: list[rows.Row] = field(default_factory=list)
     sequences: list[rows.Row] = field(default_factory=list)
+    keys: list[rows.Row] = field(default_factory=list)
     damage: list[rows.Row] = field(default_factory=list)
     removed: list[int] = field(default_factory=list)
     unprogressed: list[int] = field(default_factory=list)
@@ -33,6 +36,7 @@ class Writes:
         """About so many pages change."""
         bodies = sum(len(row[-2]) + len(row[-3]) for row in (*self.chunks, *self.letters))
         small = len(self.progress) + len(self.sequences) + len(self.removed) + len(self.chunks)
+        small += 2 * len(self.keys)
         return 3 + bodies // _PAGE + small // 8
 
 
@@ -45,6 +49,7 @@ _INSERTS = (
     ),
     ("letters", "INSERT INTO letter VALUES (?,?,?,?,?,?,?,?,?,?,?)"),
     ("sequences", "INSERT OR REPLACE INTO sequence VALUES (?,?,?,?,?)"),
+    ("keys", "INSERT OR REPLACE INTO dedupe VALUES (?,?,?)"),
     ("damage", "INSERT INTO damage VALUES (?,?,?,?,?,?)"),
 )
 _DELETES = (
@@ -132,6 +137,28 @@ class QueueFile:
         )
         (left,) = self._connection.execute("SELECT count(*) FROM sequence").fetchone()
         return int(left)
+
+    def forget_keys(self, now: float, keep: int) -> int:
+        """Forget keys that have ended, a page of them, and the oldest above ``keep``.
+
+        Return how many are left.
+        """
+        delete = "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe"
+        ended = f"{delete} WHERE until <= ? ORDER BY until LIMIT ?)"
+        gone = self._connection.execute(ended, (now, FORGOTTEN_KEYS)).rowcount
+        (left,) = self._connection.execute("SELECT count(*) FROM dedupe").fetchone()
+        if left > keep:
+            oldest = f"{delete} ORDER BY until LIMIT ?)"
+            gone += self._connection.execute(oldest, (left - keep,)).rowcount
+        self._log_pages += gone // 4
+        return min(int(left), keep)
+
+    def log_bytes(self) -> int:
+        """Return the size of the log."""
+        try:
+            return os.stat(self.path + "-wal").st_size
+        except OSError:
+            return 0
 
     def is_ours(self) -> bool:
         """Say whether the names still lead to the open files: somebody may have removed them."""

@@ -69,8 +69,28 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
             set_aside(folder, old)
     else:
         opened = _begin(folder, contents, marked, numbers, sync)
+        for old in numbers:
+            set_aside(folder, old)
         if connection is not None:
             connection.close()
+    return opened
+
+
+def begin_anew(folder: str, mark: Mark, contents: Contents, sync: bool) -> Opened:
+    """Write contents into a new file, and remove what is there: it is not even read.
+
+    After a failed write or fsync a file may read well from memory, and not be on the device: what
+    is written behind it would be lost with it. Only what is written anew is known to be there.
+
+    Raises:
+        sqlite3.Error, OSError: the device fails.
+
+    """
+    marked, _ = mark.read()
+    numbers = schema.file_numbers(folder)
+    opened = _begin(folder, contents, marked, numbers, sync)
+    for old in numbers:
+        schema.remove_file(os.path.join(folder, schema.file_name(old)))
     return opened
 
 
@@ -137,7 +157,7 @@ def _lost_end(ledger: Ledger | None, marked: Ledger, path: str) -> Damage:
 def _begin(
     folder: str, contents: Contents, marked: Ledger | None, numbers: list[int], sync: bool
 ) -> Opened:
-    """Write what was read into a new file, and set the old ones aside."""
+    """Write what was read into a new file; the old ones are still there."""
     known = [one for one in (contents.ledger, marked) if one is not None]
     number = max([0, *numbers, *(one.file for one in known)]) + 1
     base = Ledger(
@@ -155,8 +175,6 @@ def _begin(
         )
     )
     path = _write(folder, contents, ledger)
-    for old in numbers:
-        set_aside(folder, old)
     contents.progressed.clear()
     contents.spoilt.clear()
     return Opened(QueueFile(schema.open_file(path, sync), path), ledger, contents, False)
@@ -173,6 +191,7 @@ def _write(folder: str, contents: Contents, ledger: Ledger) -> str:
         chunks=[rows.chunk_row(chunk) for chunk in contents.chunks],
         letters=[rows.letter_row(letter) for letter in contents.letters],
         sequences=[rows.sequence_row(one, ledger.commit) for one in contents.sequences],
+        keys=[rows.key_row(*one) for one in contents.keys.items()],
         damage=[rows.damage_row(one) for one in (contents.past + contents.damage)[-MAX_TOLD:]],
     )
     try:

@@ -20,6 +20,7 @@ Row = tuple[Any, ...]
 _CHUNK = struct.Struct("<qqqqqdddI")
 _LETTER = struct.Struct("<qqddqIIII")
 _PAIR = struct.Struct("<qq")
+_UNTIL = struct.Struct("<d")
 _COMMIT = struct.Struct("<q")
 
 #: What cannot be read in a row whose values were damaged.
@@ -156,6 +157,24 @@ def sequence_of(row: Row) -> Sequenced | None:
 def _sequence_sum(row: Sequence[Any]) -> int:
     client, sequence, gaps, commit = row
     return zlib.crc32(f"{client}\0{sequence}\0{gaps}".encode(), zlib.crc32(_COMMIT.pack(commit)))
+
+
+def key_row(key: str, until: float) -> Row:
+    """Make the row of a key for dedupe."""
+    return key, until, _key_sum(key, until)
+
+
+def key_of(row: Row) -> tuple[str, float] | None:
+    """Make (key, until when) of a row; None if it is not what was written."""
+    key, until, checksum = row
+    try:
+        return (key, until) if _key_sum(key, until) == checksum else None
+    except UNREADABLE:
+        return None
+
+
+def _key_sum(key: str, until: float) -> int:
+    return zlib.crc32(key.encode(), zlib.crc32(_UNTIL.pack(until)))
 
 
 def _storable(text: str) -> str:

@@ -48,6 +48,8 @@ CREATE TABLE letter (
 CREATE TABLE sequence (
     client TEXT PRIMARY KEY, last TEXT, gaps TEXT, commit_number INTEGER, crc INTEGER
 ) WITHOUT ROWID;
+CREATE TABLE dedupe (key TEXT PRIMARY KEY, until REAL, crc INTEGER) WITHOUT ROWID;
+CREATE INDEX dedupe_until ON dedupe (until);
 CREATE TABLE damage (
     kind TEXT, what TEXT, first INTEGER, last INTEGER, path TEXT, found REAL
 );

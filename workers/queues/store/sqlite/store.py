@@ -8,7 +8,8 @@ any process, SIGKILL included, but not the loss of power (after which a start sa
 
 No space: the transaction is undone, and a ballast is given back, so that what makes the queue
 smaller can be written. A device that fails: nothing is tried again; a later fsync would say that
-all is well of pages that the kernel has thrown away.
+all is well of pages that the kernel has thrown away. Who still knows what was in it opens it anew:
+into another file.
 """
 
 import os
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from workers.queues.core.dedupe import MAX_KEYS
 from workers.queues.core.journal import Change
 from workers.queues.store.batch import Batch
 from workers.queues.store.contract import (
@@ -32,6 +34,7 @@ from workers.queues.store.contract import (
 )
 from workers.queues.store.sqlite import ballast, opening, rows, schema
 from workers.queues.store.sqlite.boot import BootNote
+from workers.queues.store.sqlite.contents import Contents
 from workers.queues.store.sqlite.file import Writes
 from workers.queues.store.sqlite.index import Index
 from workers.queues.store.sqlite.ledger import Ledger
@@ -49,6 +52,7 @@ class SqliteStore:
         folder: where; made if it is not there, its parent has to be.
         durability: "full" or "process".
         ballast_bytes: kept for a full device.
+        anew: what it is to hold, whatever there is; None: what there is.
 
     Raises:
         StoreLocked: another process keeps this queue.
@@ -58,7 +62,11 @@ class SqliteStore:
     """
 
     def __init__(
-        self, folder: str, durability: str = "full", ballast_bytes: int = ballast.SIZE
+        self,
+        folder: str,
+        durability: str = "full",
+        ballast_bytes: int = ballast.SIZE,
+        anew: Recovered | None = None,
     ) -> None:
         if durability not in ("full", "process"):
             raise ValueError(f'durability is "full" or "process", not {durability!r}')
@@ -69,18 +77,21 @@ class SqliteStore:
         try:
             self._lock = _locked(folder)
             try:
-                self._open()
+                self._open(None if anew is None else _contents(anew))
             except BaseException:
                 os.close(self._lock)
                 raise
         except (OSError, sqlite3.Error) as error:
             raise StoreFailed(f"{folder} cannot be opened: {error}") from error
 
-    def _open(self) -> None:
+    def _open(self, anew: Contents | None) -> None:
         schema.remove_file(os.path.join(self._folder, schema.NEW))
         self._mark = Mark(os.path.join(self._folder, "mark"), self._sync)
         try:
-            opened = opening.open_folder(self._folder, self._mark, self._sync)
+            if anew is None:
+                opened = opening.open_folder(self._folder, self._mark, self._sync)
+            else:
+                opened = opening.begin_anew(self._folder, self._mark, anew, self._sync)
         except BaseException:
             self._mark.close()
             raise
@@ -88,11 +99,13 @@ class SqliteStore:
         untold = self._unclean() + (contents.damage if opened.kept else [])
         self._index = Index(opened.ledger, contents)
         self._clients = len(contents.sequences)  # at least so many rows
+        self._keys = len(contents.keys)  # the same
         self.damage = contents.past + (untold if opened.kept else contents.damage + untold)
         self._recovered = Recovered(
             contents.chunks,
             contents.letters,
             {one.client: one for one in contents.sequences},
+            contents.keys,
             list(self.damage),
             opened.ledger.last_chunk,
             opened.ledger.last_letter,
@@ -148,6 +161,7 @@ class SqliteStore:
             raise ValueError(f"a number is too large to be kept: {error}") from error
         self._commit(writes, ledger, batch)
         self._clients += len(batch.sequences)
+        self._keys += len(batch.remembered)
         if self._file.checkpoint_is_due:
             self._care(self._file.checkpoint)
 
@@ -157,6 +171,7 @@ class SqliteStore:
             progress=[rows.progress_row(*one) for one in batch.progress.items()],
             letters=[rows.letter_row(letter) for letter in batch.buried],
             sequences=[rows.sequence_row(o, ledger.commit) for o in batch.sequences.values()],
+            keys=[rows.key_row(*one) for one in batch.remembered.items()],
             removed=batch.removed,
             unprogressed=self._index.with_progress(batch),
             discarded=batch.discarded,
@@ -177,10 +192,19 @@ class SqliteStore:
 
     def _refusal(self, error: Exception) -> StoreFull | StoreFailed:
         """Draw the consequences of an error; return what to tell the caller."""
-        if _is_full(error):
+        if _is_full(error) or self._has_no_room(error):
             self._fill(f"no space is left: {error}")
             return StoreFull(self.why)
         return self._failure(error)
+
+    def _has_no_room(self, error: Exception) -> bool:
+        """Whether it was for want of space that a write failed, though SQLite says no more.
+
+        It knows ENOSPC only: a quota, or a limit of file sizes, is an error of the device to it.
+        """
+        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_IOERR_WRITE:
+            return False
+        return ballast.has_no_room(self._folder, self._file.log_bytes())
 
     def _failure(self, error: Exception) -> StoreFailed:
         self.state, self.why = State.FAILED, f"the device failed: {error}"
@@ -227,6 +251,8 @@ class SqliteStore:
             self._replace()
         if self._clients > MAX_SEQUENCES + SLACK_SEQUENCES:
             self._clients = self._file.forget_sequences(MAX_SEQUENCES)
+        if self._keys:
+            self._keys = self._file.forget_keys(time.time(), MAX_KEYS)
         self._file.shrink()
         self._file.checkpoint(truncate=self.state is State.FULL)
         if self.state is State.FULL and self._ballast.take():
@@ -240,6 +266,19 @@ class SqliteStore:
             self._refusal(error)
         except StoreFailed:
             pass  # the state says so
+
+
+def _contents(anew: Recovered) -> Contents:
+    """Make the contents of a file of what it is to hold."""
+    what = "the device failed; all was written anew from what was open"
+    return Contents(
+        ledger=Ledger(0, 0, anew.last_chunk, anew.last_letter),
+        chunks=anew.chunks,
+        letters=anew.letters,
+        sequences=list(anew.sequences.values()),
+        keys=anew.keys,
+        damage=[Damage(DamageKind.REPLACED, what, found=time.time())],
+    )
 
 
 def _locked(folder: str) -> int:
