@@ -34,6 +34,8 @@ from typing import Any
 
 import msgspec
 
+from workers.queues import heap
+
 PROTOCOL = 2
 HEADER = struct.Struct("<IHHQ")  # body size, kind, count, argument
 #: Of a delivered chunk: messages done, attempt, size of options, number of its first message.
@@ -48,6 +50,8 @@ MAX_OPTIONS = 1 << 14
 MAX_FRAME = MAX_BODY + MAX_OPTIONS + PREFIX.size
 #: Messages in one chunk at most: fits the header and the cursor.
 MAX_COUNT = 0xFFFF
+#: Bytes received by one call at most: so much is still in the processor's cache when it is read.
+MAX_RECEIVED = 1 << 18
 #: Lanes of one consumer at most: the cells of its cursor, without the last one (see `cursor`).
 MAX_LANES = 511
 #: Priorities are 0 to this one; higher ones go first.
@@ -199,7 +203,7 @@ class FrameReader:
     @property
     def space(self) -> memoryview:
         """Where to receive into: never empty."""
-        return self._view[self._end :]
+        return self._view[self._end : self._end + MAX_RECEIVED]
 
     def received(self, count: int) -> None:
         """So many bytes were received into `space`."""
@@ -229,6 +233,8 @@ class FrameReader:
     def _make_room(self, needed: int) -> None:
         """Move what is left to the front, into a larger buffer if a frame needs it."""
         left = self._end - self._start
+        if needed > heap.LARGE:
+            heap.keep()
         if needed > len(self._buffer):
             grown = _memory(max(needed, 2 * len(self._buffer)))
             grown[:left] = self._view[self._start : self._end]

@@ -25,8 +25,12 @@ from workers.queues.frames import (
     frame,
 )
 
-#: Buffers given to one sendmsg.
-MAX_BUFFERS = 512
+#: Buffers given to one sendmsg at most; and bytes, with which there are enough: the socket takes no
+#: more, and looking at a buffer that it does not take costs as much as sending it.
+MAX_BUFFERS, ENOUGH = 512, 1 << 19
+#: Bytes that the kernel holds of what a peer has not read yet. It asks for more when three quarters
+#: are read: of a small buffer nothing is left by then, and the peer waits.
+SEND_BUFFER = 1 << 19
 #: Bytes that wait for a peer which does not read, before its connection is closed. A consumer may
 #: have as much more as its queue holds: that it asked for.
 MAX_UNREAD = 1 << 20
@@ -91,6 +95,7 @@ class Connection:
     )
 
     def __init__(self, sock: socket.socket, pid: int, number: int) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.socket, self.pid, self.number = sock, pid, number
         self.role: Role | None = None
         self.host: Any = None
@@ -205,16 +210,17 @@ class Connection:
             self._confirmed = 0
         while self._out:
             try:
-                sent = self.socket.sendmsg(self._out[:MAX_BUFFERS])
+                sent = self.socket.sendmsg(self._first())
             except BlockingIOError:
-                if self._unread > self.max_unread:
-                    raise FrameError(f"{self._unread} bytes wait, and are not read") from None
-                return
+                sent = 0
             if sent == self._unread - FRAME_COST * len(self._out):
                 self._out.clear()
                 self._unread = 0
                 return
-            self._sent(sent)
+            if not self._sent(sent):
+                if self._unread > self.max_unread:
+                    raise FrameError(f"{self._unread} bytes wait, and are not read")
+                return
 
     def refuse(self, why: str) -> None:
         """Say why the connection is closed, if the peer still reads."""
@@ -230,12 +236,25 @@ class Connection:
         for fd in self._descriptors:
             os.close(fd)
 
+    def _first(self) -> list[bytes | memoryview]:
+        """As many of the buffers as the socket may take at once."""
+        if self._unread <= ENOUGH:
+            return self._out[:MAX_BUFFERS]
+        size = 0
+        for number, buffer in enumerate(self._out, 1):
+            size += len(buffer)
+            if size >= ENOUGH or number == MAX_BUFFERS:
+                return self._out[:number]
+        return self._out
+
     def _add(self, buffer: bytes) -> None:
         self._out.append(buffer)
         self._unread += len(buffer) + FRAME_COST
 
-    def _sent(self, size: int) -> None:
-        """Drop what was sent."""
+    def _sent(self, size: int) -> bool:
+        """Drop what was sent; False if that ends within a buffer: the socket takes no more."""
+        if not size:
+            return False
         self._unread -= size
         whole = 0
         for buffer in self._out:
@@ -247,6 +266,7 @@ class Connection:
         self._unread -= whole * FRAME_COST
         if size:
             self._out[0] = memoryview(self._out[0])[size:]
+        return not size
 
 
 def _with_time_left(chunk: Chunk, now: float) -> bytes:

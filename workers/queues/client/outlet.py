@@ -4,6 +4,7 @@ import time
 
 import msgspec
 
+from workers.queues import heap
 from workers.queues.client.door import Door
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
 from workers.queues.errors import QueueFull, rejection
@@ -35,6 +36,8 @@ class Outlet:
     def send(self, count: int, frame: bytearray) -> None:
         """Send a frame that was sealed with the next sequence number."""
         self.sequence += 1
+        if len(frame) > heap.LARGE:
+            heap.keep()
         self.unconfirmed.add(Sent(self.sequence, count, frame))
         self.door.post(frame)  # if the connection is broken, `wait_for` sends it by another one
 
