@@ -4,6 +4,7 @@ A transport is made anew for each run, and told in which process it works: `prod
 `consumer` are called in processes of their own, forked after `open`.
 """
 
+import itertools
 import os
 import signal
 import socket
@@ -339,7 +340,7 @@ class Relay(Transport):
     def producer(self, ready: Callable[[], None], messages: Iterable[Any], consumers: int) -> None:
         encode = msgspec.msgpack.Encoder().encode
         ready()
-        for chunk in chunked([*messages, END], self._chunk):
+        for chunk in chunked(itertools.chain(messages, [END]), self._chunk):
             body = encode(chunk)
             self._into.sendall(self.HEAD.pack(len(body)) + body)
 
@@ -352,7 +353,8 @@ class Relay(Transport):
         os.waitpid(self._relay, 0)
 
 
-def chunked(messages: list[Any], size: int) -> Iterator[list[Any]]:
-    """Cut a list."""
-    for start in range(0, len(messages), size):
-        yield messages[start : start + size]
+def chunked(messages: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Cut what comes, when it comes."""
+    rest = iter(messages)
+    while chunk := list(itertools.islice(rest, size)):
+        yield chunk
