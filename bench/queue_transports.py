@@ -89,12 +89,13 @@ class Ours(Transport):
 
     Args:
         batch: messages of one put_many, and of handle_many at most; 1: put and handle, one by one.
+        confirm: wait for each put until the broker has it.
         queue: options of the queue.
 
     """
 
-    def __init__(self, batch: int = 1, **queue: Any) -> None:
-        self._batch = batch
+    def __init__(self, batch: int = 1, confirm: bool = False, **queue: Any) -> None:
+        self._batch, self._confirm = batch, confirm
         self._queue = QueueDefinition("bench", **{"capacity": CAPACITY, **queue})
 
     def open(self, consumers: int) -> None:
@@ -151,7 +152,7 @@ class Ours(Transport):
         (One if self._batch == 1 else Many)().supervised(self._link(f"consumer.{index}"))
 
     def producer(self, ready: Callable[[], None], messages: Iterable[Any], consumers: int) -> None:
-        batch = self._batch
+        batch, confirm = self._batch, self._confirm
 
         class Source(Producer):
             def connect(self) -> None:
@@ -162,6 +163,9 @@ class Ours(Transport):
                 put = self.put
                 if batch > 1:
                     self.put_many(messages)
+                elif confirm:
+                    for message in messages:
+                        put(message, confirm=True)
                 else:
                     for message in messages:
                         put(message)
