@@ -4,18 +4,17 @@ import array
 import os
 import select
 import socket
-import struct
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from workers.queues.broker.outbox import Outbox
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.clients import Sent
 from workers.queues.cursor import CursorReader
 from workers.queues.frames import (
-    HEADER,
     PREFIX,
     FrameError,
     FrameReader,
@@ -24,26 +23,11 @@ from workers.queues.frames import (
     Rejected,
     frame,
 )
+from workers.queues.ring import RingReader, RingWriter
 
-#: Buffers given to one sendmsg at most; and bytes, with which there are enough: the socket takes no
-#: more, and looking at a buffer that it does not take costs as much as sending it.
-MAX_BUFFERS, ENOUGH = 512, 1 << 19
-#: Bytes that the kernel holds of what a peer has not read yet. It asks for more when three quarters
-#: are read: of a small buffer nothing is left by then, and the peer waits.
-SEND_BUFFER = 1 << 19
-#: Bytes that wait for a peer which does not read, before its connection is closed. A consumer may
-#: have as much more as its queue holds: that it asked for.
-MAX_UNREAD = 1 << 20
-#: Descriptors that come before a connection has said who it is: a cursor, and its padding.
+#: Descriptors that come before a connection has said who it is: a cursor and a ring.
 MAX_DESCRIPTORS = 2
-#: Counted for each frame that waits, beside its bytes: what an object costs.
-FRAME_COST = 64
-#: Bytes of a chunk that is copied behind its header, to be sent as one buffer.
-SMALL = 4096
-#: Header and prefix of a delivered chunk.
-_DELIVER = struct.Struct(HEADER.format + PREFIX.format[1:])
-
-_PREFIX, _KIND = PREFIX.size, int(Kind.DELIVER)
+_PREFIX = PREFIX.pack
 
 #: Why a put was refused, for people.
 WHY = {
@@ -58,6 +42,9 @@ WHY = {
 Parked = tuple[int, int, bytes, bytes, Options | None]
 #: Takes a frame: kind, count, argument, body.
 Handler = Callable[["Connection", int, int, int, memoryview], None]
+
+
+_Ring = TypeVar("_Ring", RingReader, RingWriter)
 
 
 class Role(Enum):
@@ -78,14 +65,12 @@ class Connection:
     __slots__ = (
         "_confirmed",
         "_descriptors",
-        "_out",
-        "_unread",
         "cursor",
         "frames",
         "handler",
         "host",
-        "max_unread",
         "number",
+        "out",
         "parked",
         "pid",
         "role",
@@ -95,7 +80,6 @@ class Connection:
     )
 
     def __init__(self, sock: socket.socket, pid: int, number: int) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.socket, self.pid, self.number = sock, pid, number
         self.role: Role | None = None
         self.host: Any = None
@@ -105,9 +89,7 @@ class Connection:
         self.frames = FrameReader()
         self.parked: Parked | None = None
         self.watched = int(select.EPOLLIN)
-        self.max_unread = MAX_UNREAD
-        self._out: list[bytes | memoryview] = []
-        self._unread = 0  # what is in `_out`: its bytes, and FRAME_COST for each buffer
+        self.out = Outbox(sock)
         self._confirmed = 0  # a confirmation that is not in `_out` yet: only the last one is sent
         self._descriptors: list[int] = []
 
@@ -140,17 +122,25 @@ class Connection:
         return size
 
     def take_descriptor(self) -> int:
-        """Return the descriptor that came with HELLO; raises ValueError if there was none."""
+        """Return the next descriptor that came with HELLO; raises ValueError if there is none."""
         if not self._descriptors:
-            raise ValueError("a consumer has to send the descriptor of its cursor")
+            raise ValueError("a consumer has to send the descriptor of its cursor, and of its ring")
         return self._descriptors.pop(0)
+
+    def take_ring(self, end: type[_Ring]) -> _Ring:
+        """Open the ring that came with HELLO; raises ValueError if there was none."""
+        fd = self.take_descriptor()
+        try:
+            return end(fd)
+        finally:
+            os.close(fd)
 
     # --- out --------------------------------------------------------------------------------------
 
     @property
     def wants_write(self) -> bool:
         """Whether something could not be sent yet."""
-        return bool(self._out)
+        return self.out.backlog
 
     def send(self, kind: Kind, body: bytes = b"", argument: int = 0) -> None:
         """Add a frame to what is sent by the next flush.
@@ -159,9 +149,8 @@ class Connection:
             FrameError: too much waits for this peer already, which does not read.
 
         """
-        if self._unread > self.max_unread:
-            raise FrameError(f"{self._unread} bytes wait to be read; at most {self.max_unread}")
-        self._add(frame(kind, body, 0, argument))
+        self.out.check()
+        self.out.add(frame(kind, body, 0, argument))
 
     def confirm(self, sequence: int) -> None:
         """Tell a producer that all up to here is in the queue."""
@@ -180,22 +169,8 @@ class Connection:
         options, body = chunk.options, chunk.body
         if chunk.expires:
             options = _with_time_left(chunk, now)
-        size = len(body) + len(options) + _PREFIX
-        head = _DELIVER.pack(
-            size,
-            _KIND,
-            chunk.count,
-            chunk.id,
-            chunk.done,
-            chunk.attempt,
-            len(options),
-            chunk.origin,
-        )
-        if len(body) <= SMALL:
-            self._add(b"".join((head, options, body)))
-        else:
-            self._add(head + options)
-            self._add(body)
+        prefix = _PREFIX(chunk.done, chunk.attempt, len(options), chunk.origin)
+        self.out.deliver(chunk.count, chunk.id, prefix + options, body)
 
     def flush(self) -> None:
         """Send as much as the peer takes.
@@ -208,23 +183,11 @@ class Connection:
         if self._confirmed:
             self.send(Kind.CONFIRM, argument=self._confirmed)
             self._confirmed = 0
-        while self._out:
-            try:
-                sent = self.socket.sendmsg(self._first())
-            except BlockingIOError:
-                sent = 0
-            if sent == self._unread - FRAME_COST * len(self._out):
-                self._out.clear()
-                self._unread = 0
-                return
-            if not self._sent(sent):
-                if self._unread > self.max_unread:
-                    raise FrameError(f"{self._unread} bytes wait, and are not read")
-                return
+        self.out.flush()
 
     def refuse(self, why: str) -> None:
         """Say why the connection is closed, if the peer still reads."""
-        self._add(frame(Kind.REFUSED, why.encode(errors="replace")))
+        self.out.add(frame(Kind.REFUSED, why.encode(errors="replace")))
         try:
             self.flush()
         except (OSError, FrameError):
@@ -235,38 +198,6 @@ class Connection:
         self.socket.close()
         for fd in self._descriptors:
             os.close(fd)
-
-    def _first(self) -> list[bytes | memoryview]:
-        """As many of the buffers as the socket may take at once."""
-        if self._unread <= ENOUGH:
-            return self._out[:MAX_BUFFERS]
-        size = 0
-        for number, buffer in enumerate(self._out, 1):
-            size += len(buffer)
-            if size >= ENOUGH or number == MAX_BUFFERS:
-                return self._out[:number]
-        return self._out
-
-    def _add(self, buffer: bytes) -> None:
-        self._out.append(buffer)
-        self._unread += len(buffer) + FRAME_COST
-
-    def _sent(self, size: int) -> bool:
-        """Drop what was sent; False if that ends within a buffer: the socket takes no more."""
-        if not size:
-            return False
-        self._unread -= size
-        whole = 0
-        for buffer in self._out:
-            if size < len(buffer):
-                break
-            size -= len(buffer)
-            whole += 1
-        del self._out[:whole]
-        self._unread -= whole * FRAME_COST
-        if size:
-            self._out[0] = memoryview(self._out[0])[size:]
-        return not size
 
 
 def _with_time_left(chunk: Chunk, now: float) -> bytes:

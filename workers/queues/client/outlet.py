@@ -9,6 +9,7 @@ from workers.queues.client.door import Door
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
 from workers.queues.errors import QueueFull, rejection
 from workers.queues.frames import Kind, Rejected
+from workers.queues.ring import LEAST
 
 #: Messages, and bytes, that were sent and are not confirmed: with these a writer waits.
 WINDOW_MESSAGES = 1024
@@ -36,10 +37,13 @@ class Outlet:
     def send(self, count: int, frame: bytearray) -> None:
         """Send a frame that was sealed with the next sequence number."""
         self.sequence += 1
-        if len(frame) > heap.LARGE:
-            heap.keep()
         self.unconfirmed.add(Sent(self.sequence, count, frame))
-        self.door.post(frame)  # if the connection is broken, `wait_for` sends it by another one
+        # If the connection is broken, `wait_for` sends it by another one.
+        if len(frame) < LEAST:
+            self.door.post(frame)
+        else:
+            heap.keep()
+            self.door.post_large(frame)
 
     def collect(self) -> None:
         """Take the confirmations that are there."""

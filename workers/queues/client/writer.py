@@ -60,7 +60,7 @@ class QueueWriter:
 
     def __init__(self, queue: str, address: str, link: WorkerLink | None = None) -> None:
         self.queue = queue
-        hello = Hello("producer", queue, f"{os.getpid()}-{os.urandom(8).hex()}")
+        hello = Hello("producer", queue, f"{os.getpid()}-{os.urandom(8).hex()}", ring=True)
         self._door = Door(address, hello, link)
         self._door.connect()
         self._outlet = Outlet(queue, self._door)

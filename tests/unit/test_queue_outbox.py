@@ -1,11 +1,12 @@
-"""Large messages: the heap that holds them, and the buffers that they are sent from."""
+"""What waits for a peer that reads slowly, and the heap that holds it."""
 
 import os
 import socket
 import subprocess
 import sys
 
-from workers.queues.broker.connection import ENOUGH, Connection
+from workers.queues.broker.connection import Connection
+from workers.queues.broker.outbox import ENOUGH
 from workers.queues.core.chunk import Chunk
 from workers.queues.frames import PREFIX, FrameReader, Kind
 
@@ -40,7 +41,7 @@ def test_what_a_slow_peer_reads_bit_by_bit_arrives_whole_and_in_order() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     connection = Connection(ours, os.getpid(), 1)
-    connection.max_unread = 1 << 30
+    connection.out.limit = 1 << 30
     bodies = [bytes([number]) * size for number, size in enumerate((1 << 20, 10, 70_000) * 5)]
     for number, body in enumerate(bodies, 1):
         connection.deliver(Chunk(number, 1, body), now=0.0)
