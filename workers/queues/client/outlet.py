@@ -51,15 +51,20 @@ class Outlet:
             for kind, _count, sequence, body in self.door.frames(block=False):
                 self._heard(kind, sequence, body)
 
-    def wait_for_room(self, deadline: float | None) -> None:
+    def wait_for_room(self, deadline: float | None, *, listen: bool = True) -> None:
         """Wait until one more may be sent.
+
+        Args:
+            deadline: by `time.monotonic`; None: for ever.
+            listen: take the confirmations that are there first, even if there is room.
 
         Raises:
             QueueFull: not by the deadline, or something was refused.
             QueueUnavailable: there is no broker by the deadline.
 
         """
-        self.collect()
+        if listen:
+            self.collect()
         if self._held_back:
             self.wait_for(WINDOW_MESSAGES // 2, WINDOW_BYTES // 2, deadline)
             if self._held_back:
