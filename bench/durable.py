@@ -6,13 +6,17 @@ Ours: one producer with `put_many(100)`, the broker, one consumer with `handle_m
 acknowledged, every write of the broker synced (``durable="full"``). SQLite: one process that writes
 100 rows in a transaction and deletes 100 in the next one, in a log that is synced at each commit
 (WAL, synchronous=FULL): no other process, no checksums, nothing that notices a lost end.
+
+Redis Streams, where redis-server and redis-py are installed: a server, a producer, a consumer, and
+``appendfsync always``, so that an XADD is answered when it is on disk, as a put is confirmed. One
+at a time is not the same for both, and there are two rows for it: `put` of ours goes on before the
+confirmation comes, so that what comes meanwhile is synced together, and `flush` tells when all is
+kept; ``put(confirm=True)`` waits for each one's sync, as XADD does.
 The contestants take turns; ratios are of one round, and medians of those.
 """
 
 import argparse
-import importlib.util
 import os
-import shutil
 import sqlite3
 import statistics
 import tempfile
@@ -21,6 +25,7 @@ from collections.abc import Callable
 
 from bench.figures import Figures, finish, p50, p99, table
 from bench.queue_race import latencies, race
+from bench.queue_redis import Redis, have_redis
 from bench.queue_transports import BATCH, Ours
 
 PAYLOADS = {"100b": b"x" * 100, "1k": b"x" * 1024}
@@ -30,9 +35,18 @@ ONE_BY_ONE = 2_000
 Contest = Callable[[bytes, int], float]
 
 
-def ours(durable: str, batch: int) -> Contest:
+def ours(durable: str, batch: int, confirm: bool = False) -> Contest:
     """Messages a second through a durable queue."""
-    return lambda payload, count: race(Ours(batch, durable=durable), payload, count, 1).rate
+
+    def run(payload: bytes, count: int) -> float:
+        return race(Ours(batch, confirm, durable=durable), payload, count, 1).rate
+
+    return run
+
+
+def redis(batch: int) -> Contest:
+    """Messages a second through a stream."""
+    return lambda payload, count: race(Redis(batch), payload, count, 1).rate
 
 
 def sqlite(batch: int, delete: bool) -> Contest:
@@ -67,9 +81,14 @@ CONTESTS: dict[str, tuple[str, Contest, int]] = {
     "full": ("ours, full, put_many(100)", ours("full", BATCH), MESSAGES),
     "process": ("ours, process, put_many(100)", ours("process", BATCH), MESSAGES),
     "single": ("ours, full, put one at a time", ours("full", 1), MESSAGES),
+    "confirmed": ("ours, full, put(confirm=True)", ours("full", 1, True), ONE_BY_ONE),
     "sqlite": ("SQLite, 100 rows, then 100 deleted", sqlite(BATCH, True), MESSAGES),
     "sqlite_insert": ("SQLite, 100 rows, never deleted", sqlite(BATCH, False), MESSAGES),
     "sqlite_single": ("SQLite, 1 row, then 1 deleted", sqlite(1, True), ONE_BY_ONE),
+}
+REDIS: dict[str, tuple[str, Contest, int]] = {
+    "redis": ("Redis Streams, XADD one at a time", redis(1), ONE_BY_ONE),
+    "redis_batch": ("Redis Streams, pipelines of 100", redis(BATCH), MESSAGES),
 }
 
 
@@ -99,6 +118,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.quick else 7)
+    if have_redis():
+        CONTESTS.update(REDIS)
     found = measure(rounds, 0.25 if options.quick else 1.0)
     figures: Figures = {}
     rows = []
@@ -115,8 +136,18 @@ def main() -> None:
         figures[f"durable_{payload}_over_sqlite_insert"] = ratio(rates, "full", "sqlite_insert")
         single = ratio(rates, "single", "sqlite_single")
         figures[f"durable_single_{payload}_over_sqlite_single"] = single
+        if "redis" in rates:
+            for name, peer in (
+                ("single", "redis"),
+                ("confirmed", "redis"),
+                ("full", "redis_batch"),
+            ):
+                figures[f"durable_{name}_{payload}_over_{peer}"] = ratio(rates, name, peer)
     print("\n" + latency(figures, options.quick))
-    if shutil.which("redis-server") is None or importlib.util.find_spec("redis") is None:
+    if "redis" in CONTESTS:
+        names = [name for name in figures if "_over_redis" in name]
+        print("\n" + table(["to Redis Streams", "x"], [[name, figures[name]] for name in names]))
+    else:
         print("\nRedis Streams: not measured, there is no redis-server or redis-py here.")
     finish(figures, options.json)
 

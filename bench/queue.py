@@ -97,58 +97,75 @@ def throughput(plan: list[tuple[str, int, int, list[str]]], scale: float) -> Fig
             rate = statistics.median(run.rate for run in runs[name])
             cpu = statistics.median(run.cpu_us for run in runs[name])
             figures[f"{name}_{shape}_per_s"] = round(rate)
-            ratios = [ratio(runs, name, peer) for peer in ("mpq", "simple") if peer in names]
+            peers = ("mpq", "simple", "zmq")
+            ratios = [ratio(runs, name, peer) if peer in names else "-" for peer in peers]
             all_cpu = statistics.median(run.all_cpu_us for run in runs[name])
             figures[f"{name}_{shape}_cpu_us"] = all_cpu
             rows.append([shape, NAMES[name], f"{rate:,.0f}", *ratios, all_cpu, cpu or "-"])
-            if name in OURS:
+            if cpu:
                 figures[f"{name}_{shape}_broker_us"] = cpu
+            if name in (*OURS, *FLOORS):
                 for peer in ("mpq", "simple", "zmq"):
                     if peer in names:
                         figures[f"{name}_{shape}_over_{peer}"] = ratio(runs, name, peer)
-    head = ["shape", "who", "messages/s", "x mp.Queue", "x SimpleQueue", "CPU us", "in the middle"]
+    head = ["shape", "who", "messages/s", "x mp.Queue", "x SimpleQueue", "x pyzmq", "CPU us"]
+    head.append("in the middle")
     print(table(head, rows))
     return figures
 
 
 def latency(rounds: int, seconds: float, rate: float = 1000.0) -> Figures:
-    """Latency at a steady rate; percentiles of each round, their medians and median ratios."""
-    names = ["single", "mpq", "simple"]
+    """Latency at a steady rate; percentiles of each round, their medians and median ratios.
+
+    The relay says what two hops cost that do nothing: no broker in the middle can be faster.
+    """
+    names = ["single", "mpq", "simple", "relay1"]
     found: dict[str, list[list[float]]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
             delays = latencies(CONTESTANTS[name](), b"x" * 1024, rate, int(rate * seconds))
             found[name].append(delays)
     figures: Figures = {}
-    rows: list[list[object]] = []
-    for name in names:
-        for label, percentile in (("p50", p50), ("p99", p99)):
-            each = [percentile(delays) for delays in found[name]]
-            figures[f"{name}_latency_{label}_us"] = statistics.median(each)
-            if name == "single":
-                peers = [percentile(delays) for delays in found["mpq"]]
-                ratios = [one / other for one, other in zip(each, peers, strict=True)]
-                figures[f"latency_{label}_over_mpq"] = statistics.median(ratios)
-        rows.append([NAMES[name], *(figures[f"{name}_latency_{one}_us"] for one in ("p50", "p99"))])
-    print(table([f"latency at {rate:.0f} messages/s", "p50 us", "p99 us"], rows))
+    rows: dict[str, list[object]] = {name: [NAMES[name]] for name in names}
+    for label, percentile in (("p50", p50), ("p99", p99)):
+        each = {name: [percentile(delays) for delays in found[name]] for name in names}
+        for name in names:
+            figures[f"{name}_latency_{label}_us"] = statistics.median(each[name])
+            to_mpq = statistics.median(
+                one / other for one, other in zip(each[name], each["mpq"], strict=True)
+            )
+            figures[f"{name}_latency_{label}_over_mpq"] = to_mpq
+            rows[name] += [figures[f"{name}_latency_{label}_us"], to_mpq]
+        figures[f"latency_{label}_over_mpq"] = figures[f"single_latency_{label}_over_mpq"]
+    head = [f"latency at {rate:.0f} messages/s", "p50 us", "x mp.Queue", "p99 us", "x mp.Queue"]
+    print(table(head, list(rows.values())))
     return figures
 
 
 def plan_of(quick: bool, rounds: int, zmq: bool) -> list[tuple[str, int, int, list[str]]]:
     """What is run: (payload, consumers, rounds, contestants)."""
-    peers = ["mpq", "simple"]
+    peers = ["mpq", "simple", *(["zmq"] if zmq else [])]
     few = max(1, rounds // 2)
-    plan = [("1k", 1, rounds, [*OURS, *peers]), ("1k", 4, rounds, ["single", *peers])]
-    plan += [(p, c, few, ["single", *peers]) for p in ("100b", "dict") for c in (1, 4)]
-    plan += [("64k", 1, few, ["single", *peers])]
+    plan = [("1k", 1, rounds, [*OURS, *peers, *FLOORS])]
+    plan += [("1k", consumers, rounds, ["single", *peers[:2]]) for consumers in (4, 16)]
     if quick:
-        return plan
-    plan[0] = ("1k", 1, rounds, [*OURS, *peers, *(["zmq"] if zmq else []), *FLOORS])
-    plan[1:] = [
-        (p, c, rounds, [*OURS, *peers]) for p in SMALL for c in (1, 4) if (p, c) != ("1k", 1)
-    ]
-    plan += [(p, c, rounds, ["single", *peers]) for p in LARGE for c in (1, 4)]
-    return [*plan, ("1k", 16, rounds, ["single", *peers])]
+        plan += [(p, c, few, ["single", "mpq"]) for p in ("100b", "dict") for c in (1, 4)]
+        return plan + [(p, 1, rounds, ["single", "mpq", "relay1"]) for p in LARGE]
+    plan += [(p, 1, rounds, [*OURS, *peers]) for p in ("100b", "dict")]
+    plan += [(p, 4, rounds, [*OURS, *peers[:2]]) for p in ("100b", "dict")]
+    for payload in LARGE:
+        plan.append((payload, 1, rounds, ["single", *peers, "relay1"]))
+        plan.append((payload, 4, rounds, ["single", *peers[:2]]))
+    return plan
+
+
+def spread(figures: Figures) -> None:
+    """Say how more consumers compare with one."""
+    one = figures["single_1k_1p1c_per_s"]
+    for consumers in (4, 16):
+        many = figures[f"single_1k_1p{consumers}c_per_s"]
+        figures[f"consumers_{consumers}_over_1"] = share = float(many) / float(one)
+        print(f"{consumers} consumers: {share:.2f} x the messages/s of one")
 
 
 def have_zmq() -> bool:
@@ -173,12 +190,9 @@ def main() -> None:
         print("pyzmq is not installed: left out (pip install pyzmq)\n")
     figures = throughput(plan_of(options.quick, rounds, zmq), 0.5 if options.quick else 1.0)
     print()
-    figures |= latency(1 if options.quick else 5, 1.0 if options.quick else 2.0)
-    if not options.quick:
-        one = figures["single_1k_1p1c_per_s"]
-        for consumers in (4, 16):
-            many = figures[f"single_1k_1p{consumers}c_per_s"]
-            figures[f"consumers_{consumers}_over_1"] = float(many) / float(one)
+    figures |= latency(3 if options.quick else 5, 0.5 if options.quick else 2.0)
+    print()
+    spread(figures)
     finish(figures, options.json)
 
 

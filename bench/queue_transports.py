@@ -4,6 +4,7 @@ A transport is made anew for each run, and told in which process it works: `prod
 `consumer` are called in processes of their own, forked after `open`.
 """
 
+import itertools
 import os
 import signal
 import socket
@@ -88,12 +89,13 @@ class Ours(Transport):
 
     Args:
         batch: messages of one put_many, and of handle_many at most; 1: put and handle, one by one.
+        confirm: wait for each put until the broker has it.
         queue: options of the queue.
 
     """
 
-    def __init__(self, batch: int = 1, **queue: Any) -> None:
-        self._batch = batch
+    def __init__(self, batch: int = 1, confirm: bool = False, **queue: Any) -> None:
+        self._batch, self._confirm = batch, confirm
         self._queue = QueueDefinition("bench", **{"capacity": CAPACITY, **queue})
 
     def open(self, consumers: int) -> None:
@@ -150,7 +152,7 @@ class Ours(Transport):
         (One if self._batch == 1 else Many)().supervised(self._link(f"consumer.{index}"))
 
     def producer(self, ready: Callable[[], None], messages: Iterable[Any], consumers: int) -> None:
-        batch = self._batch
+        batch, confirm = self._batch, self._confirm
 
         class Source(Producer):
             def connect(self) -> None:
@@ -161,6 +163,9 @@ class Ours(Transport):
                 put = self.put
                 if batch > 1:
                     self.put_many(messages)
+                elif confirm:
+                    for message in messages:
+                        put(message, confirm=True)
                 else:
                     for message in messages:
                         put(message)
@@ -339,7 +344,7 @@ class Relay(Transport):
     def producer(self, ready: Callable[[], None], messages: Iterable[Any], consumers: int) -> None:
         encode = msgspec.msgpack.Encoder().encode
         ready()
-        for chunk in chunked([*messages, END], self._chunk):
+        for chunk in chunked(itertools.chain(messages, [END]), self._chunk):
             body = encode(chunk)
             self._into.sendall(self.HEAD.pack(len(body)) + body)
 
@@ -352,7 +357,8 @@ class Relay(Transport):
         os.waitpid(self._relay, 0)
 
 
-def chunked(messages: list[Any], size: int) -> Iterator[list[Any]]:
-    """Cut a list."""
-    for start in range(0, len(messages), size):
-        yield messages[start : start + size]
+def chunked(messages: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Cut what comes, when it comes."""
+    rest = iter(messages)
+    while chunk := list(itertools.islice(rest, size)):
+        yield chunk

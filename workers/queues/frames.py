@@ -23,6 +23,10 @@ path: empty options stand for the default ones.
     REFUSED  body: why; the connection closes
     MANAGED  body: msgpack, {"error": why, "code": word} if it was refused
 
+The body of a frame whose kind has the bit `SHARED` is the place of the real one in the client's
+`ring`: of a PUT in a producer's, of a DELIVER in a consumer's. HELLO brings it, if there is one,
+and WELCOME says whether it is used.
+
 A chunk gets a new number each time it comes back: an ACK, NACK or REPLY that names an old number
 is late, counted and ignored. A chunk for a consumer of several lanes holds one message.
 """
@@ -34,10 +38,15 @@ from typing import Any
 
 import msgspec
 
+from workers.queues import heap
+from workers.queues.ring import RingReader
+
 PROTOCOL = 2
 HEADER = struct.Struct("<IHHQ")  # body size, kind, count, argument
 #: Of a delivered chunk: messages done, attempt, size of options, number of its first message.
 PREFIX = struct.Struct("<HHIQ")
+#: Bit of a kind: the body is in the ring.
+SHARED = 0x8000
 SIZE = struct.Struct("<I")  # of the options of a chunk that is put
 PAIR = struct.Struct("<QQ")  # chunk, messages done in it
 #: Bytes of a chunk at most: one message of 1 MiB, and what its encoding adds.
@@ -48,6 +57,8 @@ MAX_OPTIONS = 1 << 14
 MAX_FRAME = MAX_BODY + MAX_OPTIONS + PREFIX.size
 #: Messages in one chunk at most: fits the header and the cursor.
 MAX_COUNT = 0xFFFF
+#: Bytes received by one call at most: so much is still in the processor's cache when it is read.
+MAX_RECEIVED = 1 << 18
 #: Lanes of one consumer at most: the cells of its cursor, without the last one (see `cursor`).
 MAX_LANES = 511
 #: Priorities are 0 to this one; higher ones go first.
@@ -96,6 +107,8 @@ class Hello(msgspec.Struct, frozen=True):
     ``role``: "producer", "consumer" or "observer". ``client``: names a producer over reconnections,
     so that what it sends again is known. ``lanes``: messages a consumer works on at once.
     ``worker``: names a consumer in the dead letters that its end makes.
+    ``ring``: the descriptor of a ring comes last, into which a producer, or out of which a consumer
+    would have large bodies.
     """
 
     role: str
@@ -104,6 +117,7 @@ class Hello(msgspec.Struct, frozen=True):
     lanes: int = 1
     worker: str = ""
     protocol: int = PROTOCOL
+    ring: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -127,6 +141,7 @@ class Welcome(msgspec.Struct, frozen=True):
     durable: str = ""  # "", "process" or "full"
     epoch: int = 0  # of the numbers of messages: another one, other messages; durable ones have one
     protocol: int = PROTOCOL
+    ring: bool = False  # whether the client's is used
 
 
 class Nack(msgspec.Struct, frozen=True):
@@ -190,10 +205,15 @@ def _memory(size: int) -> mmap.mmap:
 class FrameReader:
     """A receive buffer that yields whole frames. The caller receives into `space`.
 
-    A body is given as a memoryview of the buffer: to be copied by whoever keeps it.
+    A body is given as a memoryview of the buffer, or of the ring: to be copied by whoever keeps it,
+    before the next one is asked for. ``taken``: bytes that came by the ring so far.
+    ``ring``: where they may be, if there is one.
     """
 
     def __init__(self, size: int = 1 << 20) -> None:
+        self.ring: RingReader | None = None
+        self.taken = 0
+        self._place = b""  # of the body in the ring that was given last
         self._buffer = _memory(size)
         self._view = memoryview(self._buffer)
         self._start = 0
@@ -202,7 +222,7 @@ class FrameReader:
     @property
     def space(self) -> memoryview:
         """Where to receive into: never empty."""
-        return self._view[self._end :]
+        return self._view[self._end : self._end + MAX_RECEIVED]
 
     def received(self, count: int) -> None:
         """So many bytes were received into `space`."""
@@ -215,6 +235,9 @@ class FrameReader:
             FrameError: a frame is larger than allowed; nothing was allocated for it.
 
         """
+        if self._place and self.ring is not None:
+            self.taken += self.ring.taken(self._place)
+            self._place = b""
         start, have = self._start, self._end - self._start
         if have < HEADER.size:
             self._make_room(HEADER.size)
@@ -227,11 +250,20 @@ class FrameReader:
             self._make_room(whole)
             return None
         self._start = start + whole
-        return kind, count, argument, self._view[start + HEADER.size : start + whole]
+        body = self._view[start + HEADER.size : start + whole]
+        if kind & SHARED:
+            if self.ring is None:
+                raise FrameError("a body in a ring, without one")
+            heap.keep()
+            self._place = bytes(body)
+            return kind ^ SHARED, count, argument, self.ring.at(self._place)
+        return kind, count, argument, body
 
     def _make_room(self, needed: int) -> None:
         """Move what is left to the front, into a larger buffer if a frame needs it."""
         left = self._end - self._start
+        if needed > heap.LARGE:
+            heap.keep()
         if needed > len(self._buffer):
             grown = _memory(max(needed, 2 * len(self._buffer)))
             grown[:left] = self._view[self._start : self._end]

@@ -4,18 +4,17 @@ import array
 import os
 import select
 import socket
-import struct
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from workers.queues.broker.outbox import Outbox
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.clients import Sent
 from workers.queues.cursor import CursorReader
 from workers.queues.frames import (
-    HEADER,
     PREFIX,
     FrameError,
     FrameReader,
@@ -24,22 +23,11 @@ from workers.queues.frames import (
     Rejected,
     frame,
 )
+from workers.queues.ring import RingReader, RingWriter
 
-#: Buffers given to one sendmsg.
-MAX_BUFFERS = 512
-#: Bytes that wait for a peer which does not read, before its connection is closed. A consumer may
-#: have as much more as its queue holds: that it asked for.
-MAX_UNREAD = 1 << 20
-#: Descriptors that come before a connection has said who it is: a cursor, and its padding.
+#: Descriptors that come before a connection has said who it is: a cursor and a ring.
 MAX_DESCRIPTORS = 2
-#: Counted for each frame that waits, beside its bytes: what an object costs.
-FRAME_COST = 64
-#: Bytes of a chunk that is copied behind its header, to be sent as one buffer.
-SMALL = 4096
-#: Header and prefix of a delivered chunk.
-_DELIVER = struct.Struct(HEADER.format + PREFIX.format[1:])
-
-_PREFIX, _KIND = PREFIX.size, int(Kind.DELIVER)
+_PREFIX = PREFIX.pack
 
 #: Why a put was refused, for people.
 WHY = {
@@ -54,6 +42,9 @@ WHY = {
 Parked = tuple[int, int, bytes, bytes, Options | None]
 #: Takes a frame: kind, count, argument, body.
 Handler = Callable[["Connection", int, int, int, memoryview], None]
+
+
+_Ring = TypeVar("_Ring", RingReader, RingWriter)
 
 
 class Role(Enum):
@@ -74,14 +65,12 @@ class Connection:
     __slots__ = (
         "_confirmed",
         "_descriptors",
-        "_out",
-        "_unread",
         "cursor",
         "frames",
         "handler",
         "host",
-        "max_unread",
         "number",
+        "out",
         "over_memory",
         "parked",
         "pid",
@@ -104,9 +93,7 @@ class Connection:
         self.parked: Parked | None = None
         self.over_memory = False  # its process is to be ended for that
         self.watched = int(select.EPOLLIN)
-        self.max_unread = MAX_UNREAD
-        self._out: list[bytes | memoryview] = []
-        self._unread = 0  # what is in `_out`: its bytes, and FRAME_COST for each buffer
+        self.out = Outbox(sock)
         self._confirmed = 0  # a confirmation that is not in `_out` yet: only the last one is sent
         self._descriptors: list[int] = []
 
@@ -139,17 +126,25 @@ class Connection:
         return size
 
     def take_descriptor(self) -> int:
-        """Return the descriptor that came with HELLO; raises ValueError if there was none."""
+        """Return the next descriptor that came with HELLO; raises ValueError if there is none."""
         if not self._descriptors:
-            raise ValueError("a consumer has to send the descriptor of its cursor")
+            raise ValueError("a consumer has to send the descriptor of its cursor, and of its ring")
         return self._descriptors.pop(0)
+
+    def take_ring(self, end: type[_Ring]) -> _Ring:
+        """Open the ring that came with HELLO; raises ValueError if there was none."""
+        fd = self.take_descriptor()
+        try:
+            return end(fd)
+        finally:
+            os.close(fd)
 
     # --- out --------------------------------------------------------------------------------------
 
     @property
     def wants_write(self) -> bool:
         """Whether something could not be sent yet."""
-        return bool(self._out)
+        return self.out.backlog
 
     def send(self, kind: Kind, body: bytes = b"", argument: int = 0) -> None:
         """Add a frame to what is sent by the next flush.
@@ -158,9 +153,8 @@ class Connection:
             FrameError: too much waits for this peer already, which does not read.
 
         """
-        if self._unread > self.max_unread:
-            raise FrameError(f"{self._unread} bytes wait to be read; at most {self.max_unread}")
-        self._add(frame(kind, body, 0, argument))
+        self.out.check()
+        self.out.add(frame(kind, body, 0, argument))
 
     def confirm(self, sequence: int) -> None:
         """Tell a producer that all up to here is in the queue."""
@@ -179,22 +173,8 @@ class Connection:
         options, body = chunk.options, chunk.body
         if chunk.expires:
             options = _with_time_left(chunk, now)
-        size = len(body) + len(options) + _PREFIX
-        head = _DELIVER.pack(
-            size,
-            _KIND,
-            chunk.count,
-            chunk.id,
-            chunk.done,
-            chunk.attempt,
-            len(options),
-            chunk.origin,
-        )
-        if len(body) <= SMALL:
-            self._add(b"".join((head, options, body)))
-        else:
-            self._add(head + options)
-            self._add(body)
+        prefix = _PREFIX(chunk.done, chunk.attempt, len(options), chunk.origin)
+        self.out.deliver(chunk.count, chunk.id, prefix + options, body)
 
     def flush(self) -> None:
         """Send as much as the peer takes.
@@ -207,22 +187,11 @@ class Connection:
         if self._confirmed:
             self.send(Kind.CONFIRM, argument=self._confirmed)
             self._confirmed = 0
-        while self._out:
-            try:
-                sent = self.socket.sendmsg(self._out[:MAX_BUFFERS])
-            except BlockingIOError:
-                if self._unread > self.max_unread:
-                    raise FrameError(f"{self._unread} bytes wait, and are not read") from None
-                return
-            if sent == self._unread - FRAME_COST * len(self._out):
-                self._out.clear()
-                self._unread = 0
-                return
-            self._sent(sent)
+        self.out.flush()
 
     def refuse(self, why: str) -> None:
         """Say why the connection is closed, if the peer still reads."""
-        self._add(frame(Kind.REFUSED, why.encode(errors="replace")))
+        self.out.add(frame(Kind.REFUSED, why.encode(errors="replace")))
         try:
             self.flush()
         except (OSError, FrameError):
@@ -233,24 +202,6 @@ class Connection:
         self.socket.close()
         for fd in self._descriptors:
             os.close(fd)
-
-    def _add(self, buffer: bytes) -> None:
-        self._out.append(buffer)
-        self._unread += len(buffer) + FRAME_COST
-
-    def _sent(self, size: int) -> None:
-        """Drop what was sent."""
-        self._unread -= size
-        whole = 0
-        for buffer in self._out:
-            if size < len(buffer):
-                break
-            size -= len(buffer)
-            whole += 1
-        del self._out[:whole]
-        self._unread -= whole * FRAME_COST
-        if size:
-            self._out[0] = memoryview(self._out[0])[size:]
 
 
 def _with_time_left(chunk: Chunk, now: float) -> bytes:

@@ -8,8 +8,9 @@ from functools import partial
 import msgspec
 
 from supervisor.definition import QueueDefinition
-from workers.queues.broker.connection import FRAME_COST, Connection, Parked
+from workers.queues.broker.connection import Connection, Parked
 from workers.queues.broker.keeping import Keeping
+from workers.queues.broker.outbox import FRAME_COST
 from workers.queues.core.burial import MEMORY, Cause
 from workers.queues.core.chunk import decode_options
 from workers.queues.core.clients import Clients, Sent
@@ -32,6 +33,7 @@ from workers.queues.frames import (
     Reply,
     Welcome,
 )
+from workers.queues.ring import RingReader, RingWriter
 
 _decode_nack = msgspec.msgpack.Decoder(Nack).decode
 _decode_reply = msgspec.msgpack.Decoder(Reply).decode
@@ -70,7 +72,9 @@ class QueueHost:
     # --- who comes, and goes ------------------------------------------------------------------
 
     def producer(self, connection: Connection, hello: Hello) -> None:
-        """Serve a producer."""
+        """Serve a producer; raises ValueError if it has sent no ring, but said so."""
+        if hello.ring:
+            connection.frames.ring = connection.take_ring(RingReader)
         connection.sent = self.clients.of(hello.client or f"#{connection.number}")
         connection.handler = self.from_producer
 
@@ -78,15 +82,17 @@ class QueueHost:
         """Serve a consumer.
 
         Raises:
-            ValueError: it has sent no cursor, or one that is none.
+            ValueError: it has sent no cursor, or one that is none; or no ring, but said so.
 
         """
         if not 1 <= hello.lanes <= MAX_LANES:
             raise FrameError(f"{hello.lanes} lanes; allowed: 1 to {MAX_LANES}")
         connection.cursor = CursorReader(connection.take_descriptor(), hello.lanes)
         connection.worker = hello.worker[:MAX_NAME]
+        if hello.ring:
+            connection.out.ring = connection.take_ring(RingWriter)
         definition = self.core.definition
-        connection.max_unread += definition.max_bytes + FRAME_COST * 2 * definition.capacity
+        connection.out.limit += definition.max_bytes + FRAME_COST * 2 * definition.capacity
         connection.handler = self.from_consumer
         self.core.enter(connection.number, self.now, hello.lanes)
 
@@ -136,6 +142,8 @@ class QueueHost:
             core.progress(number, argument, self.now)
         else:
             raise FrameError(f"a consumer cannot send a frame of kind {kind}")
+        if connection.out.waits:  # it has taken something, perhaps
+            self._dirty[number] = connection
 
     # --- putting ------------------------------------------------------------------------------
 
@@ -291,6 +299,7 @@ def welcome(definition: QueueDefinition) -> Welcome:
         priorities=definition.priorities,
         max_attempts=definition.max_attempts,
         durable=definition.durable,
+        ring=True,
         epoch=0 if definition.durable else secrets.randbits(32),
     )
 

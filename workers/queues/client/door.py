@@ -5,6 +5,7 @@ The address is a path; the supervisor hands workers a descriptor of the broker's
 """
 
 import array
+import os
 import select
 import socket
 import time
@@ -14,7 +15,8 @@ import msgspec
 
 from supervisor.link import WorkerLink
 from workers.queues.errors import Interrupted, QueueRefused, QueueUnavailable
-from workers.queues.frames import FrameReader, Hello, Kind, Welcome, frame
+from workers.queues.frames import HEADER, SHARED, FrameReader, Hello, Kind, Welcome, frame
+from workers.queues.ring import PLACE, RingReader, RingWriter, make
 
 #: Seconds to wait for the broker to come back, before giving up (and crashing, as a rule).
 RECONNECT_LIMIT = 30.0
@@ -23,6 +25,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 SEND_BUFFER = 1 << 20
 #: Buffers given to one sendmsg.
 MAX_BUFFERS = 512
+
+_HEADER = HEADER.size
 
 
 class Door:
@@ -34,6 +38,9 @@ class Door:
         link: the worker's link, when waiting is to end with a request to stop.
         fd: a descriptor that goes with the hello: a consumer's cursor.
 
+    If the hello says so, each connection has a ring for large bodies: a consumer's for what comes,
+    a producer's for what goes. ``taken``: bytes that came by it.
+
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Door:
         self._socket: socket.socket | None = None
         self._frames = FrameReader()
         self._out: list[memoryview] = []  # what the socket did not take yet
+        self._ring: RingWriter | None = None
         self._poll = select.poll()  # knows the link; the connection is added while we wait for it
         self._poll_link()
         self.welcome = Welcome()
@@ -56,6 +64,11 @@ class Door:
     def backlog(self) -> bool:
         """Whether something that was posted is not sent yet."""
         return bool(self._out)
+
+    @property
+    def taken(self) -> int:
+        """Bytes that came by the ring of this connection."""
+        return self._frames.taken
 
     def fileno(self) -> int:
         """The connection's descriptor, for who waits for it elsewhere; -1: there is none."""
@@ -119,6 +132,14 @@ class Door:
         else:
             self._out += map(memoryview, buffers)
         return self.push()
+
+    def post_large(self, frame: bytearray) -> bool:
+        """Post a frame, its body by the ring if there is room; False when the connection broke."""
+        place = None if self._ring is None else self._ring.write((memoryview(frame)[_HEADER:],))
+        if place is None:
+            return self.post(frame)
+        _, kind, count, argument = HEADER.unpack_from(frame)
+        return self.post(HEADER.pack(PLACE.size, kind | SHARED, count, argument) + place)
 
     def send(self, *buffers: bytes | bytearray) -> bool:
         """Send everything; False when the connection broke, or was broken."""
@@ -208,18 +229,29 @@ class Door:
             return True
 
     def _connect(self, deadline: float) -> None:
-        self._frames = FrameReader()
+        self._frames, self._ring = FrameReader(), None
         sock = self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         sock.settimeout(max(0.001, deadline - time.monotonic()))
         sock.connect(self._address)
         hello = frame(Kind.HELLO, msgspec.msgpack.encode(self._hello))
-        rights = []
-        if self.fd is not None:
-            fds = array.array("i", [self.fd])
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)]
-        sock.sendmsg([hello], rights)
-        sock.setblocking(False)
+        fds = array.array("i", [] if self.fd is None else [self.fd])
+        ring = make() if self._hello.ring else -1
+        try:
+            if ring >= 0:
+                fds.append(ring)
+                if self._hello.role == "consumer":
+                    self._frames.ring = RingReader(ring)
+            sock.sendmsg([hello], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else [])
+            sock.setblocking(False)
+            self._welcomed(deadline)
+            if ring >= 0 and self._hello.role == "producer" and self.welcome.ring:
+                self._ring = RingWriter(ring)
+        finally:
+            if ring >= 0:
+                os.close(ring)
+
+    def _welcomed(self, deadline: float) -> None:
         for kind, _count, _argument, body in self.frames(block=True, deadline=deadline):
             if kind == Kind.WELCOME:
                 self.welcome = msgspec.msgpack.decode(body, type=Welcome)

@@ -4,10 +4,12 @@ import time
 
 import msgspec
 
+from workers.queues import heap
 from workers.queues.client.door import Door
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
 from workers.queues.errors import QueueTimeout, rejection
 from workers.queues.frames import Kind, Rejected
+from workers.queues.ring import LEAST
 
 #: Messages, and bytes, that were sent and are not confirmed: with these a writer waits.
 WINDOW_MESSAGES = 1024
@@ -36,7 +38,12 @@ class Outlet:
         """Send a frame that was sealed with the next sequence number."""
         self.sequence += 1
         self.unconfirmed.add(Sent(self.sequence, count, frame))
-        self.door.post(frame)  # if the connection is broken, `wait_for` sends it by another one
+        # If the connection is broken, `wait_for` sends it by another one.
+        if len(frame) < LEAST:
+            self.door.post(frame)
+        else:
+            heap.keep()
+            self.door.post_large(frame)
 
     def collect(self) -> None:
         """Take the confirmations that are there."""
@@ -44,15 +51,20 @@ class Outlet:
             for kind, _count, sequence, body in self.door.frames(block=False):
                 self._heard(kind, sequence, body)
 
-    def wait_for_room(self, deadline: float | None) -> None:
+    def wait_for_room(self, deadline: float | None, *, listen: bool = True) -> None:
         """Wait until one more may be sent.
+
+        Args:
+            deadline: by `time.monotonic`; None: for ever.
+            listen: take the confirmations that are there first, even if there is room.
 
         Raises:
             QueueFull: not by the deadline, or something was refused.
             QueueUnavailable: there is no broker by the deadline.
 
         """
-        self.collect()
+        if listen:
+            self.collect()
         if self._held_back:
             self.wait_for(WINDOW_MESSAGES // 2, WINDOW_BYTES // 2, deadline)
             if self._held_back:

@@ -14,6 +14,7 @@ from workers.queues.core.chunk import decode_options
 from workers.queues.cursor import CursorWriter
 from workers.queues.frames import PAIR, PREFIX, Hello, Kind, Nack, Options, Reply, frame
 from workers.queues.payload import ChunkDecoder, Undecodable
+from workers.queues.ring import ROOM
 
 #: Acknowledgements that wait to be sent together: chunks at most, and this part of the window.
 MAX_PENDING, PART_OF_WINDOW = 64, 4
@@ -108,10 +109,11 @@ class QueueReader:
         self.cursor = CursorWriter()
         context = None if link is None else link.context
         worker = "" if context is None else f"{context.path}#{context.incarnation}"
-        hello = Hello("consumer", queue, lanes=lanes, worker=worker)
+        hello = Hello("consumer", queue, lanes=lanes, worker=worker, ring=True)
         self.door = Door(address, hello, link, self.cursor.fd)
         self._pending: dict[int, int] = {}  # chunk -> messages done, not acknowledged yet
         self._unsaid = 0  # messages of these
+        self._thanked = 0  # bytes that came by the ring, which the broker has heard of since
         self._put_back: list[Delivered] = []
         self.connections = 1  # so many were made: what came by another one than the last is void
         self.door.connect()
@@ -140,6 +142,7 @@ class QueueReader:
             chunks, self._put_back = self._put_back, []
             return chunks
         self.flush()
+        self._thank(0)
         if not keep and (not self.door.connected or self.cursor.fenced):
             self.reconnect()
         chunks = []
@@ -152,6 +155,7 @@ class QueueReader:
                 chunk = Delivered(number, done, attempt, first, options, messages)
                 chunk.flawed = self._decoder.flawed
                 chunks.append(chunk)
+        self._thank(ROOM // 4 if block else 0)
         return chunks
 
     def put_back(self, chunks: list[Delivered]) -> None:
@@ -199,6 +203,7 @@ class QueueReader:
             self._say(frame(Kind.ACK, pairs, len(self._pending)))
             self._pending.clear()
             self._unsaid = 0
+            self._thanked = self.door.taken
 
     def nack(self, chunk: Delivered, index: int, nack: Nack, lane: int | None = 0) -> None:
         """Give a message back, or bury it; those before it in its chunk are done.
@@ -261,7 +266,7 @@ class QueueReader:
         """Connect anew: the broker was restarted, or has taken back what we had."""
         # Another connection has other chunks: what is pending means nothing to it.
         self._pending.clear()
-        self._unsaid = 0
+        self._unsaid = self._thanked = 0
         self._put_back = []
         self.connections += 1
         # The old cursor stays as it is: its broker may still look at it.
@@ -271,6 +276,15 @@ class QueueReader:
         self.door.fd = self.cursor.fd
         self.door.connect()
         self._grant()
+
+    def _thank(self, most: int) -> None:
+        """Say something if more than so much came by the ring since the last word.
+
+        A broker that finds the ring full waits for a word of who takes from it.
+        """
+        if self.door.taken - self._thanked > most:
+            self._thanked = self.door.taken
+            self._say(frame(Kind.ACK))
 
     def _grant(self) -> None:
         self._say(frame(Kind.CREDIT, argument=self.window.messages))

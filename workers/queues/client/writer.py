@@ -35,6 +35,8 @@ CHUNKS_OF_CAPACITY = 8
 PAUSE = 0.0001
 #: Messages on their way, with which it is; with more, the broker has enough to do.
 LITTLE = 32
+#: Seconds after a put in which the next one is sent before the broker is listened to.
+LATELY = 0.01
 #: Messages in one chunk of `put_many`.
 BATCH = 100
 
@@ -60,7 +62,7 @@ class QueueWriter:
 
     def __init__(self, queue: str, address: str, link: WorkerLink | None = None) -> None:
         self.queue = queue
-        hello = Hello("producer", queue, f"{os.getpid()}-{os.urandom(8).hex()}")
+        hello = Hello("producer", queue, f"{os.getpid()}-{os.urandom(8).hex()}", ring=True)
         self._door = Door(address, hello, link)
         self._door.connect()
         self._outlet = Outlet(queue, self._door)
@@ -293,7 +295,8 @@ class QueueWriter:
             raise QueueError(f"the writer of {self.queue!r} belongs to the process that opened it")
         if self._draft.count:
             self._send()
-        self._outlet.wait_for_room(_deadline(timeout))
+        lately = self._outlet.unconfirmed.messages <= 1 and time.monotonic() - self._sent < LATELY
+        self._outlet.wait_for_room(_deadline(timeout), listen=not lately)
         self._draft.begin(options)
         self._draft.begun = time.monotonic()
 
@@ -304,8 +307,11 @@ class QueueWriter:
             self._part(mark)
         full = draft.count >= self._chunk or len(draft.buffer) >= self._limit
         if full or self._is_time():
+            alone = draft.count == 1
             self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)
             draft.begin(b"")
+            if alone:  # not before: somebody waits for the message, nobody for what we hear
+                self._outlet.collect()
         else:
             draft.look_at = min(self._chunk, draft.look_at * 2)
             self._flusher.wake()
