@@ -137,7 +137,8 @@ class Reload:
             self._end(Done(f"{self._root.name}: {UNCHANGED}"))
             return
         hint = outcome.help or "nothing was changed; mend it and reload again"
-        self._end(Failed("not-reloaded", outcome.problem, hint, 78, outcome.where))
+        problem = f"not reloaded: {outcome.problem}"
+        self._end(Failed("not-reloaded", problem, hint, 78, outcome.where))
 
     # --- changing the tree --------------------------------------------------------------------
 

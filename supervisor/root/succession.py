@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from supervisor.loop import TimerHandle
 from supervisor.observe.snapshot import TemplateStatus
 from supervisor.process.messages import Loaded, LoadFailed
@@ -144,7 +146,7 @@ class Succession:
         return ""
 
     def _load_failed(self, reply: LoadFailed) -> None:
-        self._give_up(reply)
+        self._give_up(msgspec.structs.replace(reply, problem=f"it does not load: {reply.problem}"))
 
     def _give_up(self, reply: LoadFailed) -> None:
         assert self._successor is not None
