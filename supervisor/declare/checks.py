@@ -86,6 +86,15 @@ def flag(subject: Subject, field: str, value: object) -> bool:
     raise subject.error(f"{field} is {shown(value)}; allowed: True, False", "use True or False")
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: it has no lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_number(value: object) -> bool:
     """Tell numbers from what only looks like one: True is not a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)

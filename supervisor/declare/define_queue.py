@@ -64,7 +64,9 @@ def _seconds(subject: Subject, field: str, value: object) -> float | None:
 
 
 def _field(subject: Subject, field: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and 0 < len(value) <= MAX_FIELD):
+    if value is None:
+        return None
+    if isinstance(value, str) and 0 < len(value) <= MAX_FIELD and checks.is_text(value):
         return value
     raise subject.error(
         f"{field} is {shown(value)}; allowed: the name of a field of its messages, or None",

@@ -3,7 +3,7 @@
     pipes of slots ──peek──► blocks of lines ──► child's file, terminal ──► taken out of the pipe
 
 Root holds the pipes: a pump that dies loses nothing, and its successor goes on where it stopped.
-`_ready` are the pipes that may have more. Each pass looks once into each of them, at most
+`Turns.ready` are the pipes that may have more. Each pass looks once into each of them, at most
 `peek.CHUNK` bytes, so that no flood delays the others, and may be followed by a nap
 (`supervisor.logs.pace`). With nothing to read it sleeps until some file is too old.
 """
@@ -35,6 +35,7 @@ from supervisor.logs.sink import FileSink
 from supervisor.logs.source import LAST_BYTES, Block, LogPipe
 from supervisor.logs.tally import Tally
 from supervisor.logs.terminal import Terminal
+from supervisor.logs.turns import Turns
 from supervisor.logs.waiting import Waiting
 from supervisor.priority import interrupt_nobody
 
@@ -73,8 +74,7 @@ class Pump:
         kind = RawDelivery if self._sink is not None and self._sink.raw else Delivery
         self._delivery = kind(self._output, self._sink, ledger, self._peeker)
         self._pipes: dict[int, LogPipe] = {}  # by descriptor
-        self._ready: dict[int, None] = {}  # descriptors, in the order of their turns
-        self._later: dict[int, float] = {}  # descriptors that wait, and until when
+        self._turns = Turns()
         self._rooms = Room()
         self._by_path: defaultdict[str, dict[int, LogPipe]] = defaultdict(dict)
         self._writers: defaultdict[str, deque[Process]] = defaultdict(_few_processes)
@@ -101,7 +101,7 @@ class Pump:
             self._serve(now)
             self._end_partial_lines(now)
             if nap := self._pace.nap(now):
-                self._waiting.rest(self._ready)
+                self._waiting.rest(self._turns.ready)
                 self._collect(self._waiting.nap(nap))
         output = self._output
         while output is not None and not output.clear and not output.dropping:
@@ -118,7 +118,7 @@ class Pump:
         late = self._output.timeout(now) if self._output is not None else None
         if not self._delivery.accepting:
             return late
-        if self._ready:
+        if self._turns.ready:
             return 0.0
         while self._deadlines and self._deadlines[0][1].deadline != self._deadlines[0][0]:
             self._deadlines.popleft()
@@ -126,15 +126,13 @@ class Pump:
         waits.append(self._tally.timeout(now, self._delivery.taken))
         if self._deadlines:
             waits.append(max(0.0, self._deadlines[0][0] - now))
-        if self._later:
-            waits.append(max(0.0, min(self._later.values()) - now))
+        waits.append(self._turns.timeout(now))
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _collect(self, fds: list[int]) -> None:
         for fd in fds:
             if fd in self._pipes:
-                if fd not in self._later:
-                    self._ready[fd] = None
+                self._turns.give(fd)
             elif fd == self._link.fileno():
                 self._read_link()
             elif fd == self._link.wakeup_fd:
@@ -153,9 +151,7 @@ class Pump:
         if self._sink is not None:
             self._sink.tend(now)
         self._tally.tend(now, self._delivery.taken, self._pipes.values(), self._sink)
-        for fd in [fd for fd, due in self._later.items() if due <= now]:
-            del self._later[fd]
-            self._ready[fd] = None
+        self._turns.call(now)
 
     # --- root's word --------------------------------------------------------------------------
 
@@ -181,7 +177,7 @@ class Pump:
                 self._writers[message.path].append(message)
                 for pipe in self._by_path.get(message.path, {}).values():
                     pipe.written_by(message)
-                    self._ready[pipe.fd] = None
+                    self._turns.ready[pipe.fd] = None
             case Forget():
                 for pipe in self._pipes.values():
                     if pipe.source.id == message.id:
@@ -198,7 +194,7 @@ class Pump:
         pipe.interrupted = False  # it may be us who are new
         self._pipes[pipe.fd] = self._by_path[pipe.source.path][pipe.fd] = pipe
         self._waiting.add_pipe(pipe.fd)
-        self._ready[pipe.fd] = None
+        self._turns.ready[pipe.fd] = None
         if self._stopping:
             self._end(pipe)
 
@@ -211,7 +207,7 @@ class Pump:
         """Take what is still in a pipe, in its turn, and close it then."""
         if pipe.left is None:
             pipe.left = LAST_BYTES
-            self._ready[pipe.fd] = None
+            self._turns.ready[pipe.fd] = None
 
     def _gate(self) -> Gate | None:
         if self._sink is None or not self._sink.options.rate.limited:
@@ -226,11 +222,11 @@ class Pump:
         return self._sink is None and (self._output is None or self._output.gone)
 
     def _serve(self, now: float) -> None:
-        for fd in list(self._ready):
+        for fd in list(self._turns.ready):
             if not self._delivery.accepting:
                 return
             pipe = self._pipes[fd]
-            del self._ready[fd]  # its next turn is after all the others
+            del self._turns.ready[fd]  # its next turn is after all the others
             before = self._delivery.taken
             turn = self._take(pipe, now)
             if taken := self._delivery.taken - before:
@@ -238,14 +234,14 @@ class Pump:
             match turn:
                 case Turn.MORE | Turn.BEHIND:
                     pipe.deadline = None
-                    self._ready[fd] = None
+                    self._turns.ready[fd] = None
                 case Turn.NOTHING if pipe.left is not None:
                     self._end_line(pipe)
                     self._close(pipe)
                 case Turn.NOTHING:
                     self._waiting.watch(fd)
                     self._wait_for_the_end_of_a_line(pipe, now)
-        if not self._ready and self._output is not None:
+        if not self._turns.ready and self._output is not None:
             self._output.caught_up()
 
     def _take(self, pipe: LogPipe, now: float) -> Turn:
@@ -269,7 +265,7 @@ class Pump:
             if pipe.gate.flow is Flow.DROPPING and data:
                 return self._drop(pipe, data)
             if pipe.gate.flow is not Flow.PASSING:
-                self._later[pipe.fd] = pipe.gate.wake_at(self._factor)
+                self._turns.put_off(pipe.fd, pipe.gate.wake_at(self._factor))
                 return Turn.LATER
         if pipe.dropped:
             self._delivery.mark_dropped(pipe)
@@ -320,8 +316,7 @@ class Pump:
         self._waiting.remove_pipe(pipe.fd)
         pipe.close()
         del self._pipes[pipe.fd], self._by_path[path][pipe.fd]
-        self._ready.pop(pipe.fd, None)
-        self._later.pop(pipe.fd, None)
+        self._turns.forget(pipe.fd)
         if not self._by_path[path]:
             del self._by_path[path]
             self._writers.pop(path, None)
@@ -356,7 +351,7 @@ class Pump:
             deadline, pipe = self._deadlines.popleft()
             if pipe.deadline == deadline and pipe.fd in self._pipes:
                 self._end_line(pipe)
-                self._ready[pipe.fd] = None
+                self._turns.ready[pipe.fd] = None
 
 
 def _few_processes() -> deque[Process]:

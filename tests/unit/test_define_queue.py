@@ -62,6 +62,7 @@ def test_values_are_brought_into_one_form(option: str, given: object, checked: o
         ({"fair_by": ""}, "fair_by", 'fair_by="tenant"'),
         ({"fair_by": len}, "fair_by", 'fair_by="tenant"'),
         ({"dedupe_by": 7}, "dedupe_by is 7", 'dedupe_by="tenant"'),
+        ({"dedupe_by": "\ud800"}, "dedupe_by is '\\ud800'", 'dedupe_by="tenant"'),
         ({"dedupe_window": 0}, "dedupe_window is 0", "seconds"),
         ({"rate": 0}, "rate is 0", "rate=100"),
         ({"rate": True}, "rate is True", "rate=100"),
