@@ -89,8 +89,8 @@ class Succession:
         self._check, self._ended = check, ended
         hooks = Hooks(self._loaded, self._load_failed, self._hooks.gave_up)
         successor = self._make(Template(self._shell.loop, self._shell.release.name), hooks)
-        self._log(INFO, "recycling template", cause=cause)
         successor.start()
+        self._log(INFO, "recycling template", cause=cause, successor=successor.pid)
         self._successor, self._replaces = successor, self.current.pid
         self._others.append(successor)
         late = LoadFailed(f"not loaded within {LOAD_TIMEOUT:g} s")

@@ -194,7 +194,7 @@ def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
     with App("hungry:tree", tmp_path, env=environment, wrapper=inside) as app:
         first = app.up().ready("hungry/hungry.0")
         quiet = app.ready("hungry/quiet.0")
-        (tmp_path / "eat").touch()
+        (tmp_path / "eat-hungry-hungry.0").touch()
         second = app.wait_worker(
             "hungry/hungry.0", lambda one: one.last_exit and one.state == "ready"
         )

@@ -106,9 +106,8 @@ def test_what_recycling_does_not_cure_is_reported(tmp_path: Path) -> None:
         report = msgspec.json.decode(Path(record["report"]).read_bytes(), type=LeakReport)
         told = app.find(event="allocations", path="leaking/w.0")
     assert (report.path, report.held_off) == ("leaking/w.0", 60.0)
-    assert [(one.generation, one.why) for one in report.lives] == [
-        (1, "soft"), (2, "soft"), (3, "soft"),
-    ]  # fmt: skip
+    assert [one.generation for one in report.lives] == [1, 2, 3]
+    assert {one.why for one in report.lives} <= {"soft", "eta"}  # over it, or soon to be
     assert min(one.private for one in report.lives) > 40 * MIB
     assert len(told) == 3
     assert "ordered.py" in told[0]["top"][0]

@@ -139,7 +139,7 @@ def test_a_template_that_cannot_be_replaced_serves_on(
     app.ask(RecycleTemplate())
     record = app.wait_for(event="template not recycled")
     assert problem in record["problem"]
-    assert await_death(record["successor"])
+    assert await_death(app.wait_for(event="recycling template")["successor"])
     eventually(lambda: len(app.snapshot().templates) == 1, "reaped")
     assert (serving(app).pid, standing(app)) == (old.pid, before)
     assert parent(kill(app, VICTIM).pid) == old.pid
