@@ -4,6 +4,7 @@ A write makes room first, so that the budget holds before it and after it. What 
 on is in `supervisor.logs.budget` and `supervisor.logs.rotation`; here they are carried out.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -43,18 +44,22 @@ class LogStore:
         self.options = options
         self.raw = options.format == "raw"
         self.name = current_name(self.raw)
-        self._root = open_root(options.directory)
-        self._lock = self._acquire()
         self.files: dict[str, LogFile] = {}
         self.held: dict[str, Holdings] = {}
         self._due: float = 0.0  # monotonic: when ages are looked at again
-        self.compressor = Compressor(epoll) if options.compress else None
         self._ballast = 0
         self._sweep_at = time.monotonic() + SWEEP / 60
         self._space_at, self._free = -1.0, 0
         self.used = 0
         self.most = self.floor = 0
-        self.scan()
+        self._root = open_root(options.directory)
+        with contextlib.ExitStack() as undo:  # who cannot have it tries again, for ever
+            undo.callback(os.close, self._root)
+            self._lock = self._acquire()
+            undo.callback(os.close, self._lock)
+            self.scan()
+            undo.pop_all()
+        self.compressor = Compressor(epoll) if options.compress else None
         self._hold_ballast()
 
     def _acquire(self) -> int:

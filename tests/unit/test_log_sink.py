@@ -3,6 +3,7 @@
 import errno
 import os
 import select
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,18 @@ def test_two_apps_do_not_share_a_directory(kept: Kept, tmp_path: Path) -> None:
     if pid == 0:
         second = Kept(tmp_path / "logs")
         os._exit(0 if second.said == ["logs cannot be written to files"] else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_who_waits_for_a_directory_keeps_nothing_open(kept: Kept, tmp_path: Path) -> None:
+    """However often the second app tries to have it."""
+    pid = os.fork()
+    if pid == 0:
+        second = Kept(tmp_path / "logs")
+        before = len(os.listdir("/proc/self/fd"))
+        for attempt in range(1, 10):
+            second.sink.tend(time.monotonic() + 2.0 * attempt)
+        os._exit(0 if len(os.listdir("/proc/self/fd")) == before else 1)
     assert os.waitpid(pid, 0)[1] == 0
 
 
