@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from supervisor.logs import codec as codecs
 from supervisor.logs.directory import create_file, open_file, perform, remove
 from supervisor.logs.rotation import compressed_name, finish
+from supervisor.priority import give_way
 from supervisor.process.family import die_with
 
-#: Niceness: a sixtieth of what others get, when they want all. Idle scheduling would starve it.
-NICE = 19
 #: Seconds that one file may take.
 DEADLINE = 60.0
 #: Seconds after a failure before the next attempt at anything.
@@ -117,7 +116,7 @@ def _fork(source: int, target: int, directory: int, name: str, codec: str) -> in
         die_with(parent)
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_DFL)
-        os.nice(NICE)
+        give_way()
         _keep_only(source, target, directory)
         codecs.compress(source, target, codec)
         for step in finish(name, codec):
