@@ -17,6 +17,8 @@ MIB = 1 << 20
 #: A pool's automatic hard limit is never less, and never below `HARD_BASELINES` baselines.
 LEAST_HARD = 192 * MIB
 HARD_BASELINES = 3.0
+#: The hard limit of a child that is not recycled for its memory.
+UNLIMITED = 1 << 60
 #: The automatic hard limit: so many times an even share of the tree's budget.
 HARD_SHARES = 1.5
 #: The automatic soft limit, as a part of the hard one.

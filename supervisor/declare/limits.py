@@ -2,7 +2,7 @@
 
 import math
 
-from supervisor.core.thresholds import LEAST_SOFT, MIB, Limits
+from supervisor.core.thresholds import LEAST_SOFT, MIB, UNLIMITED, Limits
 from supervisor.declare import checks
 from supervisor.declare.checks import Subject, shown
 from supervisor.declare.tree import Child, Supervisor
@@ -40,7 +40,7 @@ def limits(subject: Subject, child: Child, *, is_command: bool, preload: bool) -
         _refuse_below_baseline(subject, field, given, baseline)
     return Limits(
         memory_soft=soft,
-        memory_hard=hard if hard or soft or automatic else checks.MAX_SIZE,
+        memory_hard=hard if hard or soft or automatic else UNLIMITED,
         max_age=_age(subject, child.max_age, DAY if automatic else math.inf),
         max_messages=checks.whole(subject, "max_messages", child.max_messages, 0, MAX_MESSAGES),
         max_fds=_handles(subject, "max_fds", child.max_fds, automatic),

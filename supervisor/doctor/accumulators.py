@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supervisor.caches import summed
+from supervisor.core.thresholds import UNLIMITED
 from supervisor.doctor.sizes import bytes_below
 from supervisor.janitor import journal
 from supervisor.logs import figures, place
@@ -72,7 +73,8 @@ def _memory(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
         if slots:
             largest = max(slots, key=lambda slot: slot.private / max(1, slot.soft))
             how = "arbiter: trim, recycle"
-            yield Accumulator(f"memory of {child.path}", how, largest.private, largest.soft)
+            limit = largest.soft if largest.hard < UNLIMITED else None
+            yield Accumulator(f"memory of {child.path}", how, largest.private, limit)
 
 
 def _handles(snapshot: Snapshot) -> Iterator[Accumulator]:

@@ -197,6 +197,9 @@ async def run(link: WorkerLink, options: Options, listener: socket.socket) -> No
     link.ready()
     await stopped.wait()
     server.close()
+    # The loop closes what the handler writes to before it takes the handler away.
+    loop.remove_signal_handler(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:

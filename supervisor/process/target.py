@@ -141,13 +141,18 @@ def _run_async(work: Coroutine[Any, Any, Any], stop_signals: set[signal.Signals]
             stopped = True
             task.cancel()
 
+        loop = asyncio.get_running_loop()
         for signum in stop_signals:
-            asyncio.get_running_loop().add_signal_handler(signum, stop)
+            loop.add_signal_handler(signum, stop)
         try:
             await task
         except asyncio.CancelledError:
             if not stopped:
                 raise
+        finally:  # the loop closes what a handler writes to before it takes the handler away
+            for signum in stop_signals:
+                loop.remove_signal_handler(signum)
+                signal.signal(signum, signal.SIG_IGN)
 
     asyncio.run(until_stopped())
 

@@ -39,7 +39,7 @@ from supervisor.core.recycle import (
     arbitrate,
     bounds_of,
 )
-from supervisor.core.thresholds import Limits
+from supervisor.core.thresholds import UNLIMITED, Limits
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import SupervisorError
 from supervisor.link import WorkerLink
@@ -230,7 +230,7 @@ def _is_close(limits: Limits) -> bool:
         limits.memory_soft is not None
         or limits.max_messages > 0
         or limits.max_age < automatic.max_age
-        or (limits.memory_hard or 1 << 60) < 1 << 60
+        or (limits.memory_hard or UNLIMITED) < UNLIMITED
     )
 
 

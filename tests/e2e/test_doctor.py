@@ -30,7 +30,8 @@ def test_it_lists_what_accumulates_and_who_recycles_it(tmp_path: Path) -> None:
             document = json.loads(doctor(app.runtime, "--json").stdout)
             assert document["schema"] == "supervisor.doctor/1"
             names = {one["name"] for one in document["accumulators"]}
-            wanted = {"memory of the app", "memory of untidy/quiet", "uploads", "broken"}
+            wanted = {"memory of the app", "memory of untidy/quiet", "memory of untidy/once"}
+            wanted |= {"uploads", "broken"}
             return document["accumulators"] if wanted <= names else None
 
         found = eventually(complete, "all accumulators")
@@ -43,6 +44,7 @@ def test_it_lists_what_accumulates_and_who_recycles_it(tmp_path: Path) -> None:
     assert named["crash reports"]["limit"] == 64 << 20
     memory = named["memory of untidy/quiet"]
     assert 0 < memory["size"] < memory["limit"]  # type: ignore[operator]
+    assert named["memory of untidy/once"]["limit"] is None  # it is not begun again for that
     assert named["descriptors of root"]["size"] < named["descriptors of root"]["limit"]  # type: ignore[operator]
     assert text.returncode == 0
     assert "ACCUMULATES" in text.stdout

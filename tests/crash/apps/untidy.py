@@ -47,7 +47,7 @@ def dies() -> None:
 
 tree = Supervisor(
     "untidy",
-    [Child("quiet", Quiet)],
+    [Child("quiet", Quiet), Child("once", Quiet, restart="transient")],
     recyclers=[
         Recycler("uploads", path=MARKS / "uploads", max_files=2, every=0.2),
         old_rows,
