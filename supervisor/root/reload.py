@@ -7,7 +7,7 @@
 
 One at a time: who asks meanwhile is answered by one more reload after it, for the code may have
 changed since. An app that does not load, is invalid, or differs in what a running app cannot change
-(its name, its queues) leaves everything as it was.
+(its name, its queues, its logs) leaves everything as it was.
 """
 
 from collections.abc import Callable
@@ -179,4 +179,6 @@ def refusal(old: SupervisorDefinition, new: SupervisorDefinition) -> str:
         differ |= {queue.name for queue in before if queue not in queues}
         names = ", ".join(sorted(differ)) or "their order"
         return f"its queues differ ({names}): stop the app and run it again"
+    if new.logs != old.logs:
+        return "how its logs are kept differs: stop the app and run it again"
     return ""

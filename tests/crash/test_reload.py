@@ -198,6 +198,12 @@ def test_a_reload_of_what_has_not_changed_replaces_nothing(tmp_path: Path) -> No
             "queues differ (q)",
             "",
         ),
+        (
+            HEAD + "from supervisor import Logs\n"
+            'tree = Supervisor("app", [Child("a", live)], logs=Logs(max_use="9MiB"))\n',
+            "how its logs are kept differs",
+            "",
+        ),
     ],
 )
 def test_an_app_that_cannot_take_over_changes_nothing(
