@@ -83,13 +83,24 @@ def restart(draft: Draft, child: Child) -> None:
             _give_up(draft, child, NEVER_STABLE)
             return
     if draft.grouped:
-        steps = strategy.restart_steps(draft.children, draft.spec.strategy, child.id)
-        _put_down(draft, child)
-        engine.run(draft, RestartGoal(), steps)
+        _restart_group(draft, child)
     elif child.other is not None:
         _adopt(draft, child, child.other)
     else:
         engine.run(draft, RestartGoal(), (StartWave((child.id,)),))
+
+
+def _restart_group(draft: Draft, child: Child) -> None:
+    steps = strategy.restart_steps(draft.children, draft.spec.strategy, child.id)
+    group = strategy.group(draft.children, draft.spec.strategy, child.id)
+    _put_down(draft, child)
+    for member in (draft.children[name] for name in group):
+        # It would have given up when it is tried again, which this restart would come before.
+        failed = member.state is ChildState.RESTARTING
+        if failed and process.is_last_failure(member.spec, member.failures):
+            _give_up(draft, member, NEVER_STABLE)
+            return
+    engine.run(draft, RestartGoal(), steps)
 
 
 def _give_up(draft: Draft, child: Child, why: ExitReason) -> None:

@@ -2,7 +2,7 @@
 
 from supervisor.core.events import Report, ReportContext, SetTimer, TimerFired, TimerKind
 from supervisor.core.restart import GIVEN_UP, NEVER_STABLE
-from supervisor.core.spec import Backoff
+from supervisor.core.spec import Backoff, Strategy
 from tests.unit.core.harness import Core, child
 
 SLOW = Backoff(base=100.0, cap=1000.0)
@@ -83,3 +83,17 @@ def test_the_intensity_comes_first() -> None:
     core = Core(child("a", give_up_after=1), intensity=0, period=5).boot()
     core.exit("a")
     assert reasons(core) == [GIVEN_UP]
+
+
+def test_a_sibling_that_ends_meanwhile_does_not_hide_the_last_failure() -> None:
+    """Its restart would start the whole group, who has just failed for the last time included."""
+    members = (child("a"), child("c", give_up_after=1))
+    core = Core(*members, strategy=Strategy.ONE_FOR_ALL, intensity=1000, period=5).boot()
+    core.exit("a")
+    core.obey("c")
+    core.up("a")
+    core.exit("a")  # while the other one starts
+    core.fail("c")
+    assert core.started() == []
+    assert core.quit() is not None
+    assert reasons(core) == [NEVER_STABLE]
