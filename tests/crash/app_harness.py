@@ -24,7 +24,7 @@ from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus,
 
 APPS = Path(__file__).parent / "apps"
 #: Seconds that anything may take before a test gives up: generous, the machine may be busy.
-PATIENCE = 15.0
+PATIENCE = 30.0
 #: Seconds between two looks at something that does not announce itself.
 LOOK = 0.02
 

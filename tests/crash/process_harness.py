@@ -28,7 +28,7 @@ from supervisor.process.launcher import TemplateClient, TemplateGone, start_temp
 
 APPS = Path(__file__).parent / "apps"
 #: Seconds that anything may take before a test gives up: generous, the machine may be busy.
-PATIENCE = 15.0
+PATIENCE = 30.0
 
 Found = TypeVar("Found", bound=msgspec.Struct)
 
