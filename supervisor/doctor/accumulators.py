@@ -87,7 +87,9 @@ def _handles(snapshot: Snapshot) -> Iterator[Accumulator]:
 
 
 def _files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
-    yield Accumulator("runtime directory", "wiped at each start", bytes_below(directory), None)
+    yield Accumulator(
+        "runtime directory", "a few files, each replaced", bytes_below(directory), None
+    )
     crashes = os.path.join(directory, CRASHES)
     if os.path.isdir(crashes):
         how = "arbiter: oldest removed"
