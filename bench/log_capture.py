@@ -18,6 +18,8 @@ from bench import peers, runners
 
 WRITER = str(Path(__file__).with_name("log_writers.py"))
 SEGMENT = 10 * 1024 * 1024
+#: Directories of what our runtime logs itself: a line of its janitor's is not the writer's last.
+OWN = ("root", "runtime")
 #: Seconds to wait for lines before a run is called off, and without news until it has ended.
 PATIENCE, QUIET = 120.0, 0.5
 
@@ -86,13 +88,14 @@ def _wait_for_notes(notes: Path, count: int) -> None:
 
 
 def files(directory: Path) -> list[os.DirEntry[str]]:
-    """List all log files below a directory."""
+    """List the files of captured lines below a directory: not what our runtime has to say."""
     found, waiting = [], [str(directory)]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 if entry.is_dir():
-                    waiting.append(entry.path)
+                    if entry.name not in OWN:
+                        waiting.append(entry.path)
                 elif not entry.name.startswith("."):
                     found.append(entry)
     return found
