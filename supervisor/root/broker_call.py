@@ -18,7 +18,7 @@ from supervisor.loop import READ, WRITE, Loop
 HEADER = struct.Struct("<IHHQ")
 HELLO, MANAGE = 1, 9
 WELCOME, REFUSED, MANAGED = 16, 19, 22
-PROTOCOL = 2
+PROTOCOL = 3
 #: Bytes of an answer at most.
 MAX_ANSWER = 32 << 20
 READ_BYTES = 1 << 18

@@ -61,7 +61,7 @@ class RawConsumer:
     def next(self) -> tuple[int, int, Options, list[Any]]:
         """Wait for a chunk; return its number, attempt, options and messages."""
         chunk, body = self.raw.expect(Kind.DELIVER)
-        _done, attempt, size, _first = PREFIX.unpack_from(body)
+        _done, attempt, size, *_ = PREFIX.unpack_from(body)
         encoded = body[PREFIX.size : PREFIX.size + size]
         options = msgspec.msgpack.decode(encoded, type=Options) if size else Options()
         messages: list[Any] = msgspec.msgpack.decode(body[PREFIX.size + size :])

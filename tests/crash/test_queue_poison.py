@@ -73,6 +73,18 @@ def test_so_it_is_with_threads_batches_and_exceptions(tmp_path: Path, tree: str)
         assert app.stop() == 0
 
 
+def test_a_poison_message_takes_no_others_along_into_the_dead_letters(tmp_path: Path) -> None:
+    """What several threads worked on comes again one by one: only one message ends every worker."""
+    with run(tmp_path, 1, 2, 3, -7, 4, 5, 6, tree="company") as app:
+        app.up()
+        eventually(lambda: queue_of(app).get("dead") == 1, "the letter")
+        eventually(lambda: queue_of(app)["depth"] == 0, "the rest")
+        assert queue_of(app)["settled_total"] == 6
+        eventually(lambda: all(handled(app, n) for n in range(1, 7)), "lines")
+        assert max(handled(app, innocent)[-1] for innocent in range(1, 7)) <= 3
+        assert app.snapshot().tree.restarts_in_period <= 2
+
+
 def test_workers_that_end_over_every_message_take_their_tree_down(tmp_path: Path) -> None:
     """That is no poison: the first end over each message counts, and four are too many."""
     with run(tmp_path, *range(-1, -30, -1)) as app:

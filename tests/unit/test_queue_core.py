@@ -173,6 +173,27 @@ def test_each_lane_is_blamed_for_its_own_message() -> None:
     assert world.core.counts.settled == 1
 
 
+def test_a_suspect_is_what_a_consumer_ended_over_until_one_survives_it() -> None:
+    """It keeps the mark when it returns unbegun; given back by a consumer, it loses it."""
+    world = World()
+    world.put("bad")
+    world.put("ahead")
+    world.consumer(1)
+    bad, ahead = world.deliver()
+    assert (bad.suspect, ahead.suspect) == (False, False)
+    world.crash(1, bad, 0)
+    world.consumer(2)
+    bad, ahead = world.deliver()
+    assert (bad.suspect, ahead.suspect) == (True, False)
+    world.leave(2)
+    world.consumer(3)
+    bad, ahead = world.deliver()
+    assert bad.suspect
+    world.nack(3, bad, 0, delay=0.0)
+    (bad,) = world.deliver()
+    assert (bad.attempt, bad.suspect) == (3, False)
+
+
 def test_a_lane_behind_what_it_has_said_is_not_blamed_for_the_next_message() -> None:
     """It gave a message back, and ended before its cursor went on: the next was never begun."""
     world = World()

@@ -2,6 +2,9 @@
 
 A lane settles its message, and says so, before it begins another: the broker can tell from the
 cells of a dead process which messages were being worked on. Each chunk holds one message.
+
+All of these are suspects then, and nobody knows which one is to blame. Each is handled alone when
+it comes again, while all other lanes rest: that singles it out, and spares the others a second end.
 """
 
 import contextvars
@@ -42,7 +45,8 @@ class Lanes:
         self.error: Exception | None = None  # that ends the process
         self._early = reader.door.welcome.ack == "early"
         self._busy_since: dict[int, float] = {}
-        self._suspect: set[int] = set()  # lanes whose message may have ended a process before
+        self._again: set[int] = set()  # lanes whose message was delivered before
+        self._alone = False  # a suspect is being handled: nothing else is begun
         self._took = 0.0
 
     @property
@@ -72,7 +76,9 @@ class Lanes:
 
     def begin(self) -> tuple[int, Delivered] | None:
         """Give the next message to a free lane; None if there is no lane, or no message."""
-        if not self.free or not self.waiting or self.over:
+        if not self.free or not self.waiting or self.over or self._alone:
+            return None
+        if self.waiting[0].suspect and self.busy:
             return None
         chunk, lane = self.waiting.pop(0), self.free.pop()
         if self._early and not chunk.is_call:
@@ -85,8 +91,9 @@ class Lanes:
             self.waiting = []
             return None
         self._busy_since[lane] = time.monotonic()
+        self._alone = chunk.suspect
         if chunk.attempt > 1:
-            self._suspect.add(lane)
+            self._again.add(lane)
             self.link.suspect(True)
         return lane, chunk
 
@@ -119,9 +126,10 @@ class Lanes:
     def _freed(self, lane: int) -> None:
         now = time.monotonic()
         self._took += now - self._busy_since.pop(lane)
-        if lane in self._suspect:
-            self._suspect.discard(lane)
-            self.link.suspect(bool(self._suspect))
+        self._alone = False
+        if lane in self._again:
+            self._again.discard(lane)
+            self.link.suspect(bool(self._again))
         self.free.append(lane)
         self.handled += 1
         if self.handled % MEASURED == 0:

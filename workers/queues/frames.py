@@ -41,10 +41,11 @@ import msgspec
 from workers.queues import heap
 from workers.queues.ring import RingReader
 
-PROTOCOL = 2
+PROTOCOL = 3
 HEADER = struct.Struct("<IHHQ")  # body size, kind, count, argument
-#: Of a delivered chunk: messages done, attempt, size of options, number of its first message.
-PREFIX = struct.Struct("<HHIQ")
+#: Of a delivered chunk: messages done, attempt, size of options, number of its first message, and
+#: whether it has ended a consumer.
+PREFIX = struct.Struct("<HHIQ?")
 #: Bit of a kind: the body is in the ring.
 SHARED = 0x8000
 SIZE = struct.Struct("<I")  # of the options of a chunk that is put

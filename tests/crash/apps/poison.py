@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 
 from supervisor import Child, Queue, Supervisor
 from workers import Batch, Consumer, Producer
@@ -41,6 +42,19 @@ class Threads(Worker):
     threads = 4
 
 
+class Company(Worker):
+    """The same; the others wait a while for the poison to come and take them along."""
+
+    threads = 4
+
+    def handle(self, number: int) -> None:
+        """Handle one number."""
+        print("handling", number, self.attempt, flush=True)
+        if number < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        nobody.wait(0.3)
+
+
 class Batches(Consumer):
     """The same, in batches."""
 
@@ -71,6 +85,9 @@ class Leaving(Consumer):
             os._exit(0)
 
 
+#: Never set.
+nobody = threading.Event()
+
 queue = Queue("numbers", 100, max_attempts=8, lease=60.0, retry_backoff=(0.01, 0.02))
 
 
@@ -84,6 +101,7 @@ def _tree(worker: type[Consumer]) -> Supervisor:
 
 tree = _tree(Worker)
 threads = _tree(Threads)
+company = _tree(Company)
 batches = _tree(Batches)
 raising = _tree(Raising)
 leaving = _tree(Leaving)

@@ -30,10 +30,21 @@ class Delivered:
 
     ``messages`` holds all of its messages, those that were done before too: ``done`` of them.
     ``attempt`` is 1 the first time. ``first`` numbers the first of its messages, for ever.
-    ``flawed``: some of them are `Undecodable`.
+    ``flawed``: some of them are `Undecodable`. ``suspect``: its last consumer ended
+    over it, or over something else that it was working on at the time.
     """
 
-    __slots__ = ("_options", "attempt", "came", "done", "first", "flawed", "id", "messages")
+    __slots__ = (
+        "_options",
+        "attempt",
+        "came",
+        "done",
+        "first",
+        "flawed",
+        "id",
+        "messages",
+        "suspect",
+    )
 
     def __init__(
         self, number: int, done: int, attempt: int, first: int, options: bytes, messages: list[Any]
@@ -42,7 +53,7 @@ class Delivered:
         self.id, self.done, self.attempt, self.messages = number, done, attempt, messages
         self._options = options
         self.came = time.monotonic() if options else 0.0
-        self.flawed = False
+        self.flawed = self.suspect = False
 
     @property
     def options(self) -> Options:
@@ -148,12 +159,12 @@ class QueueReader:
         chunks = []
         for kind, count, number, body in self.door.frames(block=block, deadline=deadline):
             if kind == Kind.DELIVER:
-                done, attempt, size, first = PREFIX.unpack_from(body)
+                done, attempt, size, first, suspect = PREFIX.unpack_from(body)
                 start = PREFIX.size + size
                 options = bytes(body[PREFIX.size : start]) if size else b""
                 messages = self._decoder.decode(body[start:], count)
                 chunk = Delivered(number, done, attempt, first, options, messages)
-                chunk.flawed = self._decoder.flawed
+                chunk.flawed, chunk.suspect = self._decoder.flawed, suspect
                 chunks.append(chunk)
         self._thank(ROOM // 4 if block else 0)
         return chunks

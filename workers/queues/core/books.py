@@ -179,4 +179,5 @@ class Books:
             0,
             chunk.extra,
             chunk.memory_ends,
+            chunk.suspect,
         )

@@ -31,6 +31,7 @@ class Chunk(msgspec.Struct, gc=False):
     holder: int = 0  # the consumer that has it; 0: none
     extra: Options | None = None  # the options, decoded, unless they are the default ones
     memory_ends: int = 0  # consumers that were ended over it for want of memory
+    suspect: bool = False  # it was being worked on when its last consumer ended
 
     @property
     def left(self) -> int:

@@ -52,6 +52,7 @@ class Returns:
                 delay = backoff(chunk.attempt, *self._definition.retry_backoff, self._jitter)
             alone = self._apart(chunk, [message], index)
             alone.not_before = now + max(0.0, delay)
+            alone.suspect = False  # its consumer has survived it
             self._books.counts.retried += 1
             self._books.added(alone)
             self._stock.add(alone)
@@ -69,12 +70,14 @@ class Returns:
                 self._settled(chunk)
                 continue
             if verdict.suspects:
-                back += self._suspects(chunk, verdict.suspects, cause, now)
+                back += self._suspects(chunk, verdict.suspects, cause, now, ended=not renew)
             if not chunk.void:
                 back.append(self._renewed(chunk) if renew else chunk)
         self._stock.give_back(back)
 
-    def _suspects(self, chunk: Chunk, count: int, cause: Cause, now: float) -> list[Chunk]:
+    def _suspects(
+        self, chunk: Chunk, count: int, cause: Cause, now: float, *, ended: bool
+    ) -> list[Chunk]:
         """Take the next messages out of a chunk: they come back by themselves, or are dead."""
         messages = self._books.opened(chunk)
         if not messages:
@@ -90,6 +93,7 @@ class Returns:
         else:
             back.append(self._apart(chunk, suspects, chunk.done))
             back[0].memory_ends = memory_ends
+            back[0].suspect = ended
             self._books.added(back[0])
         self._books.advance(chunk, end)
         return back
