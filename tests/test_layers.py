@@ -39,6 +39,9 @@ INSIDE = {
     "supervisor.shell.nested_process", "supervisor.root.root", "supervisor.shell.templates",
 }  # fmt: skip
 
+#: Who may know root: it is started by them.
+ABOVE_ROOT = ("supervisor/root/", "supervisor/cli/", "supervisor/run.py")
+
 #: Locks and queues that a dead process could hold, and ways to run data as code.
 FORBIDDEN_NAMES = {
     "multiprocessing": {"Lock", "Queue", "JoinableQueue", "SimpleQueue", "Semaphore", "Condition"},
@@ -89,6 +92,13 @@ def test_pure_modules_import_nothing_that_acts(path: Path) -> None:
 def test_supervisor_never_imports_workers(path: Path) -> None:
     """The runtime names what it starts by "module:function"; it does not import it."""
     assert not {name for name in imports(path) if name.split(".")[0] == "workers"}
+
+
+@pytest.mark.parametrize("path", modules("supervisor"), ids=relative)
+def test_nothing_below_root_imports_it(path: Path) -> None:
+    """Root puts the parts together; only the command line, which starts it, knows it."""
+    if not relative(path).startswith(ABOVE_ROOT):
+        assert not {name for name in imports(path) if name.startswith("supervisor.root")}
 
 
 @pytest.mark.parametrize("path", modules("workers"), ids=relative)

@@ -16,9 +16,9 @@ from supervisor.control.connection import Connection
 from supervisor.control.frames import MAX_REPLY_BYTES, frame
 from supervisor.control.messages import Failed, Reply, Request, encode
 from supervisor.control.peer import Peer, peer_of
+from supervisor.descriptors import NO_DESCRIPTORS, Reserve
 from supervisor.errors import ProtocolError, SupervisorError
 from supervisor.loop import Loop
-from supervisor.root.descriptors import NO_DESCRIPTORS, Reserve
 
 MAX_CONNECTIONS = 32
 #: Connections accepted before the other work of the loop has its turn.

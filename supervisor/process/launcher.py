@@ -9,8 +9,8 @@ from collections import deque
 import msgspec
 
 from supervisor.channel import Channel, pair
+from supervisor.descriptors import NO_DESCRIPTORS
 from supervisor.process import messages
-from supervisor.root.descriptors import NO_DESCRIPTORS
 
 #: Requests that may wait for a template that does not read; beyond, it counts as gone.
 MAX_WAITING = 100_000

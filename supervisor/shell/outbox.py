@@ -1,6 +1,7 @@
 """Sending over a link without ever blocking: what the peer does not take now waits in order."""
 
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import msgspec
 
 from supervisor.channel import Channel
+from supervisor.descriptors import NO_DESCRIPTORS
 from supervisor.loop import READ, WRITE, Loop
-from supervisor.root.descriptors import NO_DESCRIPTORS
 
-#: Messages that may wait for one peer; beyond it the peer counts as gone.
+#: Messages that may wait for one peer. One that leaves more unread counts as gone: the connection
+#: ends, which its other end sees when it reads again.
 MAX_WAITING = 20_000
 #: Seconds until a message that needs a descriptor, when there was none, is sent again.
 SEND_AGAIN = 0.1
@@ -27,17 +29,24 @@ class Outbox:
         self._waiting: deque[tuple[msgspec.Struct, int | None]] = deque()
         loop.watch(channel, self._on_event, READ)
 
+    @property
+    def waiting(self) -> int:
+        """Messages that the peer has not taken yet."""
+        return len(self._waiting)
+
     def send(self, message: msgspec.Struct, fd: int | None = None) -> None:
         """Send in order. Takes over ``fd``: it is closed when it was sent, or cannot be."""
         self._waiting.append((message, fd))
-        if len(self._waiting) == 1 or len(self._waiting) > MAX_WAITING:
+        if len(self._waiting) == 1:
             self._flush()
+        elif len(self._waiting) > MAX_WAITING:
+            self._drop()
+            self._channel.socket.shutdown(socket.SHUT_RDWR)  # the end of file is read next
 
     def close(self) -> None:
         """Stop watching; drop what waits."""
         self._loop.unwatch(self._channel)
-        while self._waiting:
-            _close(self._waiting.popleft()[1])
+        self._drop()
 
     def _on_event(self, mask: int) -> None:
         if mask & WRITE:
@@ -58,9 +67,7 @@ class Outbox:
                     self._loop.watch(self._channel, self._on_event, READ)
                     self._loop.call_later(SEND_AGAIN, self._flush_waiting)
                     return
-                # the peer is gone: its end of file is read next
-                while self._waiting:
-                    _close(self._waiting.popleft()[1])
+                self._drop()  # the peer is gone: its end of file is read next
                 break
             _close(fd)
             self._waiting.popleft()
@@ -69,6 +76,10 @@ class Outbox:
     def _flush_waiting(self) -> None:
         if self._waiting:
             self._flush()
+
+    def _drop(self) -> None:
+        while self._waiting:
+            _close(self._waiting.popleft()[1])
 
 
 def _close(fd: int | None) -> None:

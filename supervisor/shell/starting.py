@@ -15,8 +15,8 @@ from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from supervisor.core import budget
+from supervisor.descriptors import NO_DESCRIPTORS, Reserve
 from supervisor.loop import Loop, TimerHandle
-from supervisor.root.descriptors import NO_DESCRIPTORS, Reserve
 
 #: Errors that pass when others have given back what they hold.
 EXHAUSTED = NO_DESCRIPTORS | {errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN}

@@ -1,0 +1,47 @@
+"""A reserve of file descriptors, for when there are none left."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+#: What is held in reserve for starts: a link, stacks, the log pipes of a new slot.
+RESERVED = 10
+#: Errors that mean that there are none left, for us or for the machine.
+NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+class Reserve:
+    """Descriptors that are held only to be given back when there are no others."""
+
+    def __init__(self, size: int = RESERVED) -> None:
+        self._size = size
+        self._held: list[int] = []
+        self.refill()
+
+    @property
+    def held(self) -> int:
+        """How many there are."""
+        return len(self._held)
+
+    def release(self, count: int | None = None) -> None:
+        """Give back so many; all of them if it is not said."""
+        for _ in range(len(self._held) if count is None else min(count, len(self._held))):
+            os.close(self._held.pop())
+
+    def refill(self) -> None:
+        """Hold as many again as it was made with, or as there are."""
+        try:
+            while len(self._held) < self._size:
+                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            pass
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give them back for something that needs them for a moment."""
+        self.release()
+        try:
+            yield
+        finally:
+            self.refill()
