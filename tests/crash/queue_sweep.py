@@ -17,10 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conformance.store_cases import held
+from tests.crash import system_calls
 from tests.crash.disk import scratch
 from tests.crash.queue_power import Held, models, recovered
 
-CALLS = "pwrite64,fsync,fdatasync,ftruncate,fallocate,rename,unlink,mkdir"
+CALLS = (
+    "pwrite64", "fsync", "fdatasync", "ftruncate", "fallocate", "rename", "unlink", "mkdir"
+)  # fmt: skip
 #: What is done to the n-th of them.
 FAULTS = {
     "SIGKILL": "signal=SIGKILL",
@@ -48,21 +51,25 @@ class Sweep:
         self._where, self._durability = where, durability
         self._groups, self._seed = groups, seed
         self._models: list[Held] = models(groups, seed)
+        self.names: list[str] = []  # of the calls of a run that nothing happens to
         self.counts: Counter[str] = Counter()
 
     def calls(self) -> int:
         """Count the calls of a run that nothing happens to."""
         trace = self._where / "trace"
-        self.write(self._where / "all", "-o", str(trace), "-e", f"trace={CALLS}")
-        lines = trace.read_text().splitlines()
-        return sum(line.split(maxsplit=1)[1].split("(")[0] in CALLS.split(",") for line in lines)
+        self.write(self._where / "all", "-o", str(trace), "-e", f"trace={','.join(CALLS)}")
+        self.names = system_calls.made(trace.read_text())
+        return len(self.names)
 
     def fault(self, kind: str, number: int) -> str:
         """Do something to one run at its n-th call; return what is wrong afterwards."""
-        when = f"{number}+" if kind.endswith("for good") else str(number)
         folder = self._where / f"{kind} {number}".replace(" ", "-")
-        inject = f"inject={CALLS}:{FAULTS[kind]}:when={when}"
-        answers = self.write(folder, "-o", os.devnull, "-e", f"trace={CALLS}", "-e", inject)
+        if kind.endswith("for good"):
+            inject = system_calls.since(self.names, number, FAULTS[kind], CALLS)
+        else:
+            inject = system_calls.at(self.names, number, FAULTS[kind])
+        answers = self.write(folder, "-o", os.devnull, *inject)
+        self.counts[self.names[number - 1]] += 1
         kept = [int(answer.split()[1]) for answer in answers if answer.startswith("kept")]
         last = kept[-1] if kept else 0
         self.counts[kind] += 1

@@ -31,9 +31,12 @@ def test_faults_at_system_calls(where: Path, kind: str) -> None:
     calls = sweep.calls()
     assert calls > 60
     step = calls // 5
-    points = range(step - len(kind) % step, calls, step)
+    points = [*range(step - len(kind) % step, calls, step)]
+    points += [sweep.names.index("fdatasync", first) + 1 for first in (0, calls // 2)]
     assert [wrong for number in points if (wrong := sweep.fault(kind, number))] == []
     assert sweep.counts["groups that were kept"] > 0
+    assert sweep.counts["pwrite64"] > 0
+    assert sweep.counts["fdatasync"] >= 2
 
 
 #: Opens a queue, and closes it.
