@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from supervisor.caches import summed
 from supervisor.core.thresholds import UNLIMITED
 from supervisor.doctor.sizes import bytes_below
-from supervisor.janitor import journal
-from supervisor.logs import figures, place
+from supervisor.janitor.journal import JOURNAL
+from supervisor.logs import place
+from supervisor.logs.figures import FIGURES
 from supervisor.observe.judge import children
 from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
@@ -96,7 +97,7 @@ def _files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
         yield Accumulator("crash reports", how, bytes_below(crashes), KEEP.max_bytes)
     logs = place.pointed(directory)
     if logs is not None:
-        known = figures.read(directory)
+        known = FIGURES.read(directory)
         most = known.budget if known is not None else None
         yield Accumulator("log files", "pump: rotation, budget", bytes_below(logs), most)
 
@@ -119,7 +120,7 @@ def _caches(snapshot: Snapshot) -> Iterator[Accumulator]:
 
 
 def _recyclers(directory: str) -> Iterator[Accumulator]:
-    for name, entry in journal.read(directory).items():
+    for name, entry in (JOURNAL.read(directory) or {}).items():
         note = f"failed: {entry.problem}" if entry.problem else f"{entry.removed} removed so far"
         size = entry.size if entry.path is None else bytes_below(entry.path)
         yield Accumulator(name, "janitor", size, entry.limit, note=note)

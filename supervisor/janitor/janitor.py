@@ -17,7 +17,7 @@ from supervisor.declare.recycler import Recycler
 from supervisor.definition import RecyclerDefinition
 from supervisor.errors import StartError
 from supervisor.janitor import leftovers
-from supervisor.janitor.journal import Entry, write
+from supervisor.janitor.journal import JOURNAL, Entry
 from supervisor.janitor.sweep import Keep, sweep
 from supervisor.janitor.task import Outcome, Task
 from supervisor.link import WorkerLink
@@ -127,7 +127,7 @@ class Janitor:
         elif outcome.removed:
             log.info("recycled", extra={**fields, "bytes": outcome.removed_bytes})
         try:
-            write(self._directory, self._entries)
+            JOURNAL.post(self._directory, self._entries)
         except OSError as error:  # nobody will see it, that is all
             log.warning("no journal", extra={"problem": str(error)})
 

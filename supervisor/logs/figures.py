@@ -4,12 +4,9 @@ A file in the runtime directory, which the pump replaces (`supervisor.logs.tally
 reads that, and asks nobody. The counts begin anew with each pump.
 """
 
-import os
-
 import msgspec
 
-FIGURES = "logs.json"
-MAX_FIGURES = 16 << 20
+from supervisor.bulletin import Bulletin
 
 
 class ChildFigures(msgspec.Struct):
@@ -46,21 +43,4 @@ class Figures(msgspec.Struct, frozen=True):
     failing: bool = False
 
 
-def write(directory: str, figures: Figures) -> None:
-    """Replace the file."""
-    path = os.path.join(directory, FIGURES)
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, msgspec.json.encode(figures))
-    finally:
-        os.close(fd)
-    os.replace(f"{path}.new", path)
-
-
-def read(directory: str) -> Figures | None:
-    """Read the file; None if there is none."""
-    try:
-        with open(os.path.join(directory, FIGURES), "rb") as file:
-            return msgspec.json.decode(file.read(MAX_FIGURES), type=Figures)
-    except (OSError, msgspec.DecodeError, ValueError):
-        return None
+FIGURES = Bulletin[Figures]("logs.json", Figures)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from supervisor.logs.delivery import child_of
-from supervisor.logs.figures import ChildFigures, Figures, write
+from supervisor.logs.figures import FIGURES, ChildFigures, Figures
 from supervisor.logs.sink import FileSink
 from supervisor.logs.source import LogPipe
 
@@ -48,7 +48,7 @@ class Tally:
             return
         self._told, self._due = taken, now + EVERY
         try:
-            write(self._directory, self._figures(pipes, sink))
+            FIGURES.post(self._directory, self._figures(pipes, sink))
         except OSError:  # nobody will see it, that is all
             pass
 

@@ -22,7 +22,7 @@ from supervisor.control import client
 from supervisor.control.errors import CommandFailed
 from supervisor.errors import SupervisorError
 from supervisor.link import StopRequest, ToWorker, WorkerLink
-from supervisor.logs import figures
+from supervisor.logs.figures import FIGURES
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.observe import health
@@ -103,7 +103,7 @@ class Observer:
         since = self._downtime.since
         now = time.time()
         report = read(self._directory, now) if self._directory else None
-        logs = figures.read(self._directory) if self._directory else None
+        logs = FIGURES.read(self._directory) if self._directory else None
         return health.health(snapshot, now, since, report, logs, detail=request.local)
 
     def _ready(self, snapshot: Snapshot, request: Request) -> Any:

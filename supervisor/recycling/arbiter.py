@@ -50,7 +50,7 @@ from supervisor.recycling.backstop import Backstop
 from supervisor.recycling.census import Census, limits_of
 from supervisor.recycling.leaks import Leaks, per_message
 from supervisor.recycling.ledger import Ledger
-from supervisor.recycling.report import Report, SlotReport, write
+from supervisor.recycling.report import REPORT, Report, SlotReport
 from supervisor.recycling.retention import Retention
 from supervisor.recycling.template_watch import TemplateWatch
 
@@ -212,7 +212,7 @@ class Arbiter:
             templates=self._templates.reports,
         )
         try:
-            write(os.path.dirname(self._control), report)
+            REPORT.post(os.path.dirname(self._control), report)
         except OSError as error:  # nobody will see it, that is all
             log.warning("no report", extra={"problem": str(error)})
 

@@ -1,17 +1,14 @@
 """What the arbiter has seen and done, for whoever looks: a file in the runtime directory.
 
-It is replaced as a whole, so that reading it never asks anybody. What is older than the arbiter's
-longest period says nothing about now.
+What is older than the arbiter's longest period says nothing about now.
 """
-
-import os
 
 import msgspec
 
-REPORT = "steady.json"
+from supervisor.bulletin import Bulletin
+
 #: Seconds after which a report says nothing about now any more.
 STALE_AFTER = 90.0
-MAX_REPORT = 16 << 20
 
 
 class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -63,23 +60,10 @@ class Report(msgspec.Struct, frozen=True):
     templates: list[TemplateReport] = []
 
 
-def write(directory: str, report: Report) -> None:
-    """Replace the report."""
-    path = os.path.join(directory, REPORT)
-    fresh = f"{path}.new"
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, msgspec.json.encode(report))
-    finally:
-        os.close(fd)
-    os.replace(fresh, path)
+REPORT = Bulletin[Report]("steady.json", Report)
 
 
 def read(directory: str, now: float) -> Report | None:
     """Read the report; None if there is none of now."""
-    try:
-        with open(os.path.join(directory, REPORT), "rb") as file:
-            report = msgspec.json.decode(file.read(MAX_REPORT), type=Report)
-    except (OSError, msgspec.DecodeError, ValueError):
-        return None
-    return report if now - report.at <= STALE_AFTER else None
+    report = REPORT.read(directory)
+    return report if report is not None and now - report.at <= STALE_AFTER else None

@@ -12,8 +12,8 @@ import pytest
 
 from supervisor.control.errors import ControlError
 from supervisor.control.messages import RestartChildren
-from supervisor.janitor import journal
-from supervisor.logs import figures
+from supervisor.janitor.journal import JOURNAL
+from supervisor.logs.figures import FIGURES
 from supervisor.logs.tally import EVERY
 from tests.crash.app_harness import App, eventually, workers
 from tests.crash.running_app import await_death, family, run_tree, service, templates
@@ -166,7 +166,8 @@ def test_nothing_wakes_up_while_nothing_happens(tmp_path: Path) -> None:
         app.up()
         eventually(lambda: len(family(app)) == 33)  # 20 workers, 9 of ours, 4 spares
         eventually(lambda: list(tmp_path.rglob("steady.json")))  # the next look is in 30 s
-        eventually(lambda: len(journal.read(str(app.runtime))) == 2)  # and so is the next sweep
+        # And so is the next sweep.
+        eventually(lambda: len(JOURNAL.read(str(app.runtime)) or {}) == 2)
         eventually(lambda: counted(app) >= EVERY)  # the pump has written down the last lines
         asleep = eventually(lambda: settled(app))
         assert not await_death(app.process.pid, patience=3.0)
@@ -176,7 +177,7 @@ def test_nothing_wakes_up_while_nothing_happens(tmp_path: Path) -> None:
 
 def counted(app: App) -> float:
     """Return for how many seconds the pump has counted when it wrote its figures."""
-    found = figures.read(str(app.runtime))
+    found = FIGURES.read(str(app.runtime))
     return 0.0 if found is None else found.at - found.since
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.janitor.journal import Entry, read
+from supervisor.janitor.journal import JOURNAL, Entry
 from tests.crash.app_harness import App, alive, eventually
 
 
@@ -27,7 +27,7 @@ def journal(app: App, *names: str) -> dict[str, Entry]:
     """Wait until these recyclers have run."""
 
     def look() -> dict[str, Entry] | None:
-        found = read(os.path.dirname(app.socket))
+        found = JOURNAL.read(os.path.dirname(app.socket)) or {}
         return found if all(name in found for name in names) else None
 
     found = eventually(look, f"runs of {names}")

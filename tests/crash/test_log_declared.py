@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from supervisor.logs import place
-from supervisor.logs.figures import read
+from supervisor.logs.figures import FIGURES
 from tests.crash.app_harness import App, eventually
 
 
@@ -21,7 +21,7 @@ def test_what_is_declared_holds(tmp_path: Path) -> None:
         assert said(app) == ["said at 30"]
         runtime = os.path.dirname(app.socket)
         assert place.pointed(runtime) == str(directory)
-        figures = eventually(lambda: read(runtime), "figures")
+        figures = eventually(lambda: FIGURES.read(runtime), "figures")
         assert figures is not None
         assert figures.budget == 4 << 20
         assert "said at 30" in (directory / "quiet" / "talk" / "current.jsonl").read_text()
@@ -32,7 +32,7 @@ def test_options_go_before_it(tmp_path: Path) -> None:
     options = ("--log-level", "debug", "--logs", str(tmp_path / "said"))
     with App("quiet_logs:tree", tmp_path, *options, env={"LOGS": str(tmp_path / "d")}) as app:
         assert said(app) == ["said at 10", "said at 20", "said at 30"]
-        figures = eventually(lambda: read(os.path.dirname(app.socket)), "figures")
+        figures = eventually(lambda: FIGURES.read(os.path.dirname(app.socket)), "figures")
         assert figures is not None
         assert figures.budget == 4 << 20
         assert (tmp_path / "said" / "quiet" / "talk" / "current.jsonl").exists()

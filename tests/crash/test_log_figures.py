@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from supervisor.doctor.accumulators import accumulators
-from supervisor.logs.figures import Figures, read
+from supervisor.logs.figures import FIGURES, Figures
 from supervisor.observe import health
 from tests.crash.app_harness import App, eventually
 from tests.crash.apps.wordy import LINES
@@ -19,7 +19,7 @@ def test_every_line_is_counted_as_kept_or_as_dropped(tmp_path: Path) -> None:
         directory = os.path.dirname(app.socket)
 
         def complete() -> Figures | None:
-            found = read(directory)
+            found = FIGURES.read(directory)
             flood = found.children.get("wordy/flood") if found else None
             return found if flood and flood.lines + flood.dropped == LINES else None
 

@@ -132,7 +132,7 @@ def written(directory: Path) -> set[tuple[str, int, int, int]]:
     stats = [
         (path.name, path.lstat())
         for path in directory.iterdir()
-        if not path.name.startswith(REPORT)
+        if not path.name.startswith(REPORT.file)
     ]
     return {(name, info.st_ino, info.st_size, info.st_mtime_ns) for name, info in stats}
 
