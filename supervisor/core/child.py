@@ -112,7 +112,8 @@ class Child:
 
     ``incarnation`` is that of its process, or of its last one. ``reason`` says why the process
     ended while that is not yet dealt with. ``task`` is the task that works on it, if any.
-    ``failures`` counts consecutive failures for backoff; ``up_at`` is in seconds, of Started.
+    ``failures`` counts consecutive failures for backoff, until terminate_child; ``up_at`` is in
+    seconds, of Started.
     """
 
     spec: ChildSpec

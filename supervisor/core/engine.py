@@ -201,9 +201,10 @@ def _stopped(draft: Draft, child: Child) -> None:
         _report(draft, task, child, child.reason)
         move = Move.GONE if child.state is ChildState.STOPPING else Move.DROP
         child = draft.move(child, move, reason=None)
-    forget = isinstance(task.goal, ScaleCall) or (
-        isinstance(task.goal, StopCall) and task.goal.forget
-    )
+    forget = isinstance(task.goal, ScaleCall)
+    if isinstance(task.goal, StopCall):  # somebody has seen to it: a streak of failures ends
+        forget = task.goal.forget
+        child = draft.change(child, failures=0)
     child = draft.release(child)
     if forget or draft.simple or child.spec.restart is Restart.TEMPORARY:
         draft.remove(child)

@@ -1,6 +1,14 @@
 """The second rule: so many failures in a row are too many, however slowly they come."""
 
-from supervisor.core.events import Report, ReportContext, SetTimer, TimerFired, TimerKind
+from supervisor.core.events import (
+    Report,
+    ReportContext,
+    RestartChild,
+    SetTimer,
+    TerminateChild,
+    TimerFired,
+    TimerKind,
+)
 from supervisor.core.restart import GIVEN_UP, NEVER_STABLE
 from supervisor.core.spec import Backoff, Strategy
 from tests.unit.core.harness import Core, child
@@ -96,4 +104,23 @@ def test_a_sibling_that_ends_meanwhile_does_not_hide_the_last_failure() -> None:
     core.fail("c")
     assert core.started() == []
     assert core.quit() is not None
+    assert reasons(core) == [NEVER_STABLE]
+
+
+def test_terminating_a_child_that_fails_ends_its_streak() -> None:
+    """Started again, by hand or by the restart of its group, it may fail as often as any other."""
+    members = (child("a", give_up_after=1), child("b"))
+    core = Core(*members, strategy=Strategy.ONE_FOR_ALL, intensity=1000, period=5).boot()
+    core.exit("b")
+    core.obey("a")
+    core.fail("a")
+    assert core.view("a").failures == 1
+    core.call(TerminateChild("a"))
+    core.call(RestartChild("b"))
+    core.up("b")
+    core.exit("b")
+    core.up("a")
+    core.up("b")
+    assert core.view("a").failures == 0
+    core.exit("a")
     assert reasons(core) == [NEVER_STABLE]
