@@ -14,14 +14,23 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 PR_SET_CHILD_SUBREAPER = 36
 #: Seconds that what a test killed has to vanish.
 GRACE = 5.0
 
 
-def pytest_configure() -> None:
+#: Property tests try the same examples in each run: a failure is of the change that is tested.
+#: New ones, and many: `pytest tests/property --hypothesis-profile=search --timeout=0`.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", max_examples=3000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Adopt orphans instead of losing sight of them; keep the logs of apps out of our home."""
+    if not config.getoption("hypothesis_profile"):
+        settings.load_profile("same")
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="lic-")
     atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

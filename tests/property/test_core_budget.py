@@ -83,7 +83,7 @@ def tree(shape: list[int]) -> list[Node]:
 
 
 @given(shapes, moves)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 def test_starts_never_exceed_the_bucket_at_any_nesting(
     shape: list[int], steps: list[tuple[str, int, int]]
 ) -> None:

@@ -387,7 +387,7 @@ class Shell(RuleBasedStateMachine):
 
 
 CHECKED: Any = settings(
-    max_examples=300,
+    max_examples=3 * settings.default.max_examples,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

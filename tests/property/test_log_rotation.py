@@ -80,7 +80,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(actions, st.booleans(), st.floats(0, 4e9))
 def test_every_line_is_in_exactly_one_file_after_any_crash(
     steps: list[str | tuple[str, object]], raw: bool, clock: float

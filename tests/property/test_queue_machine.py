@@ -296,4 +296,6 @@ def _follows(world: World) -> None:
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestQueue.settings = settings(
+    max_examples=3 * settings.default.max_examples, stateful_step_count=50, deadline=None
+)
