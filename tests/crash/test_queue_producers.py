@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import select
 import signal
 import threading
 import time
@@ -17,8 +16,6 @@ from tests.crash.queue_workers import Start, crews
 from tests.crash.test_queue_policies import command
 from workers import (
     AsyncQueueWriter,
-    CallFailed,
-    CallTimeout,
     Consumer,
     Producer,
     QueueFull,
@@ -26,7 +23,7 @@ from workers import (
 )
 from workers.queues.client.reader import QueueReader
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import QueueClosed, QueueError, Reject
+from workers.queues.errors import QueueClosed, QueueError
 
 
 @pytest.fixture
@@ -329,76 +326,3 @@ def take(scene: Scene, count: int) -> list[Any]:
             reader.done(delivery)
     reader.close()
     return found
-
-
-# --- calls ----------------------------------------------------------------------------------------
-
-
-class Clerk(Consumer):
-    """Answers calls: doubles numbers, and has opinions on some."""
-
-    scene: Scene
-
-    def handle(self, message: int) -> int:
-        """Double it."""
-        self.scene.report(message, self.attempt)
-        if message == 13:
-            raise ZeroDivisionError("thirteen")
-        if message == 14:
-            raise Reject("not fourteen")
-        if message == 15:
-            select.select([], [], [], PATIENCE)
-        return 2 * message
-
-
-class AsyncClerk(Clerk):
-    """As coroutines."""
-
-    on_error = "retry"
-
-    async def handle(self, message: int) -> int:  # type: ignore[override]
-        """Double it."""
-        return super().handle(message)
-
-
-@pytest.mark.parametrize("clerk", [Clerk, AsyncClerk])
-def test_a_call_returns_what_its_handler_does(start: Start, clerk: type[Clerk]) -> None:
-    """A call gets the result, or the error; the error ends the worker by its own policy."""
-    scene, crew = start()
-    clerk.scene = scene
-    running = crew.start(clerk)
-    with QueueWriter("q", scene.path) as writer:
-        assert [writer.call(number, timeout=10) for number in range(5)] == [0, 2, 4, 6, 8]
-        with pytest.raises(CallFailed, match="not fourteen"):
-            writer.call(14, timeout=10)
-        with pytest.raises(CallFailed, match="ZeroDivisionError: thirteen"):
-            writer.call(13, timeout=10)
-    if clerk is Clerk:
-        assert scene.ended(running.pid) == 1
-    scene.until(depth=0, calls=0)
-
-
-def test_a_call_that_is_given_up_is_taken_back(start: Start) -> None:
-    """A call that timed out before it was begun is not handled any more; others go on."""
-    scene, crew = start()
-    with QueueWriter("q", scene.path) as writer:
-        with pytest.raises(CallTimeout):
-            writer.call(1, timeout=0.05)
-        scene.until(depth=0, calls=0)
-        Clerk.scene = scene
-        crew.start(Clerk)
-        assert writer.call(2, timeout=10) == 4
-    assert scene.reports.take(1) == [[2, 1]]
-
-
-def test_a_call_dies_with_its_caller(start: Start) -> None:
-    """What a SIGKILLed caller waited for is taken back."""
-    scene, _ = start()
-
-    def call() -> None:
-        QueueWriter("q", scene.path).call(1)
-
-    caller = scene.fork(call)
-    scene.until(calls=1)
-    scene.kill(caller)
-    scene.until(depth=0, calls=0)

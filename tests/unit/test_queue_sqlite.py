@@ -1,8 +1,7 @@
-"""What a durable queue does when its files are not as it left them, or the device has no room."""
+"""Who may open a durable queue, and what it does while it is open: without room, or a device."""
 
 import os
 import resource
-import sqlite3
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.store_cases import FAR, chunk, held, letter
+from tests.queue_folder import FILE, contents, edit, kept, opened
 from workers.queues.core.journal import Added, Advanced, Buried, Remembered, Removed, Sequenced
 from workers.queues.store.contract import (
     DamageKind,
@@ -20,33 +20,14 @@ from workers.queues.store.contract import (
     StoreLocked,
     StoreTooNew,
 )
-from workers.queues.store.sqlite import boot
 from workers.queues.store.sqlite.schema import VERSION
 from workers.queues.store.sqlite.store import SqliteStore
-
-FILE = "queue-0001.db"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give the folder of a queue, made by a store that was closed in order."""
-    store = SqliteStore(str(tmp_path / "q"), "full", 4096)
-    store.write([Added(chunk(1)), Added(chunk(2)), Added(chunk(3)), Sequenced("c", 3)])
-    store.close()
-    return tmp_path / "q"
-
-
-def opened(folder: Path, durability: str = "full") -> SqliteStore:
-    """Open it."""
-    return SqliteStore(str(folder), durability, 4096)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files there are."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*") if path.is_file()
-    }  # fmt: skip
+    """Give the folder of a queue that holds three messages."""
+    return kept(tmp_path)
 
 
 # --- who may open it ------------------------------------------------------------------------------
@@ -91,141 +72,6 @@ def test_only_the_owner_may_read_it(folder: Path) -> None:
 def test_nothing_outside_is_needed_to_close(folder: Path) -> None:
     """After an orderly end there is one file, and no log to be lost."""
     assert {name for name in contents(folder) if name.startswith("queue")} == {FILE}
-
-
-# --- what is not as it was ------------------------------------------------------------------------
-
-
-def test_a_spoilt_row_is_a_dead_letter(folder: Path) -> None:
-    """A chunk whose row is not what was written becomes a dead letter, and is named."""
-    _edit(folder, "UPDATE chunk SET body = x'00' WHERE id = 2")
-    store = opened(folder)
-    found = store.recover()
-    assert [one.id for one in found.chunks] == [1, 3]
-    assert [(one.reason, one.message, one.whole) for one in found.letters] == [
-        ("corrupt", b"\0", False)
-    ]
-    assert [one.kind for one in found.damage] == [DamageKind.ROW]
-    assert "chunk 2" in found.damage[0].what
-    assert Path(found.damage[0].path).exists()
-    store.write([Removed(1), Added(chunk(4))])
-    store.close()
-
-
-def test_a_missing_row_is_noticed(folder: Path) -> None:
-    """A row that is gone, of a file that is in order, is lost within a range that is reported."""
-    _edit(folder, "DELETE FROM chunk WHERE id = 2")
-    store = opened(folder)
-    found = store.recover()
-    assert [(one.kind, one.first, one.last) for one in found.damage] == [(DamageKind.LOST, 1, 3)]
-    store.close()
-
-
-def test_a_row_that_came_back_is_noticed(folder: Path) -> None:
-    """A file that holds more than it should is not what was written either."""
-    _edit(folder, "INSERT INTO chunk SELECT 9, origin, count, attempt, done, put_at, expires,"
-          " not_before, options, body, crc FROM chunk WHERE id = 2")  # fmt: skip
-    store = opened(folder)
-    found = store.recover()
-    assert [one.id for one in found.chunks] == [1, 2, 3]
-    assert found.damage
-    store.close()
-
-
-def test_an_old_copy_is_noticed(folder: Path) -> None:
-    """A file that was put back from a copy is behind the mark: what it lacks is reported."""
-    old = (folder / FILE).read_bytes()
-    store = opened(folder)
-    store.write([Added(chunk(4)), Added(chunk(5))])
-    store.close()
-    (folder / FILE).write_bytes(old)
-    store = opened(folder)
-    damage = store.recover().damage
-    assert [(one.kind, one.first, one.last) for one in damage] == [(DamageKind.LOST, 4, 5)]
-    store.close()
-
-
-def test_a_file_that_is_gone_is_noticed(folder: Path) -> None:
-    """Without its file a queue begins anew, says so, and gives no id twice."""
-    (folder / FILE).unlink()
-    store = opened(folder)
-    found = store.recover()
-    assert held(found) == ([], [], {}, {}, 3, 0)
-    assert {(one.kind, one.first, one.last) for one in found.damage} == {(DamageKind.LOST, 1, 3)}
-    store.close()
-
-
-def test_a_file_that_is_none_is_set_aside(folder: Path) -> None:
-    """What is no database is moved away, as it is, and its loss reported."""
-    (folder / FILE).write_bytes(b"no database" * 1000)
-    store = opened(folder)
-    found = store.recover()
-    assert {one.kind for one in found.damage} == {DamageKind.FILE, DamageKind.LOST}
-    assert Path(found.damage[0].path).read_bytes().startswith(b"no database")
-    store.close()
-
-
-@pytest.mark.parametrize("byte", [16, 18, 19, 21, 47, 52])
-def test_a_header_that_says_nonsense_is_damage(folder: Path, byte: int) -> None:
-    """A file that its header calls read-only, or of another format, is set aside as any other."""
-    data = bytearray((folder / FILE).read_bytes())
-    data[byte] ^= 0x40
-    (folder / FILE).write_bytes(data)
-    store = opened(folder)
-    found = store.recover()
-    assert found.damage or len(found.chunks) == 3
-    store.write([Added(chunk(4))])
-    store.close()
-
-
-def test_a_damaged_mark_is_noticed(folder: Path) -> None:
-    """A mark that cannot be read is reported; the queue is kept."""
-    (folder / "mark").write_bytes(b"\1" * 8192)
-    store = opened(folder)
-    found = store.recover()
-    assert len(found.chunks) == 3
-    assert [one.kind for one in found.damage] == [DamageKind.MARK]
-    store.close()
-
-
-def test_a_report_lasts_as_long_as_its_evidence(folder: Path) -> None:
-    """Damage is told at each start until the file that was set aside is removed."""
-    _edit(folder, "DELETE FROM chunk WHERE id = 2")
-    paths = []
-    for _ in range(3):
-        store = opened(folder)
-        paths += [one.path for one in store.recover().damage]
-        store.close()
-    assert len(paths) == 3
-    os.unlink(paths[0])
-    store = opened(folder)
-    assert not store.recover().damage
-    store.close()
-
-
-def test_few_damaged_files_are_kept(folder: Path) -> None:
-    """However often a file is damaged, the disk does not fill with evidence."""
-    for number in range(1, 9):
-        (folder / f"queue-{number:04d}.db").write_bytes(b"x" * 5000)
-        opened(folder).close()
-    assert len(list((folder / "damaged").glob("queue-*.db"))) == 5
-
-
-def test_a_machine_that_went_down_is_noticed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Without fsync, a boot since the queue was last open is reported; an orderly end is none."""
-    opened(folder, "process").close()
-    store = opened(folder, "process")
-    note = (folder / "open").read_bytes()
-    store.close()
-    (folder / "open").write_bytes(note)
-    (tmp_path / "boot_id").write_bytes(b"another")
-    monkeypatch.setattr(boot, "BOOT_ID", str(tmp_path / "boot_id"))
-    store = opened(folder, "process")
-    assert [one.kind for one in store.recover().damage] == [DamageKind.LOST]
-    store.close()
-    (folder / "open").unlink(missing_ok=True)
 
 
 # --- while it is open -----------------------------------------------------------------------------
@@ -404,19 +250,12 @@ def test_keys_for_dedupe_are_recycled(folder: Path, monkeypatch: pytest.MonkeyPa
     assert list(store.recover().keys) == ["known 2", "known 3", "known 4"]
     assert not store.damage
     store.close()
-    _edit(folder, "UPDATE dedupe SET until = until + 1 WHERE key = 'known 3'")
+    edit(folder, "UPDATE dedupe SET until = until + 1 WHERE key = 'known 3'")
     store = opened(folder)
     recovered = store.recover()
     assert list(recovered.keys) == ["known 2", "known 4"]
     assert [one.kind for one in recovered.damage] == [DamageKind.ROW]
     store.close()
-
-
-def _edit(folder: Path, statement: str) -> None:
-    connection = sqlite3.connect(folder / FILE)
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
 
 
 def _leads_to(fd: int, path: Path) -> bool:
