@@ -23,8 +23,9 @@ GRACE = 5.0
 
 #: Property tests try the same examples in each run: a failure is of the change that is tested.
 #: New ones, and many: `pytest tests/property --hypothesis-profile=search --timeout=0`.
-settings.register_profile("same", derandomize=True)
-settings.register_profile("search", max_examples=3000)
+#: Neither has a deadline for one example: a busy machine is no failure.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=3000, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

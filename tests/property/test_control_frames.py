@@ -1,7 +1,7 @@
 """Frames come out whole and in order, in whatever pieces their bytes arrive."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.control.frames import HEADER_BYTES, FrameDecoder, frame
@@ -12,7 +12,6 @@ LIMIT = 300
 payloads = st.lists(st.binary(min_size=1, max_size=LIMIT), max_size=8)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(payloads, st.lists(st.integers(1, 64), min_size=1), st.data())
 def test_any_chunking_gives_the_same_payloads(
     sent: list[bytes], sizes: list[int], data: st.DataObject
@@ -29,7 +28,6 @@ def test_any_chunking_gives_the_same_payloads(
     assert not decoder.partial
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=2000))
 def test_garbage_never_buffers_more_than_a_frame(garbage: bytes) -> None:
     """Whatever arrives, the decoder holds less than one frame or refuses."""
@@ -41,7 +39,6 @@ def test_garbage_never_buffers_more_than_a_frame(garbage: bytes) -> None:
     assert len(decoder._buffer) < HEADER_BYTES + LIMIT
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(LIMIT + 1, 2**32 - 1))
 def test_a_length_above_the_limit_is_refused_at_once(length: int) -> None:
     """With the header alone, before a byte of the payload."""
@@ -49,7 +46,6 @@ def test_a_length_above_the_limit_is_refused_at_once(length: int) -> None:
         FrameDecoder(LIMIT).feed(length.to_bytes(HEADER_BYTES, "big"))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_a_protocol_error(payload: bytes) -> None:
     """Nothing else comes out of the decoders."""

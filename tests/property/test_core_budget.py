@@ -83,7 +83,7 @@ def tree(shape: list[int]) -> list[Node]:
 
 
 @given(shapes, moves)
-@settings(max_examples=3 * settings.default.max_examples, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 def test_starts_never_exceed_the_bucket_at_any_nesting(
     shape: list[int], steps: list[tuple[str, int, int]]
 ) -> None:
@@ -106,7 +106,7 @@ def test_starts_never_exceed_the_bucket_at_any_nesting(
 
 
 @given(shapes, st.lists(st.tuples(st.integers(0, 6), st.integers(1, 30)), max_size=10))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_everybody_is_started_in_the_end(shape: list[int], crashes: list[tuple[int, int]]) -> None:
     """Nobody waits for ever, and the spares that are kept are all that it costs besides."""
     nodes = tree(shape)

@@ -389,7 +389,6 @@ class Shell(RuleBasedStateMachine):
 CHECKED: Any = settings(
     max_examples=3 * settings.default.max_examples,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 TestShell = Shell.TestCase

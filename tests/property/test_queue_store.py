@@ -17,7 +17,7 @@ SEEDS = st.integers(0, 2**32)
 STEPS = st.lists(st.sampled_from(["write", "write", "write", "tend", "crash", "end"]), max_size=25)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=SEEDS, durability=st.sampled_from(["full", "process"]), steps=STEPS)
 def test_what_was_written_is_there(seed: int, durability: str, steps: list[str]) -> None:
     """Writes, care, crashes and orderly ends in any order: the store holds what its model does."""

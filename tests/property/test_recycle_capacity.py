@@ -39,7 +39,7 @@ children = st.builds(
     starts=st.lists(st.tuples(st.floats(0, 1800), st.floats(0, 300)), max_size=2),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_capacity_and_tokens_hold(
     web: Child,
     mail: Child,
@@ -69,7 +69,7 @@ def test_capacity_and_tokens_hold(
 
 
 @given(seed=st.integers(0, 1000), slots=st.integers(2, 12), full=st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_without_room_growth_decides_who_is_stopped(seed: int, slots: int, full: bool) -> None:
     """With no memory left for two at once only the budget and the hard limit stop a worker."""
     leaking = Child(1, Limits(memory_soft=100 * MIB, memory_hard=160 * MIB), leak=0.5 * MIB)
