@@ -316,7 +316,7 @@ def test_reloads_meet_reloads_recycles_and_deaths(tmp_path: Path) -> None:
                 app.ready(path)
                 lines = [str(record["event"]) for record in app.find(path=path, raw=True)]
                 assert lines[-1] == "second none", path
-        assert len(app.find(event="reloaded")) == 2
+        app.wait_until(lambda: len(app.find(event="reloaded")) == 2, "one, and one for the others")
         assert app.stop() == 0
         assert not family(app)
 
