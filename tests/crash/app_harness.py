@@ -132,6 +132,10 @@ class App:
         found = self.find(event="child terminated", offender=offender)
         return [str(record["cause"]) for record in found]
 
+    def ended(self, offender: str, *causes: str) -> None:
+        """Wait until a slot has had just these unplanned ends: reports come a little later."""
+        self.wait_until(lambda: self.ends(offender) == list(causes), f"{offender}: {causes}")
+
     @property
     def errors(self) -> str:
         """What it wrote to standard error."""

@@ -83,5 +83,5 @@ def test_a_template_that_is_replaced_says_what_changed(app_file: Path) -> None:
         for child in ("changing/fresh", "changing/inner/deep"):
             app.ask(RestartChildren(child))
         restarted(app, "changing/inner", 1)
-        assert len(app.find(event="code on disk has changed")) == 1
         assert app.stop() == 0
+    assert len(app.find(event="code on disk has changed")) == 1

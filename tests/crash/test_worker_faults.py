@@ -124,8 +124,7 @@ def test_a_permanent_child_that_leaves_in_order_is_restarted(app: App) -> None:
 
 def test_a_command_that_exits_0_has_ended_normally(app: App) -> None:
     """For a program status 0 is success: a transient command is not run again."""
-    app.wait_until(lambda: app.ends("false.0"))
-    assert app.ends("false.0") == ["exit:1"]
+    app.ended("false.0", "exit:1")
     assert app.ends("true.0") == []
 
 

@@ -27,7 +27,7 @@ def test_a_consumer_that_hangs_in_a_message_has_stalled(app: App) -> None:
     """No heartbeat is declared: work without progress is enough. The message returns."""
     app.wait_for(path="stalling/takes.0", event="handled hang 2")
     app.wait_for(path="stalling/takes.0", event="handled next 1")
-    assert app.ends("takes.0") == ["stalled"]
+    app.ended("takes.0", "stalled")
     record = app.wait_for(child="stalling/takes.0", cause="stalled")
     assert "in hang" in record["stacks"]
 

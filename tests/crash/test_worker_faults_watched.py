@@ -11,7 +11,7 @@ import pytest
 from supervisor import link
 from supervisor.channel import Channel, pair
 from supervisor.control.messages import RestartChildren, StopChildren
-from tests.crash.app_harness import App, alive, eventually
+from tests.crash.app_harness import App, Record, alive, eventually
 from tests.crash.running_app import await_death
 
 
@@ -31,6 +31,18 @@ def wait_cause(app: App, child: str, generation: int = 2) -> str:
     )
     assert worker.last_exit is not None
     return worker.last_exit.cause
+
+
+def failures(app: App, offender: str, count: int) -> list[Record]:
+    """Wait for so many reports of failed starts, or more; returns all there are."""
+
+    def look() -> list[Record] | None:
+        found = app.find(event="child failed to start", offender=offender)
+        return found if len(found) >= count else None
+
+    found = app.wait_until(look, f"{count} failed starts of {offender}")
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -113,15 +125,15 @@ def test_an_exception_that_is_hard_to_tell_is_told(
 def test_an_init_that_raises_is_a_start_failure_and_is_tried_again(app: App) -> None:
     """A start that fails is not listed ready, is reported as such, and counts as a restart."""
     assert wait_cause(app, "init-raises", 4) == "exception:RuntimeError"
-    failed = app.find(event="child failed to start", offender="init-raises.0")
+    failed = failures(app, "init-raises.0", 2)
     assert [record["cause"] for record in failed] == ["exception:RuntimeError"] * 2
-    assert app.ends("init-raises.0") == ["exit:1"]
+    app.ended("init-raises.0", "exit:1")
 
 
 def test_an_init_that_leaves_is_a_start_failure(app: App) -> None:
     """Ending in order before being ready is no start."""
     wait_cause(app, "init-leaves", 3)
-    assert len(app.find(event="child failed to start", offender="init-leaves.0")) == 1
+    assert len(failures(app, "init-leaves.0", 1)) == 1
 
 
 def test_an_init_that_hangs_is_killed_at_its_deadline(app: App) -> None:
@@ -134,7 +146,7 @@ def test_an_init_that_hangs_is_killed_at_its_deadline(app: App) -> None:
 def test_an_init_that_ignores_stays_down_without_a_report(app: App) -> None:
     """OTP's ignore at a restart: the child is kept, undefined, and nothing is wrong."""
     app.wait_worker("watched/init-ignores.0", lambda w: w.generation == 2 and w.pid is None)
-    assert app.ends("init-ignores.0") == ["exit:1"]
+    app.ended("init-ignores.0", "exit:1")
     assert app.find(event="child failed to start", offender="init-ignores.0") == []
 
 

@@ -40,7 +40,7 @@ def test_a_message_is_returned_once_wherever_its_consumer_is_killed(site: Path) 
         put(len(calls) + 1, feeds)
         eventually(lambda: attempts(site, "victim.0", len(calls) + 1), "the last one")
         assert app.ready("sweeping/victim.0").restarts == len(calls)
-        assert app.ends("victim.0") == ["signal:SIGKILL"] * len(calls)
+        app.ended("victim.0", *["signal:SIGKILL"] * len(calls))
         assert app.stop() == 0
     # Now that all is over: nobody came a third time, or again without having been at hand.
     seen = [tuple(attempts(site, "victim.0", n)) for n in range(len(calls) + 2)]
