@@ -19,6 +19,7 @@ from supervisor.process import tempdir
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
 from supervisor.root.console import say
+from supervisor.root.premises import Premises
 from supervisor.root.requests import Requests
 from supervisor.root.root import Identity, Root
 from supervisor.root.state_dir import state_dir
@@ -51,9 +52,11 @@ def run_root(options: RunOptions) -> int:
             say(f"workers have no temp directories of their own: {problem}")
         root = Root(identity)
         server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
+        premises = Premises(root, claim, server)
         try:
             exit_code = root.run()
         finally:
+            premises.close()
             server.close()
     finally:
         claim.release()

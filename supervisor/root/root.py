@@ -29,7 +29,6 @@ from supervisor.core.events import Boot, Report, ReportContext, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError, UnusableLogs
-from supervisor.logs import place
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
 from supervisor.observe.snapshot import QueueFacts, Snapshot
@@ -174,6 +173,11 @@ class Root:
         else:
             self.services.stop()
 
+    def leave(self, exit_code: int) -> None:
+        """Stop in order, and end with this code."""
+        self._exit_code = exit_code
+        self.stop()
+
     def reload(self, everything: bool, answer: Callable[[Reply], None]) -> None:
         """Load the app anew and replace what has changed; see `supervisor.root.reload`."""
         self._reloads.ask(everything, answer)
@@ -225,7 +229,6 @@ class Root:
         try:
             descriptors.require(definition)
             files = log_files.kept(logs, self.identity.name)
-            place.point(self.identity.directory, None if files is None else files.directory)
             self.services.start(
                 self.shell,
                 options,
