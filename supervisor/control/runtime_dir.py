@@ -16,6 +16,7 @@ from supervisor.control import lock
 from supervisor.control.errors import UnsafeDirectory, WhichApp
 from supervisor.declare.checks import NAME, shown
 from supervisor.errors import AlreadyRunning, NotRunning
+from supervisor.shortage import reason
 
 SOCKET = "control.sock"
 QUEUES_SOCKET = "queues.sock"
@@ -165,7 +166,7 @@ def _lock(name: str, path: str) -> int:
         fd = lock.acquire(path, lock.Holder(name, os.getpid(), time.time()))
     except OSError as error:
         raise UnsafeDirectory(
-            f"cannot lock {path}: {error.strerror}", "set SUPERVISOR_RUNTIME_DIR"
+            f"cannot lock {path}: {reason(error, path)}", "set SUPERVISOR_RUNTIME_DIR"
         ) from error
     if fd is None:
         holder = lock.holder_of(path) or lock.Holder()
@@ -186,7 +187,7 @@ def _make_private(path: str) -> None:
         created = False
     except OSError as error:
         raise UnsafeDirectory(
-            f"cannot create {path}: {error.strerror}", "set SUPERVISOR_RUNTIME_DIR"
+            f"cannot create {path}: {reason(error, path)}", "set SUPERVISOR_RUNTIME_DIR"
         ) from error
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -17,6 +17,7 @@ from supervisor.process import tempdir
 from supervisor.root.console import say
 from supervisor.root.root import Root
 from supervisor.shell.surroundings import ERROR, WARNING
+from supervisor.shortage import reason
 
 #: Seconds from the first thing that is removed to the look: who is at it gets done.
 SETTLE = 0.1
@@ -78,10 +79,10 @@ class Premises:
         except AlreadyRunning as error:
             self._lost(error)
             return
-        except (OSError, UnsafeDirectory) as error:
-            if not self._broken:
-                self._root.shell.log(ERROR, "directory cannot be made anew", error=str(error))
-            self._broken, watched = True, False
+        except UnsafeDirectory as error:
+            watched = self._failed(error.problem)
+        except OSError as error:
+            watched = self._failed(reason(error, self._claim.directory))
         else:
             self._broken = False
         if not watched:
@@ -111,6 +112,12 @@ class Premises:
 
     def _tell(self, event: str, directory: str) -> None:
         self._root.shell.log(WARNING, event, directory=directory)
+
+    def _failed(self, problem: str) -> bool:
+        if not self._broken:
+            self._root.shell.log(ERROR, "directory cannot be made anew", error=problem)
+        self._broken = True
+        return False
 
     def _lost(self, error: AlreadyRunning) -> None:
         problem = str(error).partition("\n")[0]

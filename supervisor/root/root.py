@@ -49,6 +49,7 @@ from supervisor.shell.status import Board, supervisor_status
 from supervisor.shell.surroundings import ERROR, INFO, WARNING, Shell
 from supervisor.shell.templates import Template
 from supervisor.shell.uplink import SupervisorRecord
+from supervisor.shortage import reason
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -241,6 +242,9 @@ class Root:
             self._load_failed(LoadFailed(error.problem, error.where, error.help))
         except UnusableLogs as error:
             self._load_failed(LoadFailed(error.problem, help=error.help))
+        except OSError as error:  # what the services need cannot be made
+            why = reason(error, self.identity.directory)
+            self._load_failed(LoadFailed(f"{self.identity.directory} cannot be used: {why}"))
 
     def _load_failed(self, reply: LoadFailed) -> None:
         self.problem = reply
