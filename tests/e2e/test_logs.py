@@ -190,6 +190,7 @@ def test_an_interrupt_ends_it_though_nobody_reads(tmp_path: Path, options: list[
     command = ["logs", "--logs", str(tmp_path / "logs"), *options]
     with subprocess.Popen(
         [sys.executable, "-m", "supervisor.cli.main", *command],
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
