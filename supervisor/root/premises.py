@@ -58,6 +58,7 @@ class Premises:
         if self._removals is not None:
             self._root.loop.unwatch(self._removals)
             self._removals.close()
+            self._removals = None
 
     def _removed(self, _mask: int) -> None:
         assert self._removals is not None
@@ -123,4 +124,5 @@ class Premises:
         problem = str(error).partition("\n")[0]
         self._root.shell.log(ERROR, "runtime directory was wiped and taken", problem=problem)
         say(f"the runtime directory was wiped and taken: {problem}; stopping")
+        self.close()
         self._root.leave(AlreadyRunning.exit_code)

@@ -175,9 +175,10 @@ class Root:
             self.services.stop()
 
     def leave(self, exit_code: int) -> None:
-        """Stop in order, and end with this code."""
-        self._exit_code = exit_code
-        self.stop()
+        """Stop in order, and end with this code; one that stops already goes on with that."""
+        if self.phase is not Phase.STOPPING:
+            self._exit_code = exit_code
+            self.stop()
 
     def reload(self, everything: bool, answer: Callable[[Reply], None]) -> None:
         """Load the app anew and replace what has changed; see `supervisor.root.reload`."""
