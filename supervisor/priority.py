@@ -57,7 +57,8 @@ def interrupt_nobody() -> None:
 def give_way() -> None:
     """Have this process take a sixtieth of what others get, when they want all: its work can wait.
 
-    It leaves its session, which would lend it a share of its own. Idle scheduling would starve it.
+    It leaves its session: where the kernel shares by session first, it would get half a processor
+    beside a busy worker, which has another one, however nice it is. Idle scheduling is no cure.
     """
     os.setsid()
     os.nice(LAST)

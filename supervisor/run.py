@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from supervisor.config import RunOptions
 from supervisor.control import runtime_dir
+from supervisor.control.errors import UnsafeDirectory
 from supervisor.control.server import ControlServer
 from supervisor.errors import AppLoadError
 from supervisor.priority import go_first
@@ -19,9 +20,11 @@ from supervisor.process import tempdir
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
 from supervisor.root.console import say
+from supervisor.root.premises import Premises
 from supervisor.root.requests import Requests
 from supervisor.root.root import Identity, Root
 from supervisor.root.state_dir import state_dir
+from supervisor.shortage import reason
 
 
 def run_root(options: RunOptions) -> int:
@@ -49,17 +52,28 @@ def run_root(options: RunOptions) -> int:
         temp = os.path.join(state_dir(name, options.state), "tmp")
         if problem := tempdir.begin(temp, identity.run_id):
             say(f"workers have no temp directories of their own: {problem}")
-        root = Root(identity)
-        server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
+        try:
+            root = Root(identity)
+            server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
+        except OSError as error:
+            raise unusable(claim.directory, error) from error
+        premises = Premises(root, claim, server)
         try:
             exit_code = root.run()
         finally:
+            premises.close()
             server.close()
     finally:
         claim.release()
     if root.problem is not None and root.problem.exit_code != 0:
         raise load_error(root.problem)
     return exit_code
+
+
+def unusable(directory: str, error: OSError) -> UnsafeDirectory:
+    """Say why nothing can be made in the runtime directory."""
+    problem = f"{directory} cannot be used: {reason(error, directory)}"
+    return UnsafeDirectory(problem, "set SUPERVISOR_RUNTIME_DIR")
 
 
 def load_error(failed: LoadFailed) -> AppLoadError:

@@ -97,6 +97,7 @@ def execute(argv: Sequence[str]) -> int:
     try:
         result = cli.main(args=list(argv), prog_name="supervisor", standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
+        _forget_stdout()  # it may be full, and nobody read what still waits for it
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()
@@ -121,11 +122,14 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
+    except KeyboardInterrupt:
+        _forget_stdout()
+        code = EXIT_INTERRUPTED
     sys.exit(code)
 
 
 def _forget_stdout() -> None:
-    """Point standard output at nothing: whoever read it has gone (`supervisor tree | head`)."""
+    """Point standard output at nothing: nobody reads it any more (`supervisor tree | head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -86,15 +86,19 @@ def reopen(queue_name: str, name: str | None, timeout: float, as_json: bool, deb
 
 @queue.command()
 @queue_argument
+@click.option("--refuse", is_flag=True, help="Refuse who puts, instead of holding it back.")
 @common
-def drain(queue_name: str, name: str | None, timeout: float, as_json: bool, debug: bool) -> int:
+def drain(
+    queue_name: str, refuse: bool, name: str | None, timeout: float, as_json: bool, debug: bool
+) -> int:
     """Take no more messages into a queue, and wait until the rest is handled.
 
-    It stays closed: open it again with reopen. Exits with 6 if something is left after --timeout;
-    it is drained on nevertheless.
+    Who puts is held back, as by a full queue. It stays closed: open it again with reopen. Exits
+    with 6 if something is left after --timeout; it is drained on nevertheless.
     """
     control, deadline = control_path(name), time.monotonic() + timeout
-    left = int(ask_queues(control, QueueCommand("drain", queue_name), timeout)["left"])
+    verb: QueueVerb = "drain" if refuse else "hold"
+    left = int(ask_queues(control, QueueCommand(verb, queue_name), timeout)["left"])
     begun = left
     advice = "Ctrl-C leaves it running"
     progress = Progress(f"drain {queue_name}", "messages", begun, advice, as_json)

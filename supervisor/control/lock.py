@@ -27,15 +27,27 @@ class Holder(msgspec.Struct, frozen=True):
 
 def acquire(path: str, holder: Holder) -> int | None:
     """Take the lock and write who holds it; return its descriptor, or None if it is held."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
-    except (BlockingIOError, PermissionError):
-        os.close(fd)
-        return None
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
+        except (BlockingIOError, PermissionError):
+            os.close(fd)
+            return None
+        if is_at(fd, path):
+            break
+        os.close(fd)  # removed since it was opened: the next one would lock another file
     os.ftruncate(fd, 0)
     os.pwrite(fd, msgspec.json.encode(holder), 0)
     return fd
+
+
+def is_at(fd: int, path: str) -> bool:
+    """Whether a path leads to an open file, and not to nothing or to a successor of it."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except OSError:
+        return False
 
 
 def holder_of(path: str) -> Holder | None:

@@ -122,6 +122,7 @@ QueueVerb = Literal[
     "dead_replay",
     "dead_discard",
     "over_memory",
+    "out_of_memory",
 ]
 
 
@@ -130,7 +131,8 @@ class QueueCommand(msgspec.Struct, frozen=True, tag="queue", forbid_unknown_fiel
 
     ``queue``: which; stats are of all. ``ids``: of dead letters; none: all, page by page, from
     ``offset`` on, at most ``limit``; of over_memory, pids that are about to be ended for that.
-    A purge goes up to the message ``offset``; 0: the last one.
+    A purge goes up to the message ``offset``; 0: the last one. ``worker``: of out_of_memory, slot
+    and incarnation that the kernel has killed for that: "shop/web.0#2".
     """
 
     verb: QueueVerb
@@ -138,6 +140,7 @@ class QueueCommand(msgspec.Struct, frozen=True, tag="queue", forbid_unknown_fiel
     ids: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], msgspec.Meta(max_length=MAX_IDS)] = []
     offset: Annotated[int, msgspec.Meta(ge=0)] = 0
     limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_IDS)] = 100
+    worker: Annotated[str, msgspec.Meta(max_length=MAX_PATH)] = ""
 
 
 Request = (

@@ -16,6 +16,7 @@ from supervisor.control import lock
 from supervisor.control.errors import UnsafeDirectory, WhichApp
 from supervisor.declare.checks import NAME, shown
 from supervisor.errors import AlreadyRunning, NotRunning
+from supervisor.shortage import reason
 
 SOCKET = "control.sock"
 QUEUES_SOCKET = "queues.sock"
@@ -72,10 +73,16 @@ def _is_ours(path: str, uid: int) -> bool:
 
 @dataclass(slots=True)
 class RuntimeDirectory:
-    """A runtime directory that is ours until `release`, or until this process ends."""
+    """A runtime directory that is ours until `release`, or until this process ends.
 
+    ``parent``: the directory above, if that is ours to make too.
+    """
+
+    name: str
     directory: str
-    lock_fd: int
+    parent: str | None
+    lock_fd: int = -1
+    _socket: os.stat_result | None = None
 
     def listen(self) -> socket.socket:
         """Bind the control socket, replacing the file that a dead root left behind."""
@@ -91,18 +98,51 @@ class RuntimeDirectory:
         os.chmod(path, 0o600)
         listener.listen(BACKLOG)
         listener.setblocking(False)
+        self._socket = os.lstat(path)
         return listener
+
+    @property
+    def whole(self) -> bool:
+        """Whether lock and socket are where they were made."""
+        try:
+            found = os.lstat(os.path.join(self.directory, SOCKET))
+        except OSError:
+            return False
+        return self._locked and self._socket is not None and os.path.samestat(found, self._socket)
+
+    def occupy(self) -> None:
+        """Make the directory, and take its lock, unless we have that.
+
+        Raises:
+            AlreadyRunning: another root has it; nothing was touched.
+            UnsafeDirectory: it is not ours alone, or cannot be made.
+
+        """
+        if self._locked:
+            return
+        if self.parent is not None:
+            _make_private(self.parent)
+        _make_private(self.directory)
+        taken = _lock(self.name, os.path.join(self.directory, LOCK))
+        if self.lock_fd >= 0:
+            os.close(self.lock_fd)  # of a file that was removed
+        self.lock_fd = taken
 
     def release(self) -> None:
         """Remove the socket and let go of the lock; its file stays (removing it would race)."""
         if self.lock_fd < 0:
             return
-        try:
-            os.unlink(os.path.join(self.directory, SOCKET))
-        except FileNotFoundError:
-            pass
+        if self._locked:  # or what is there is another's
+            try:
+                os.unlink(os.path.join(self.directory, SOCKET))
+            except FileNotFoundError:
+                pass
         os.close(self.lock_fd)
         self.lock_fd = -1
+
+    @property
+    def _locked(self) -> bool:
+        return self.lock_fd >= 0 and lock.is_at(self.lock_fd, os.path.join(self.directory, LOCK))
 
 
 def claim(name: str, environ: Mapping[str, str] = os.environ) -> RuntimeDirectory:
@@ -115,25 +155,28 @@ def claim(name: str, environ: Mapping[str, str] = os.environ) -> RuntimeDirector
     """
     directory = locate(name, environ)
     socket_path(directory)
-    if not environ.get("SUPERVISOR_RUNTIME_DIR"):
-        _make_private(os.path.dirname(directory))
-    _make_private(directory)
-    lock_path = os.path.join(directory, LOCK)
+    given = environ.get("SUPERVISOR_RUNTIME_DIR")
+    claimed = RuntimeDirectory(name, directory, None if given else os.path.dirname(directory))
+    claimed.occupy()
+    return claimed
+
+
+def _lock(name: str, path: str) -> int:
     try:
-        fd = lock.acquire(lock_path, lock.Holder(name, os.getpid(), time.time()))
+        fd = lock.acquire(path, lock.Holder(name, os.getpid(), time.time()))
     except OSError as error:
         raise UnsafeDirectory(
-            f"cannot lock {lock_path}: {error.strerror}", "set SUPERVISOR_RUNTIME_DIR"
+            f"cannot lock {path}: {reason(error, path)}", "set SUPERVISOR_RUNTIME_DIR"
         ) from error
     if fd is None:
-        holder = lock.holder_of(lock_path) or lock.Holder()
+        holder = lock.holder_of(path) or lock.Holder()
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started_at))
         raise AlreadyRunning(
             f"{shown(holder.name or name)} is already running (pid {holder.pid}, since {since})\n"
             f'help: look at it with "supervisor status --name {holder.name or name}", stop it with '
             '"supervisor stop", or give this one another --name'
         )
-    return RuntimeDirectory(directory, fd)
+    return fd
 
 
 def _make_private(path: str) -> None:
@@ -144,7 +187,7 @@ def _make_private(path: str) -> None:
         created = False
     except OSError as error:
         raise UnsafeDirectory(
-            f"cannot create {path}: {error.strerror}", "set SUPERVISOR_RUNTIME_DIR"
+            f"cannot create {path}: {reason(error, path)}", "set SUPERVISOR_RUNTIME_DIR"
         ) from error
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

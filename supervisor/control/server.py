@@ -67,6 +67,14 @@ class ControlServer:
         self._reserve = Reserve(RESERVED)
         loop.watch(listener, self._on_connection)
 
+    def listen_at(self, listener: socket.socket) -> None:
+        """Serve another socket from now on, whose file is where that of the one before was."""
+        self._on_connection(0)  # who has come in still is served
+        self._loop.unwatch(self._listener)
+        self._listener.close()
+        self._listener = listener
+        self._loop.watch(listener, self._on_connection)
+
     def close(self) -> None:
         """Close every connection and the listener."""
         self._loop.unwatch(self._listener)

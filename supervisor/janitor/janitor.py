@@ -86,7 +86,11 @@ class Janitor:
     def _run_one(self, recycler: RecyclerDefinition, link: WorkerLink) -> bool:
         """Run one recycler; False if we were asked to stop meanwhile: then it is killed."""
         began = time.monotonic()
-        task = Task(self._work(recycler), recycler.deadline)
+        try:
+            task = Task(self._work(recycler), recycler.deadline)
+        except OSError as error:  # the machine has no process for it; the next time perhaps
+            self._note(recycler, Outcome(problem=f"it was not begun: {error.strerror}"), 0)
+            return True
         poll = select.poll()
         for fd in (task.fileno(), link.fileno(), link.wakeup_fd):
             poll.register(fd, select.POLLIN)

@@ -32,6 +32,9 @@ class Task:
         work: what to do; it runs in the forked process.
         deadline: seconds until it is killed.
 
+    Raises:
+        OSError: there is no process for it.
+
     """
 
     def __init__(self, work: Callable[[], Outcome], deadline: float) -> None:
@@ -40,10 +43,15 @@ class Task:
         self._deadline = time.monotonic() + deadline
         self._said = b""
         janitor = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _live(work, write, janitor)
-        os.close(write)
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _live(work, write, janitor)
+        except OSError:
+            os.close(self._read)
+            raise
+        finally:
+            os.close(write)
 
     def fileno(self) -> int:
         """Readable when it has ended, or says something."""

@@ -21,6 +21,9 @@ from supervisor.process.family import die_with
 DEADLINE = 60.0
 #: Seconds after a failure before the next attempt at anything.
 COOLDOWN = 60.0
+#: So many times what one file took, the next one waits: when lines flood, the pump and its writers
+#: have the processor's caches and the memory to themselves for most of the time.
+REST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Job:
     codec: str
     pid: int
     pidfd: int
+    began: float
     deadline: float
 
     @property
@@ -69,7 +73,7 @@ class Compressor:
             os.close(source)
         pidfd = os.pidfd_open(pid)
         self._epoll.register(pidfd, select.EPOLLIN)
-        self.job = Job(child, directory, name, self._codec, pid, pidfd, now + DEADLINE)
+        self.job = Job(child, directory, name, self._codec, pid, pidfd, now, now + DEADLINE)
 
     def timeout(self, now: float) -> float | None:
         """Return the seconds until this has to be looked at."""
@@ -89,8 +93,7 @@ class Compressor:
         self._epoll.unregister(job.pidfd)
         os.close(job.pidfd)
         _, status = os.waitpid(job.pid, 0)
-        if status:
-            self._idle_until = now + COOLDOWN
+        self._idle_until = now + (COOLDOWN if status else REST * (now - job.began))
         return job, status == 0
 
     def abandon(self) -> None:

@@ -20,6 +20,7 @@ from supervisor.logs.messages import FileOptions
 from supervisor.logs.record import timestamp
 from supervisor.logs.render import JsonRenderer, Origin
 from supervisor.logs.store import FULL, LogStore, NoRoomError
+from supervisor.shortage import reason
 
 #: Bytes of lines kept in memory while no file can be written.
 MAX_KEPT = 1 << 20
@@ -199,7 +200,9 @@ class FileSink:
                 action()
         except OSError as error:
             if not self._failing:
-                self._say(WARNING, "logs cannot be written to files", error=str(error))
+                why = reason(error, self.options.directory)
+                event = "logs cannot be written to files"
+                self._say(WARNING, event, error=why, file=error.filename)
             self._failing[child] = time.monotonic() + RETRY
             return False
         if self._failing and self._failing.pop(child, 0.0) and not self._failing:

@@ -7,6 +7,7 @@ on is in `supervisor.logs.budget` and `supervisor.logs.rotation`; here they are 
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import select
 import time
@@ -304,7 +305,8 @@ class LogStore:
             self._sweep_at = now + SWEEP
             self._sweep(clock)
         self._compress_next(now)
-        self._due = now + self._next_age(clock)
+        wait = self.compressor.timeout(now) if self.compressor is not None else None
+        self._due = now + min(self._next_age(clock), math.inf if wait is None else wait)
 
     def _sweep(self, clock: float) -> None:
         """Close the files of children that are no more, and remove what is left of the oldest."""

@@ -23,6 +23,7 @@ class LastExit(msgspec.Struct, frozen=True):
     user_seconds: float | None = None  # of processor time, in its own code; None: not known
     system_seconds: float | None = None  # and in the kernel
     max_rss_bytes: int | None = None  # the most that was resident at once, shared pages included
+    incarnation: int = 0  # which process of its slot it was; 0: not known
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):

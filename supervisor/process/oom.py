@@ -41,7 +41,11 @@ class OomKills:
         self._accounted = _count(self._fd)  # at least
 
     def begin(self) -> None:
-        """Account for all that was before: root does, before the first process may be killed."""
+        """Account for all that was before: root does, before the first process may be killed.
+
+        And again when the ledger was removed.
+        """
+        self._accounted = _count(self._fd)
         fd = os.open(self._ledger, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(fd, self._accounted)

@@ -3,8 +3,9 @@
 An end is seen in three steps: the dead process is looked at but not reaped (its number, and its
 group's, so cannot be used again), its group is killed, then it is reaped. What escaped from the
 group was adopted by the template and is known by its tag: it is killed, again and again, until
-none is left. Only then is the end reported. In the usual case there is nothing to hunt, and all
-of that costs one look at the list of our children, once for all the ends of a pass.
+none is left (if it forks without end: by `supervisor.process.roundup`). Only then is the end
+reported. In the usual case there is nothing to hunt, and all of that costs one look at the list of
+our children, once for all the ends of a pass.
 """
 
 import os
@@ -16,9 +17,12 @@ from supervisor.loop import Loop, TimerHandle
 from supervisor.process import messages
 from supervisor.process.connection import Process
 from supervisor.process.family import Children, kill_with_group, tag_of
+from supervisor.process.roundup import round_up
 
 #: Seconds until an end is reported though a descendant does not die (it is in the kernel).
 HUNT_DEADLINE = 2.0
+#: Descendants that came up one after the other: more of them are being forked.
+CROWD = 16
 _LOOK = os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
 
 
@@ -117,6 +121,9 @@ class Reaper:
                     end.escaped += 1
             if end or tag in self._given_up:
                 kill_with_group(pid)
+        for tag in left:
+            if self._ends[tag].escaped > CROWD:
+                round_up(tag)
         for tag in self._ends.keys() - left:
             self._report(self._ends.pop(tag))
         if left and self._deadline is None:

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from supervisor.process.family import own_tag, tag_of, template_of
+from supervisor.shortage import reason
 
 #: Where the directories are, and what their names begin with; inherited from root.
 VARIABLE = "SUPERVISOR_TEMP"
@@ -51,7 +52,7 @@ def begin(base: str | None, run_id: str) -> str:
         os.makedirs(base, 0o700, exist_ok=True)
         found = os.lstat(base)
     except OSError as error:
-        return f"{base}: {error.strerror}"
+        return f"{base}: {reason(error, base)}"
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or mode & 0o022:
         return f"{base} is not a directory that is ours alone"

@@ -117,6 +117,7 @@ def _frames(command: QueueCommand) -> bytes:
         "ids": command.ids,
         "offset": command.offset,
         "limit": command.limit,
+        "worker": command.worker,
     }
     return _frame(HELLO, hello) + _frame(MANAGE, asked)
 

@@ -12,6 +12,7 @@ from supervisor.logs.bucket import Rate
 from supervisor.logs.budget import Limits
 from supervisor.logs.messages import FileOptions
 from supervisor.root.console import say
+from supervisor.shortage import reason
 
 LEVEL = "INFO"
 
@@ -33,16 +34,17 @@ def kept(logs: LogsDefinition, name: str) -> FileOptions | None:
     """
     if logs.files is False:
         return None
+    directory = logs.directory or ""
     try:
-        directory = os.path.abspath(logs.directory or place.default_directory(name))
+        directory = os.path.abspath(directory or place.default_directory(name))
         place.prepare(directory)
     except OSError as error:
         if logs.directory:
             raise UnusableLogs(
-                f"logs cannot be kept in {logs.directory}: {error.strerror or error}",
+                f"logs cannot be kept in {logs.directory}: {reason(error, directory)}",
                 help="choose another directory with --logs DIR, or --no-logs",
             ) from error
-        say(f"logs are not kept in files: {error}")
+        say(f"logs are not kept in files: {directory}: {reason(error, directory)}")
         return None
     return _options(directory, logs)
 

@@ -9,6 +9,7 @@ from supervisor.control.paths import resolve
 from supervisor.control.peer import Peer
 from supervisor.declare.checks import did_you_mean
 from supervisor.loop import TimerHandle
+from supervisor.observe.snapshot import LastExit
 from supervisor.root.broker_call import call_broker
 from supervisor.root.queue_watch import QueueWatch
 from supervisor.root.root import Phase, Root
@@ -41,6 +42,7 @@ class Requests:
         self._tokens = 0
         self._levels: dict[str, TimerHandle] = {}  # by path: when a changed log level ends
         self._queues = QueueWatch(root.loop)
+        root.shell.board.on_end = self._ended
 
     def handle(
         self, request: control.Request, peer: Peer, answer: Callable[[control.Reply], None]
@@ -128,6 +130,13 @@ class Requests:
         worker, broker = self._root.shell.board.worker(path), self._root.services.queues_path
         if worker is not None and worker.pid is not None and broker is not None:
             command = control.QueueCommand("over_memory", ids=[worker.pid])
+            call_broker(self._root.loop, broker, command, _ignore)
+
+    def _ended(self, path: str, end: LastExit) -> None:
+        """Tell the broker what a worker has died of: it has seen no more than an end."""
+        broker = self._root.services.queues_path
+        if end.cause == "oom" and broker is not None:
+            command = control.QueueCommand("out_of_memory", worker=f"{path}#{end.incarnation}")
             call_broker(self._root.loop, broker, command, _ignore)
 
     def _recycle_template(

@@ -29,7 +29,6 @@ from supervisor.core.events import Boot, Report, ReportContext, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError, UnusableLogs
-from supervisor.logs import place
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
 from supervisor.observe.snapshot import QueueFacts, Snapshot
@@ -50,6 +49,7 @@ from supervisor.shell.status import Board, supervisor_status
 from supervisor.shell.surroundings import ERROR, INFO, WARNING, Shell
 from supervisor.shell.templates import Template
 from supervisor.shell.uplink import SupervisorRecord
+from supervisor.shortage import reason
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -174,6 +174,12 @@ class Root:
         else:
             self.services.stop()
 
+    def leave(self, exit_code: int) -> None:
+        """Stop in order, and end with this code; one that stops already goes on with that."""
+        if self.phase is not Phase.STOPPING:
+            self._exit_code = exit_code
+            self.stop()
+
     def reload(self, everything: bool, answer: Callable[[Reply], None]) -> None:
         """Load the app anew and replace what has changed; see `supervisor.root.reload`."""
         self._reloads.ask(everything, answer)
@@ -225,7 +231,6 @@ class Root:
         try:
             descriptors.require(definition)
             files = log_files.kept(logs, self.identity.name)
-            place.point(self.identity.directory, None if files is None else files.directory)
             self.services.start(
                 self.shell,
                 options,
@@ -238,6 +243,9 @@ class Root:
             self._load_failed(LoadFailed(error.problem, error.where, error.help))
         except UnusableLogs as error:
             self._load_failed(LoadFailed(error.problem, help=error.help))
+        except OSError as error:  # what the services need cannot be made
+            why = reason(error, self.identity.directory)
+            self._load_failed(LoadFailed(f"{self.identity.directory} cannot be used: {why}"))
 
     def _load_failed(self, reply: LoadFailed) -> None:
         self.problem = reply

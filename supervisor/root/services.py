@@ -31,7 +31,7 @@ from supervisor.core.events import (
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
-from supervisor.logs import ledger
+from supervisor.logs import ledger, place
 from supervisor.logs.messages import FileOptions, PumpOptions
 from supervisor.logs.sources import LogSources
 from supervisor.process import tempdir
@@ -57,6 +57,8 @@ class Services:
         self._plan: list[Service] = []
         self._core_files = 0
         self._queues: socket.socket | None = None
+        self._door = -1  # what workers connect to the broker by
+        self._log_directory: str | None = None
         self._health: socket.socket | None = None
         self._ledger = ledger.descriptors()  # what outlives a pump
 
@@ -91,13 +93,15 @@ class Services:
         plan = [pump_service(options.log_format, shell, files, self._ledger, self.sources.resend)]
         control = os.path.join(shell.runtime_dir, SOCKET)
         queues = definition.queues
+        self._log_directory = None if files is None else files.directory
+        place.point(shell.runtime_dir, self._log_directory)
         if options.health is not None:
             self._health = health_listener(options.health)
             plan.append(observer_service(options.name or "", control, self._health))
         if queues:
             state = queue_state(queues, options, shell.runtime_dir)
-            self._queues, door = queue_listener(shell.runtime_dir)
-            shell.fds["queues"] = door
+            self._queues, self._door = queue_listener(shell.runtime_dir)
+            shell.fds["queues"] = self._door
             plan.insert(1, broker_service(queues, self._queues, state))
         plan += watchers(shell, definition, options.core_files)
         self._plan, self._core_files = plan, options.core_files
@@ -125,6 +129,17 @@ class Services:
             call(DeleteChild(name), _ignore)
         for name in names & set(WATCHERS):
             call(RestartChild(name), _ignore)
+
+    def restore(self, directory: str) -> None:
+        """Put back what we have in the runtime directory, and others look for there.
+
+        The broker's socket lives on without its file: workers have a descriptor of it. A link
+        leads everybody else to that.
+        """
+        place.point(directory, self._log_directory)
+        path = os.path.join(directory, QUEUES_SOCKET)
+        if self._queues is not None and not os.path.lexists(path):
+            os.symlink(f"/proc/{os.getpid()}/fd/{self._door}", path)
 
     def stop(self) -> None:
         """Stop them all, the pump last. Only once they were started."""

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping
 
 from supervisor.errors import DefinitionError
+from supervisor.shortage import reason
 
 HELP = "choose another one with --state DIR"
 
@@ -39,7 +40,7 @@ def prepare(path: str) -> str:
         status = os.stat(path)
     except OSError as error:
         raise DefinitionError(
-            f"durable queues have no place: {path}: {error.strerror}", help=HELP
+            f"durable queues have no place: {path}: {reason(error, path)}", help=HELP
         ) from error
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
         raise DefinitionError(

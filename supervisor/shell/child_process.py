@@ -336,7 +336,8 @@ class ChildProcess:
         self._release()
         ignored = self.ending.ended is IGNORED
         if not ignored:
-            self.slot.last_exit = last_exit(status, self.ending, reason, time.time())
+            now, number = time.time(), self.status.generation
+            self.slot.last_exit = last_exit(status, self.ending, reason, now, number)
         self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None, caches=[])
         if self.slot.leave(self):
             self.slot.unplanned = not self.ending.stop_requested

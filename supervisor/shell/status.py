@@ -8,7 +8,7 @@ supervisor is stuck.
 from collections.abc import Callable, Sequence
 
 from supervisor.definition import ChildDefinition, SupervisorDefinition
-from supervisor.observe.snapshot import ChildStatus, SupervisorStatus, WorkerStatus
+from supervisor.observe.snapshot import ChildStatus, LastExit, SupervisorStatus, WorkerStatus
 from supervisor.shell.uplink import Statuses, SupervisorRecord
 
 #: Seconds that changes are gathered before they are sent upwards.
@@ -29,10 +29,15 @@ class Board:
         self._restart_times: dict[str, Sequence[int]] = {}
         self._dirty_restarts: dict[str, None] = {}
         self._on_change = on_change
+        self.on_end: Callable[[str, LastExit], None] = _ignore  # told of each end in a slot
 
     def set_worker(self, owner: str, status: WorkerStatus) -> None:
         """Note the state of a slot. ``owner``: the path of its Child."""
-        self._workers.setdefault(owner, {})[status.path] = status
+        slots = self._workers.setdefault(owner, {})
+        before, slots[status.path] = slots.get(status.path), status
+        end = status.last_exit
+        if end is not None and (before is None or before.last_exit != end):
+            self.on_end(status.path, end)
         self._gone.pop(status.path, None)
         self._dirty_workers[owner, status.path] = None
         self._on_change()
@@ -173,3 +178,7 @@ def child_status(
         queue=definition.queue,
         significant=definition.significant,
     )
+
+
+def _ignore(_path: str, _end: LastExit) -> None:
+    """Nobody wants to know of ends."""

@@ -63,7 +63,9 @@ def verdict(status: int, ending: Ending) -> ExitReason:
     return ExitReason(ExitKind.CRASH, f"exit:{code}")
 
 
-def last_exit(status: int | None, ending: Ending, reason: ExitReason, at: float) -> LastExit:
+def last_exit(
+    status: int | None, ending: Ending, reason: ExitReason, at: float, incarnation: int
+) -> LastExit:
     """The record of an end for status and health. ``at``: Unix seconds."""
     code = None if status is None else os.waitstatus_to_exitcode(status)
     used = ending.exited
@@ -76,6 +78,7 @@ def last_exit(status: int | None, ending: Ending, reason: ExitReason, at: float)
         user_seconds=None if used is None else round(used.user_time, 3),
         system_seconds=None if used is None else round(used.system_time, 3),
         max_rss_bytes=None if used is None else used.max_rss_bytes,
+        incarnation=incarnation,
     )
 
 

@@ -161,6 +161,22 @@ def test_a_message_that_takes_too_much_memory_twice_is_dead(tmp_path: Path) -> N
         assert sorted(said) == ["handling -7 1", "handling -7 2", "handling 1 1", "handling 2 1"]
 
 
+@pytest.mark.skipif(not can_confine(), reason="needs a memory cgroup")
+def test_a_message_over_which_the_kernel_kills_twice_is_dead(tmp_path: Path) -> None:
+    """Two workers were killed for want of memory over it: no third one is given it."""
+    with App("glutton:sudden", tmp_path, "--", "1", "-7", "2") as app:
+        app.up()
+        eventually(lambda: app.snapshot().queues[0]["dead"] == 1, "the letter", 40.0)
+        eventually(lambda: app.snapshot().queues[0]["depth"] == 0, "the rest")
+        [letter] = dead_letters(app, "jobs")
+        assert (letter["reason"], letter["attempts"]) == ("oom", 2)
+        assert "(glutton/glutton.0#2) was killed for want of memory" in letter["error"]
+        assert app.ends("glutton.0") == ["oom", "oom"]
+        said = [r["event"] for r in app.find(path="glutton/glutton.0", raw=True)]
+        assert sorted(said) == ["handling -7 1", "handling -7 2", "handling 1 1", "handling 2 1"]
+        assert app.stop() == 0
+
+
 def dead_letters(app: App, queue: str) -> list[dict[str, Any]]:
     """Ask for the dead letters of a queue."""
     with ControlClient(app.socket) as client:

@@ -49,6 +49,27 @@ def test_an_app_that_does_not_get_empty_goes_on(app: App) -> None:
     assert came == list(range(len(came)))
 
 
+def test_producers_wait_while_their_queue_is_drained(app: App) -> None:
+    """One queue is emptied and stays so; nobody ends over it, and it goes on when it is open."""
+    while not sent(app):
+        pass
+    assert app.command("queue", "drain", "orders", "--timeout", "20").returncode == 0
+    done = app.command("queue", "drain", "bills", "--timeout", "20")
+    assert done.returncode == 0
+    assert "is empty and closed" in done.stdout
+    before = len(sent(app))
+    assert app.command("queue", "drain", "orders").returncode == 0
+    assert len(sent(app)) == before
+    for name in ("orders", "bills"):
+        assert app.command("queue", "reopen", name).returncode == 0
+    while len(sent(app)) <= before + 200:  # more than both queues hold
+        pass
+    assert app.end() == 0
+    came = sent(app)
+    assert came == list(range(len(came)))
+    assert not [one for one in app.records if one.get("level") == "error"]
+
+
 def test_a_path_cannot_be_drained(app: App) -> None:
     """Queues are the app's, not a child's."""
     assert app.command("stop", "--drain", "feed").returncode == 2

@@ -117,7 +117,8 @@ def test_a_queue_can_be_drained(app: App) -> None:
     """It takes nothing more, and is empty in the end; what is left in time is counted."""
     answer(app, "queue", "pause", "orders")
     put(app, *orders(30, 31))
-    assert answer(app, "queue", "drain", "orders", "--timeout", "0.3", code=6)["left"] == 2
+    drained = answer(app, "queue", "drain", "orders", "--refuse", "--timeout", "0.3", code=6)
+    assert drained["left"] == 2
     assert "closed" in app.command("queue", "list").stdout
     assert "put 0 messages" in put(app, *orders(32), code=1).stderr
     answer(app, "queue", "resume", "orders")

@@ -177,6 +177,42 @@ def test_levels_change_at_run_time_and_back(app: App) -> None:
     }
 
 
+@pytest.mark.parametrize("options", [["-n", "all", "-f"], ["-n", "all"]])
+def test_an_interrupt_ends_it_though_nobody_reads(tmp_path: Path, options: list[str]) -> None:
+    """Blocked on a full pipe: exit 130 at once, no traceback."""
+    kept = tmp_path / "logs" / "shop" / "talk"
+    kept.mkdir(parents=True)
+    line = {
+        "time": "2026-11-21T08:00:00.000000Z", "level": "info", "event": "x" * 1000,
+        "source": {"path": "shop/talk.0", "stream": "stdout", "pid": 1, "incarnation": 1},
+    }  # fmt: skip
+    (kept / "current.jsonl").write_text(f"{json.dumps(line)}\n" * 2000)
+    command = ["logs", "--logs", str(tmp_path / "logs"), *options]
+    with subprocess.Popen(
+        [sys.executable, "-m", "supervisor.cli.main", *command],
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            until(lambda: is_full(f"/proc/{process.pid}/fd/1"))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(5.0) == 130
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read().strip() == b""
+
+
+def is_full(pipe: str) -> bool:
+    """Whether who writes to a pipe has to wait."""
+    fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        return not select.select([], [fd], [], 0)[1]
+    finally:
+        os.close(fd)
+
+
 def test_logs_can_be_read_when_the_app_has_ended(tmp_path: Path) -> None:
     """By name, from the default place; a second run goes on in the same files."""
     state = {"XDG_STATE_HOME": str(tmp_path)}

@@ -7,9 +7,11 @@ import pytest
 
 from tests.queue_world import World
 from workers.queues.broker.management import PURGED, UnknownCommandError, manage
-from workers.queues.core.burial import MEMORY, Cause
+from workers.queues.core.burial import MEMORY, OOM, Cause
+from workers.queues.core.chunk import Chunk
 from workers.queues.core.journal import Discarded
 from workers.queues.core.leases import Cursor
+from workers.queues.core.returns import INQUEST
 from workers.queues.frames import Command
 
 
@@ -65,6 +67,51 @@ def test_two_ends_for_memory_bury_a_message() -> None:
     assert (letter.reason, letter.attempts) == (MEMORY, 3)
     world.consumer(4)
     assert sorted(world.take(4)) == ["b", "c"]
+
+
+def ended(world: World, number: int, chunk: Chunk) -> None:
+    """Let a consumer end over a message; what of is not known."""
+    cause = Cause("crashed", worker=f"w.0#{number}")
+    world.core.leave(number, (Cursor(chunk.id, 0, True),), world.now, cause)
+
+
+def test_two_kills_for_want_of_memory_bury_a_message() -> None:
+    """What a worker died of is told after its end: what is under suspicion by then waits for it."""
+    world = World(max_attempts=8)
+    world.put(*"abc")
+    world.consumer(1)
+    ended(world, 1, world.deliver()[0])
+    world.consumer(2)
+    chunk = world.deliver()[0]  # at once: an end is no reason to wait
+    world.core.out_of_memory("w.0#1", world.now)
+    world.core.out_of_memory("w.0#1", world.now)  # counts once
+    ended(world, 2, chunk)
+    world.consumer(3)
+    assert world.take(3) == ["b", "c"]
+    world.core.out_of_memory("another#2", world.now)
+    assert not world.dead
+    world.core.out_of_memory("w.0#2", world.now)
+    [letter] = world.dead
+    assert (letter.reason, letter.attempts) == (OOM, 2)
+    assert "w.0#2" in letter.error
+    assert world.balanced()
+
+
+def test_a_second_end_that_was_not_for_memory_is_tried_again() -> None:
+    """After the moment in which it would have been known."""
+    world = World(max_attempts=8)
+    world.put("a")
+    for number in (1, 2):
+        world.consumer(number)
+        [chunk] = world.deliver()
+        ended(world, number, chunk)
+        if number == 1:
+            world.core.out_of_memory("w.0#1", world.now)
+    world.consumer(3)
+    assert world.deliver() == []
+    world.now += INQUEST
+    assert world.delivered() == [(3, ["a"], 3)]
+    assert world.balanced()
 
 
 def test_bytes_of_letters_are_bounded_too() -> None:

@@ -34,7 +34,6 @@ is late, counted and ignored. A chunk for a consumer of several lanes holds one 
 import mmap
 import struct
 from enum import IntEnum
-from typing import Any
 
 import msgspec
 
@@ -179,6 +178,7 @@ class Command(msgspec.Struct, frozen=True):
     ``name``: stats, pause, resume, drain, hold, reopen, purge, peek, dead_list, dead_show,
     dead_replay, dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at most
     ``limit`` of them. Of a purge ``offset`` is the last message that is meant; 0: the last one.
+    ``worker``: of out_of_memory, who was killed for that: "shop/web.0#2".
     """
 
     name: str
@@ -186,7 +186,7 @@ class Command(msgspec.Struct, frozen=True):
     ids: list[int] = []
     offset: int = 0
     limit: int = 100
-    arguments: dict[str, Any] = {}
+    worker: str = ""
 
 
 class FrameError(Exception):

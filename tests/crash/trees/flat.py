@@ -27,6 +27,11 @@ strict = Supervisor("flat", [
     Supervisor("inner", [Child("x", quiet)], intensity=0),
 ], intensity=0, queues=[Queue("orders")])  # fmt: skip
 
+#: Nobody takes what is put.
+kept = Supervisor(
+    "kept", [Child("w", quiet)], intensity=20, queues=[Queue("orders", durable="process")]
+)
+
 beating = Supervisor("beating", [Child("w", beats, count=10, heartbeat=0.5)], intensity=0)
 hundred = Supervisor("hundred", [Child("w", quiet, count=100)], intensity=1000)
 three = Supervisor("three", [Child("w", quiet)], intensity=3, period=60)

@@ -278,6 +278,11 @@ class Broker:
             for connection in self._by_fd.values():
                 connection.over_memory |= connection.pid in command.ids
             return {}
+        if command.name == "out_of_memory":  # what such a process has died of
+            for one in self._hosts.values():
+                one.core.out_of_memory(command.worker, one.now)
+            self._touched.update(self._hosts)
+            return {}
         host = self._hosts.get(command.queue)
         if host is None:
             known = ", ".join(self._hosts)

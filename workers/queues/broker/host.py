@@ -310,4 +310,4 @@ def _cause(connection: Connection) -> Cause:
     who = f"its consumer ({name})"
     if connection.over_memory:
         return Cause(MEMORY, f"{who} was ended over its memory_hard while handling it")
-    return Cause("crashed", f"{who} ended while handling it")
+    return Cause("crashed", f"{who} ended while handling it", worker=connection.worker)

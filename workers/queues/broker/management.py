@@ -52,7 +52,7 @@ def _resume(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
 
 
 def _drain(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
-    """Take nothing in any more; ``left`` says how far it is: ask again."""
+    """Refuse whoever puts; ``left`` says how far it is: ask again for statistics."""
     queue.intake.closed = True
     return {"closed": True, "left": queue.books.depth}
 

@@ -18,9 +18,10 @@ MAX_REASON, MAX_ERROR, MAX_TRACEBACK = 100, 1_000, 10_000
 class Cause:
     """Why a message is dead."""
 
-    __slots__ = ("error", "reason", "traceback")
+    __slots__ = ("error", "reason", "traceback", "worker")
 
-    def __init__(self, reason: str, error: str = "", traceback: str = "") -> None:
+    def __init__(self, reason: str, error: str = "", traceback: str = "", worker: str = "") -> None:
+        self.worker = worker  # whose end it was; empty: nobody's who has said a name
         self.reason = reason[:MAX_REASON]
         self.error = error[:MAX_ERROR]
         self.traceback = traceback[-MAX_TRACEBACK:]
@@ -30,6 +31,8 @@ MALFORMED = Cause("malformed", "not the messages that its producer said")
 CRASHED = Cause("crashed", "its consumer ended while handling it")
 #: The reason, when the consumer was ended for having more than its hard limit of memory.
 MEMORY = "memory_hard"
+#: The reason, when the kernel killed the consumer for want of memory.
+OOM = "oom"
 EXPIRED = Cause("expired", "nobody took it in time")
 
 

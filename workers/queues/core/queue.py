@@ -215,6 +215,10 @@ class QueueCore:
         one = self.delivery.leave(consumer)
         self._returns.take_back(verdicts(one, cells), cause, now)
 
+    def out_of_memory(self, worker: str, now: float) -> None:
+        """Learn that a worker which has left was killed by the kernel for want of memory."""
+        self._returns.out_of_memory(worker, now)
+
     # --- time ---------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:

@@ -1,10 +1,11 @@
 """What comes back from consumers: tried again, alone or as it was, or buried."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from supervisor.definition import QueueDefinition
 from workers.queues.core.books import Books
-from workers.queues.core.burial import MEMORY, Burial, Cause
+from workers.queues.core.burial import MEMORY, OOM, Burial, Cause
 from workers.queues.core.calls import Calls
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.leases import Verdict
@@ -15,9 +16,13 @@ from workers.queues.frames import Nack, Reply
 #: What a call gets whose message was settled without an answer: nil, encoded.
 NIL = b"\xc0"
 
-
 #: A message over which so many consumers were ended for want of memory is dead.
 MEMORY_ENDS = 2
+#: Seconds that what has cost one consumer its life for that waits after another end: why that was
+#: is known a moment later.
+INQUEST = 0.5
+#: Workers whose ends are remembered until it is known what they died of.
+MAX_ENDS = 32
 
 
 class Returns:
@@ -34,6 +39,7 @@ class Returns:
     ) -> None:
         self._definition, self._books, self._stock = definition, books, stock
         self._burial, self._calls, self._jitter = burial, calls, jitter
+        self._left: OrderedDict[str, list[Chunk]] = OrderedDict()  # by the worker that ended
 
     def failed(self, chunk: Chunk, index: int, nack: Nack, now: float) -> None:
         """Take the message at ``index`` out of a chunk, whose messages before it are done."""
@@ -91,12 +97,34 @@ class Returns:
             for message in suspects:
                 self._burial.one(chunk, message, cause, now)
         else:
-            back.append(self._apart(chunk, suspects, chunk.done))
-            back[0].memory_ends = memory_ends
-            back[0].suspect = ended
-            self._books.added(back[0])
+            apart = self._apart(chunk, suspects, chunk.done)
+            apart.memory_ends = memory_ends
+            apart.suspect = ended
+            if ended and chunk.memory_ends and cause.worker:
+                apart.not_before = now + INQUEST
+                self._stock.add(apart)
+            else:
+                back.append(apart)
+            self._books.added(apart)
+            self._remember(cause.worker, apart)
         self._books.advance(chunk, end)
         return back
+
+    def out_of_memory(self, worker: str, now: float) -> None:
+        """Charge what a worker was handling: it ended because the kernel killed it for memory."""
+        why = f"its consumer ({worker}) was killed for want of memory while handling it"
+        for chunk in self._left.pop(worker, []):
+            chunk.memory_ends += not chunk.void
+            if chunk.memory_ends >= MEMORY_ENDS and not chunk.holder:
+                chunk.attempt -= 1  # the next one is not made
+                self._burial.rest(chunk, Cause(OOM, why), now)
+                self._stock.withdrawn(chunk)
+
+    def _remember(self, worker: str, chunk: Chunk) -> None:
+        if worker:
+            self._left.setdefault(worker, []).append(chunk)
+            if len(self._left) > MAX_ENDS:
+                self._left.popitem(last=False)
 
     def _apart(self, chunk: Chunk, messages: Sequence[bytes], index: int) -> Chunk:
         apart = self._books.part(chunk, messages, index, chunk.attempt + 1)
