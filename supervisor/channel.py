@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+#: Of the sockets.
+KIND = socket.AF_UNIX, socket.SOCK_SEQPACKET
 MAX_PACKET = 128 * 1024
 MAX_FDS = 16
 #: Begins a packet that stands for a larger one, in the memfd that comes last with it. What follows
@@ -150,4 +152,4 @@ class Channel(Generic[_Incoming]):
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Make the two ends of a link."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return socket.socketpair(*KIND)

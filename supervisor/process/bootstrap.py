@@ -22,7 +22,7 @@ import traceback
 from typing import NamedTuple, NoReturn
 
 from supervisor import link as links
-from supervisor.channel import Channel, pair
+from supervisor.channel import KIND, Channel, pair
 from supervisor.errors import Ignore, StartError
 from supervisor.logs.setup import configure, share_on_fork
 from supervisor.process import ending, settings, target, tempdir
@@ -34,6 +34,8 @@ from supervisor.process.family import die_with, set_tag, template_of
 BLOCKED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
 #: Sent by a supervisor to a hung process: the stacks of all its threads are written.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
+#: Where the stacks of all threads go, on that signal and on a fault: a fork has its own file there.
+_stacks = os.dup(2)
 
 
 def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> NoReturn:
@@ -41,7 +43,7 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
     code = 1
     try:
         _own_session(tag)
-        _reset_signals()
+        _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # not signal's: it makes an Enum of each
         share_on_fork()
         ending.forget_hooks()
         code = _live(payload, fds, app)
@@ -56,11 +58,10 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
 def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
     """Go on as a child, at once or, as a spare, when it is known which."""
     end, stack, *rest = fds
-    keep_only([0, 1, 2, *fds])
-    dump_stacks_to(stack)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
+    os.dup2(stack, _stacks, inheritable=False)
+    keep_only([0, 1, 2, _stacks, end, *rest])
     gc.enable()
-    sock = socket.socket(fileno=end)
+    sock = socket.socket(*KIND, fileno=end)
     if payload:
         told: _Told | None = _Told(launches.decode(payload), rest)
     else:
@@ -146,13 +147,6 @@ def _own_session(tag: int) -> None:
     die_with(template_of(tag))  # not getppid: it may have died by now
 
 
-def _reset_signals() -> None:
-    """Undo what the template has set (see `template.reset_signals`)."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # not signal's: it makes an Enum of each
-
-
 def keep_only(fds: list[int]) -> None:
     """Close every descriptor but these."""
     last = -1
@@ -220,10 +214,11 @@ def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
     )
 
 
-def dump_stacks_to(fd: int) -> None:
-    """Write the stacks of all threads to a descriptor on a fault, and on the dump signal."""
-    faulthandler.enable(file=fd, all_threads=True)
-    faulthandler.register(DUMP_SIGNAL, file=fd, all_threads=True, chain=False)
+def prepare() -> None:
+    """Do in a template, once, what every fork would have to do."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
+    faulthandler.enable(file=_stacks, all_threads=True)
+    faulthandler.register(DUMP_SIGNAL, file=_stacks, all_threads=True, chain=False)
 
 
 def _leave(code: int) -> NoReturn:

@@ -149,7 +149,7 @@ def start_template(*preload: str) -> tuple[int, TemplateClient]:
     It is our child, to be reaped by us; it ends when the connection is closed.
     """
     ours, theirs = pair()
-    module = ["-X", "utf8", "-m", "supervisor.process.template"]  # whatever the locale says
+    module = ["-X", "utf8", "-m", "supervisor.process"]  # whatever the locale says
     process = subprocess.Popen(
         [sys.executable, *module, str(theirs.fileno()), *preload],
         pass_fds=[theirs.fileno()],

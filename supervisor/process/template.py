@@ -1,6 +1,6 @@
 """The template: a single-threaded process that has imported what is needed, and forks.
 
-    python -m supervisor.process.template FD [MODULE ...]
+    python -m supervisor.process FD [MODULE ...]
 
 Theory of operation. Supervisors are connected to it (FD is the first connection, root's) and ask
 for processes; each process belongs to the connection that asked for it:
@@ -45,6 +45,7 @@ from supervisor.process.family import (
     set_tag,
     sweep_orphans,
 )
+from supervisor.process.fork_hooks import fork
 from supervisor.process.reaper import Reaper
 
 #: Seconds that an ending template waits for what it killed.
@@ -90,6 +91,7 @@ class Template:
         The marks that a collection makes would unshare the pages.
         """
         prepare()
+        bootstrap.prepare()
         decoder_of(ToWorker)
         gc.collect()
         gc.freeze()
@@ -211,7 +213,7 @@ class Template:
 
     def _fork(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
         try:
-            pid = os.fork()
+            pid = fork()
         except OSError as error:
             self._send(connection, messages.SpawnFailed(request.serial, f"fork: {error.strerror}"))
             return
@@ -299,7 +301,3 @@ def main() -> None:
     for module in sys.argv[2:]:
         importlib.import_module(module)
     Template(first).run()
-
-
-if __name__ == "__main__":
-    main()
