@@ -23,13 +23,16 @@ MAX_LARGE = 64 * 1024 * 1024
 
 _Incoming = TypeVar("_Incoming")
 
+# As plain numbers: the socket module's are Enums, whose every ``&`` is a call of Python's.
+_TRUNC, _CTRUNC = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)
+_SOL_SOCKET, _SCM_RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
 _RIGHTS_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     fds = array.array("i")
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     return fds.tolist()
 
@@ -103,7 +106,7 @@ class Channel(Generic[_Incoming]):
 
     def _transmit(self, packet: bytes, fds: tuple[int, ...]) -> None:
         if fds:
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+            rights = (_SOL_SOCKET, _SCM_RIGHTS, array.array("i", fds))
             self.socket.sendmsg([packet], [rights], socket.MSG_NOSIGNAL)
         else:
             self.socket.send(packet, socket.MSG_NOSIGNAL)
@@ -131,9 +134,9 @@ class Channel(Generic[_Incoming]):
             return None
         self.last_size = len(packet)
         try:
-            if flags & socket.MSG_TRUNC:
+            if flags & _TRUNC:
                 raise msgspec.DecodeError("packet truncated")
-            lost = flags & socket.MSG_CTRUNC
+            lost = flags & _CTRUNC
             if packet.startswith(LARGE) and self._large:
                 packet = packet[1:] if lost or not fds else _contents(fds.pop())
             message = self._decode(packet)

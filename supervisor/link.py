@@ -63,16 +63,10 @@ FromWorker = Ready | Ignored | Failed | Beat | Finished | Suspect | caches.Cache
 # --- from a supervisor to a process -----------------------------------------------------------
 
 
-class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
-    """A spare gets ready to become a child of this kind (a `supervisor.process.launch.Kind`)."""
-
-    kind: bytes
-
-
 class Assign(msgspec.Struct, frozen=True, tag="assign"):
     """A spare becomes a child. Descriptors: stdout, stderr, then those the launch declares.
 
-    ``kind`` is empty for one that was told to `Prepare` for it.
+    ``kind`` (a `supervisor.process.launch.Kind`) is empty for one that has got ready for it.
     """
 
     path: str
@@ -86,7 +80,7 @@ class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
     seconds: float
 
 
-ToWorker = Prepare | Assign | StopRequest | TrimRequest
+ToWorker = Assign | StopRequest | TrimRequest
 
 
 # --- the worker's side ------------------------------------------------------------------------

@@ -29,16 +29,19 @@ from supervisor.process import ending, settings, target, tempdir
 from supervisor.process import launch as launches
 from supervisor.process.app import PACKAGE, LoadedApp
 from supervisor.process.family import die_with, set_tag, template_of
+from supervisor.process.messages import Spawn
 
 #: What a template keeps blocked, and its children unblock when they can take it.
 BLOCKED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
 #: Sent by a supervisor to a hung process: the stacks of all its threads are written.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
+#: After so many calls Python has specialised a function's bytecode.
+REHEARSALS = 12
 #: Where the stacks of all threads go, on that signal and on a fault: a fork has its own file there.
 _stacks = os.dup(2)
 
 
-def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> NoReturn:
+def enter(request: Spawn, fds: list[int], tag: int, app: LoadedApp | None) -> NoReturn:
     """Become the process that was asked for. Called in the child of a fork; never returns."""
     code = 1
     try:
@@ -46,7 +49,7 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
         _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # not signal's: it makes an Enum of each
         share_on_fork()
         ending.forget_hooks()
-        code = _live(payload, fds, app)
+        code = _live(request, fds, app)
     except SystemExit:  # a stop signal met a spare that had got ready
         code = 0
     except BaseException:
@@ -55,17 +58,17 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
         _leave(code)
 
 
-def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
+def _live(request: Spawn, fds: list[int], app: LoadedApp | None) -> int:
     """Go on as a child, at once or, as a spare, when it is known which."""
     end, stack, *rest = fds
     os.dup2(stack, _stacks, inheritable=False)
     keep_only([0, 1, 2, _stacks, end, *rest])
     gc.enable()
     sock = socket.socket(*KIND, fileno=end)
-    if payload:
-        told: _Told | None = _Told(launches.decode(payload), rest)
+    if request.launch:
+        told: _Told | None = _Told(launches.decode(request.launch), rest)
     else:
-        told = _wait_to_be_told(sock, app)
+        told = _wait_to_be_told(sock, request, app)
     if told is None:
         return 0
     stdout, stderr, *declared = told.fds
@@ -158,48 +161,48 @@ def keep_only(fds: list[int]) -> None:
 
 
 def _rehearse() -> None:
-    """Go, as a spare, once through what comes later: a fork's first use of each page copies it."""
+    """Go once through what comes later, without consequences.
+
+    In a template, so that its forks find the bytecode specialised and the caches of types filled:
+    to write to them would copy their pages. In a spare, which has the time to copy them ahead.
+    """
     kind = launches.decode_kind(launches.encode(launches.Kind(launches.Node(""))))
     launch = launches.Launch("", 0, kind)
     ours, theirs = pair()
     Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
-    told = _wait(ours)
-    assert told is not None
-    for fd in told[1]:
+    received = Channel[links.ToWorker](ours, links.ToWorker, large=True).receive()
+    assert received is not None
+    for fd in received[1]:
         os.close(fd)
     link = links.WorkerLink(ours, _context(launch, {}))
     link.ready()
-    settings.apply(kind.settings)
     configure("", 0, kind.log_level)
     for sock in (ours, theirs):
         sock.close()
 
 
-def _wait_to_be_told(sock: socket.socket, app: LoadedApp | None) -> _Told | None:
+def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None) -> _Told | None:
     """Wait, as a spare, for the launch; None when nobody needs it any more."""
-    _rehearse()
     tempdir.prepare()
     kind: launches.Kind | None = None
     run: target.Run | None = None
-    while received := _wait(sock):
+    if request.kind:
+        kind = launches.decode_kind(request.kind)
+        try:
+            run = _prepare(kind, app)
+        except (OSError, LookupError, StartError):  # the child itself will say it
+            return None
+    if not request.at_once:
+        _rehearse()
+    channel = Channel[links.ToWorker](sock, links.ToWorker, large=True)
+    while received := channel.receive():
         message, fds = received
-        match message:
-            case links.Prepare():
+        if isinstance(message, links.Assign):
+            if message.kind:
                 kind = launches.decode_kind(message.kind)
-                try:
-                    run = _prepare(kind, app)
-                except (OSError, LookupError, StartError):  # the child itself will say it
-                    return None
-            case links.Assign():
-                if message.kind:
-                    kind = launches.decode_kind(message.kind)
-                assert kind is not None
-                return _Told(launches.Launch(message.path, message.incarnation, kind), fds, run)
+            assert kind is not None
+            return _Told(launches.Launch(message.path, message.incarnation, kind), fds, run)
     return None
-
-
-def _wait(sock: socket.socket) -> tuple[links.ToWorker, list[int]] | None:
-    return Channel[links.ToWorker](sock, links.ToWorker, large=True).receive()
 
 
 def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
@@ -219,6 +222,8 @@ def prepare() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
     faulthandler.enable(file=_stacks, all_threads=True)
     faulthandler.register(DUMP_SIGNAL, file=_stacks, all_threads=True, chain=False)
+    for _ in range(REHEARSALS):
+        _rehearse()
 
 
 def _leave(code: int) -> NoReturn:

@@ -83,7 +83,7 @@ class Template:
         if self._ending and not self._connections:
             self._sweep()
         else:
-            self.reaper.reap()
+            self.loop.post(self.reaper.reap)  # requests first: somebody waits for them
 
     def freeze(self) -> None:
         """Do once what every child would have to do; then keep it out of the collector's sight.
@@ -218,7 +218,7 @@ class Template:
             self._send(connection, messages.SpawnFailed(request.serial, f"fork: {error.strerror}"))
             return
         if pid == 0:
-            bootstrap.enter(request.launch, fds, self._tags, self._app)  # never returns
+            bootstrap.enter(request, fds, self._tags, self._app)  # never returns
         process = Process(request.serial, pid, self._tags, connection)
         connection.processes[request.serial] = process
         self.reaper.processes[pid] = process

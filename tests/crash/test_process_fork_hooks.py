@@ -26,15 +26,20 @@ def written(forks: str) -> str:
     return "".join(sorted(done.stdout))
 
 
+WORKERS_FORK = """
+if not fork_hooks.fork():
+    if os.fork(): os.wait()
+    os._exit(0)
+os.wait()
+"""
+
+
 @pytest.mark.parametrize(
     ("forks", "expected"),
     [
         ("if not fork_hooks.fork(): os._exit(0)\nos.wait()", "x"),
         ("if not os.fork(): os._exit(0)\nos.wait()", "bcpx"),
-        (
-            "if not fork_hooks.fork():\n    if os.fork(): os.wait()\n    os._exit(0)\nos.wait()",
-            "bcpxx",
-        ),
+        (WORKERS_FORK, "bcpxx"),
     ],
     ids=["its own fork", "another one", "one of its worker's"],
 )
