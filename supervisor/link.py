@@ -119,8 +119,8 @@ class WorkerLink:
         self._pid = os.getpid()
         self._channel: Channel[ToWorker] = Channel(sock, ToWorker)
         self._stopping = False
-        limits = (context.heartbeat, context.stall_timeout)
-        self._interval = min((x / 4 for x in limits if x is not None), default=None)
+        limits = [x for x in (context.heartbeat, context.stall_timeout) if x is not None]
+        self._interval = min(limits) / 4 if limits else None
         self._next_beat = 0.0
         self._idle = True  # as far as anybody was told
         self._caches: list[caches.CacheFacts] = []  # as they were told last
