@@ -170,7 +170,8 @@ def _rehearse() -> None:
     launch = launches.Launch("", 0, kind)
     ours, theirs = pair()
     Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
-    received = Channel[links.ToWorker](ours, links.ToWorker, large=True).receive()
+    channel: Channel[links.ToWorker] = Channel(ours, links.ToWorker, large=True)
+    received = channel.receive()
     assert received is not None
     for fd in received[1]:
         os.close(fd)
@@ -194,7 +195,7 @@ def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None)
             return None
     if not request.at_once:
         _rehearse()
-    channel = Channel[links.ToWorker](sock, links.ToWorker, large=True)
+    channel: Channel[links.ToWorker] = Channel(sock, links.ToWorker, large=True)
     while received := channel.receive():
         message, fds = received
         if isinstance(message, links.Assign):
