@@ -14,6 +14,7 @@ In this order, and why:
 import _signal  # type: ignore[import-not-found]
 import faulthandler
 import gc
+import io
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ import traceback
 from typing import NamedTuple, NoReturn
 
 from supervisor import link as links
-from supervisor.channel import KIND, Channel, pair
+from supervisor.channel import KIND, Channel, DescriptorsLost, pair
 from supervisor.errors import Ignore, StartError
 from supervisor.logs.setup import configure, share_on_fork
 from supervisor.process import ending, settings, target, tempdir
@@ -169,17 +170,16 @@ def _rehearse() -> None:
     kind = launches.decode_kind(launches.encode(launches.Kind(launches.Node(""))))
     launch = launches.Launch("", 0, kind)
     ours, theirs = pair()
-    Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
-    channel: Channel[links.ToWorker] = Channel(ours, links.ToWorker, large=True)
-    received = channel.receive()
-    assert received is not None
-    for fd in received[1]:
-        os.close(fd)
-    link = links.WorkerLink(ours, _context(launch, {}))
-    link.ready()
-    configure("", 0, kind.log_level)
-    for sock in (ours, theirs):
-        sock.close()
+    with ours, theirs:
+        Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
+        channel: Channel[links.ToWorker] = Channel(ours, links.ToWorker, large=True)
+        received = channel.receive()
+        assert received is not None
+        for fd in received[1]:
+            os.close(fd)
+        link = links.WorkerLink(ours, _context(launch, {}))
+        link.ready()
+        configure("", 0, kind.log_level)
 
 
 def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None) -> _Told | None:
@@ -220,11 +220,15 @@ def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
 
 def prepare() -> None:
     """Do in a template, once, what every fork would have to do."""
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.closed:  # or it is the author's
+        sys.stdout.reconfigure(line_buffering=True)  # or a kill loses what is printed
     faulthandler.enable(file=_stacks, all_threads=True)
     faulthandler.register(DUMP_SIGNAL, file=_stacks, all_threads=True, chain=False)
-    for _ in range(REHEARSALS):
-        _rehearse()
+    try:
+        for _ in range(REHEARSALS):
+            _rehearse()
+    except (OSError, DescriptorsLost):  # there are none left: forks are refused, or go without
+        pass
 
 
 def _leave(code: int) -> NoReturn:
