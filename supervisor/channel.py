@@ -4,7 +4,6 @@ Between processes that know each other: workers and supervisors, supervisors and
 """
 
 import array
-import functools
 import os
 import socket
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+#: Of the sockets.
+KIND = socket.AF_UNIX, socket.SOCK_SEQPACKET
 MAX_PACKET = 128 * 1024
 MAX_FDS = 16
 #: Begins a packet that stands for a larger one, in the memfd that comes last with it. What follows
@@ -21,13 +22,16 @@ MAX_LARGE = 64 * 1024 * 1024
 
 _Incoming = TypeVar("_Incoming")
 
+# As plain numbers: the socket module's are Enums, whose every ``&`` is a call of Python's.
+_TRUNC, _CTRUNC = int(socket.MSG_TRUNC), int(socket.MSG_CTRUNC)
+_SOL_SOCKET, _SCM_RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
 _RIGHTS_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     fds = array.array("i")
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
             fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
     return fds.tolist()
 
@@ -35,10 +39,18 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 _encode = msgspec.msgpack.Encoder().encode
 
 
-@functools.cache
+_decoders: dict[int, tuple[object, Callable[[bytes], Any]]] = {}
+
+
 def decoder_of(incoming: object) -> Callable[[bytes], Any]:
-    """Return the decoder of a union of messages: 0.3 ms to make, so made once."""
-    return msgspec.msgpack.Decoder(incoming).decode
+    """Return the decoder of a union of messages: 0.3 ms to make, so made once.
+
+    Known by the identity of the union, which is kept: to hash it takes longer than to decode.
+    """
+    known = _decoders.get(id(incoming))
+    if known is None:
+        known = _decoders[id(incoming)] = incoming, msgspec.msgpack.Decoder(incoming).decode
+    return known[1]
 
 
 class DescriptorsLost(msgspec.DecodeError):
@@ -101,7 +113,7 @@ class Channel(Generic[_Incoming]):
 
     def _transmit(self, packet: bytes, fds: tuple[int, ...]) -> None:
         if fds:
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+            rights = (_SOL_SOCKET, _SCM_RIGHTS, array.array("i", fds))
             self.socket.sendmsg([packet], [rights], socket.MSG_NOSIGNAL)
         else:
             self.socket.send(packet, socket.MSG_NOSIGNAL)
@@ -129,9 +141,9 @@ class Channel(Generic[_Incoming]):
             return None
         self.last_size = len(packet)
         try:
-            if flags & socket.MSG_TRUNC:
+            if flags & _TRUNC:
                 raise msgspec.DecodeError("packet truncated")
-            lost = flags & socket.MSG_CTRUNC
+            lost = flags & _CTRUNC
             if packet.startswith(LARGE) and self._large:
                 packet = packet[1:] if lost or not fds else _contents(fds.pop())
             message = self._decode(packet)
@@ -150,4 +162,4 @@ class Channel(Generic[_Incoming]):
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Make the two ends of a link."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return socket.socketpair(*KIND)

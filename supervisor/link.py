@@ -63,16 +63,10 @@ FromWorker = Ready | Ignored | Failed | Beat | Finished | Suspect | caches.Cache
 # --- from a supervisor to a process -----------------------------------------------------------
 
 
-class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
-    """A spare gets ready to become a child of this kind (a `supervisor.process.launch.Kind`)."""
-
-    kind: bytes
-
-
 class Assign(msgspec.Struct, frozen=True, tag="assign"):
     """A spare becomes a child. Descriptors: stdout, stderr, then those the launch declares.
 
-    ``kind`` is empty for one that was told to `Prepare` for it.
+    ``kind`` (a `supervisor.process.launch.Kind`) is empty for one that has got ready for it.
     """
 
     path: str
@@ -86,7 +80,7 @@ class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
     seconds: float
 
 
-ToWorker = Prepare | Assign | StopRequest | TrimRequest
+ToWorker = Assign | StopRequest | TrimRequest
 
 
 # --- the worker's side ------------------------------------------------------------------------
@@ -125,8 +119,8 @@ class WorkerLink:
         self._pid = os.getpid()
         self._channel: Channel[ToWorker] = Channel(sock, ToWorker)
         self._stopping = False
-        limits = (context.heartbeat, context.stall_timeout)
-        self._interval = min((x / 4 for x in limits if x is not None), default=None)
+        limits = [x for x in (context.heartbeat, context.stall_timeout) if x is not None]
+        self._interval = min(limits) / 4 if limits else None
         self._next_beat = 0.0
         self._idle = True  # as far as anybody was told
         self._caches: list[caches.CacheFacts] = []  # as they were told last

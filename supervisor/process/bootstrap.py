@@ -14,6 +14,7 @@ In this order, and why:
 import _signal  # type: ignore[import-not-found]
 import faulthandler
 import gc
+import io
 import os
 import signal
 import socket
@@ -22,29 +23,34 @@ import traceback
 from typing import NamedTuple, NoReturn
 
 from supervisor import link as links
-from supervisor.channel import Channel, pair
+from supervisor.channel import KIND, Channel, DescriptorsLost, pair
 from supervisor.errors import Ignore, StartError
 from supervisor.logs.setup import configure, share_on_fork
 from supervisor.process import ending, settings, target, tempdir
 from supervisor.process import launch as launches
 from supervisor.process.app import PACKAGE, LoadedApp
 from supervisor.process.family import die_with, set_tag, template_of
+from supervisor.process.messages import Spawn
 
 #: What a template keeps blocked, and its children unblock when they can take it.
 BLOCKED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
 #: Sent by a supervisor to a hung process: the stacks of all its threads are written.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
+#: After so many calls Python has specialised a function's bytecode.
+REHEARSALS = 12
+#: Where the stacks of all threads go, on that signal and on a fault: a fork has its own file there.
+_stacks = os.dup(2)
 
 
-def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> NoReturn:
+def enter(request: Spawn, fds: list[int], tag: int, app: LoadedApp | None) -> NoReturn:
     """Become the process that was asked for. Called in the child of a fork; never returns."""
     code = 1
     try:
         _own_session(tag)
-        _reset_signals()
+        _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # not signal's: it makes an Enum of each
         share_on_fork()
         ending.forget_hooks()
-        code = _live(payload, fds, app)
+        code = _live(request, fds, app)
     except SystemExit:  # a stop signal met a spare that had got ready
         code = 0
     except BaseException:
@@ -53,18 +59,17 @@ def enter(payload: bytes, fds: list[int], tag: int, app: LoadedApp | None) -> No
         _leave(code)
 
 
-def _live(payload: bytes, fds: list[int], app: LoadedApp | None) -> int:
+def _live(request: Spawn, fds: list[int], app: LoadedApp | None) -> int:
     """Go on as a child, at once or, as a spare, when it is known which."""
     end, stack, *rest = fds
-    keep_only([0, 1, 2, *fds])
-    dump_stacks_to(stack)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # or a kill loses it
+    os.dup2(stack, _stacks, inheritable=False)
+    keep_only([0, 1, 2, _stacks, end, *rest])
     gc.enable()
-    sock = socket.socket(fileno=end)
-    if payload:
-        told: _Told | None = _Told(launches.decode(payload), rest)
+    sock = socket.socket(*KIND, fileno=end)
+    if request.launch:
+        told: _Told | None = _Told(launches.decode(request.launch), rest)
     else:
-        told = _wait_to_be_told(sock, app)
+        told = _wait_to_be_told(sock, request, app)
     if told is None:
         return 0
     stdout, stderr, *declared = told.fds
@@ -146,13 +151,6 @@ def _own_session(tag: int) -> None:
     die_with(template_of(tag))  # not getppid: it may have died by now
 
 
-def _reset_signals() -> None:
-    """Undo what the template has set (see `template.reset_signals`)."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # not signal's: it makes an Enum of each
-
-
 def keep_only(fds: list[int]) -> None:
     """Close every descriptor but these."""
     last = -1
@@ -164,48 +162,48 @@ def keep_only(fds: list[int]) -> None:
 
 
 def _rehearse() -> None:
-    """Go, as a spare, once through what comes later: a fork's first use of each page copies it."""
+    """Go once through what comes later, without consequences.
+
+    In a template, so that its forks find the bytecode specialised and the caches of types filled:
+    to write to them would copy their pages. In a spare, which has the time to copy them ahead.
+    """
     kind = launches.decode_kind(launches.encode(launches.Kind(launches.Node(""))))
     launch = launches.Launch("", 0, kind)
     ours, theirs = pair()
-    Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
-    told = _wait(ours)
-    assert told is not None
-    for fd in told[1]:
-        os.close(fd)
-    link = links.WorkerLink(ours, _context(launch, {}))
-    link.ready()
-    settings.apply(kind.settings)
-    configure("", 0, kind.log_level)
-    for sock in (ours, theirs):
-        sock.close()
+    with ours, theirs:
+        Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
+        channel: Channel[links.ToWorker] = Channel(ours, links.ToWorker, large=True)
+        received = channel.receive()
+        assert received is not None
+        for fd in received[1]:
+            os.close(fd)
+        link = links.WorkerLink(ours, _context(launch, {}))
+        link.ready()
+        configure("", 0, kind.log_level)
 
 
-def _wait_to_be_told(sock: socket.socket, app: LoadedApp | None) -> _Told | None:
+def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None) -> _Told | None:
     """Wait, as a spare, for the launch; None when nobody needs it any more."""
-    _rehearse()
     tempdir.prepare()
     kind: launches.Kind | None = None
     run: target.Run | None = None
-    while received := _wait(sock):
+    if request.kind:
+        kind = launches.decode_kind(request.kind)
+        try:
+            run = _prepare(kind, app)
+        except (OSError, LookupError, StartError):  # the child itself will say it
+            return None
+    if not request.at_once:
+        _rehearse()
+    channel: Channel[links.ToWorker] = Channel(sock, links.ToWorker, large=True)
+    while received := channel.receive():
         message, fds = received
-        match message:
-            case links.Prepare():
+        if isinstance(message, links.Assign):
+            if message.kind:
                 kind = launches.decode_kind(message.kind)
-                try:
-                    run = _prepare(kind, app)
-                except (OSError, LookupError, StartError):  # the child itself will say it
-                    return None
-            case links.Assign():
-                if message.kind:
-                    kind = launches.decode_kind(message.kind)
-                assert kind is not None
-                return _Told(launches.Launch(message.path, message.incarnation, kind), fds, run)
+            assert kind is not None
+            return _Told(launches.Launch(message.path, message.incarnation, kind), fds, run)
     return None
-
-
-def _wait(sock: socket.socket) -> tuple[links.ToWorker, list[int]] | None:
-    return Channel[links.ToWorker](sock, links.ToWorker, large=True).receive()
 
 
 def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
@@ -220,10 +218,17 @@ def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
     )
 
 
-def dump_stacks_to(fd: int) -> None:
-    """Write the stacks of all threads to a descriptor on a fault, and on the dump signal."""
-    faulthandler.enable(file=fd, all_threads=True)
-    faulthandler.register(DUMP_SIGNAL, file=fd, all_threads=True, chain=False)
+def prepare() -> None:
+    """Do in a template, once, what every fork would have to do."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.closed:  # or it is the author's
+        sys.stdout.reconfigure(line_buffering=True)  # or a kill loses what is printed
+    faulthandler.enable(file=_stacks, all_threads=True)
+    faulthandler.register(DUMP_SIGNAL, file=_stacks, all_threads=True, chain=False)
+    try:
+        for _ in range(REHEARSALS):
+            _rehearse()
+    except (OSError, DescriptorsLost):  # there are none left: forks are refused, or go without
+        pass
 
 
 def _leave(code: int) -> NoReturn:

@@ -34,6 +34,7 @@ class ChildSignal:
 
     def hold(self) -> None:
         """Keep the signal for this descriptor, whatever was done to it before."""
+        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_BLOCK, _CHILD)
 

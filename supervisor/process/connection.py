@@ -3,7 +3,8 @@
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from supervisor.channel import Channel, DescriptorsLost
 from supervisor.process import messages
@@ -14,8 +15,7 @@ MAX_WAITING = 50_000
 MAX_REQUESTS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """A process that was asked for."""
 
     serial: int

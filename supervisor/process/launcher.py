@@ -48,9 +48,14 @@ class TemplateClient:
         """Ask for a process; ``fds``: link, stacks, stdout, stderr, declared ones."""
         self._send(messages.Spawn(serial, launch), tuple(fds))
 
-    def spare(self, serial: int, link: int, stacks: int) -> None:
-        """Ask for a process that waits on its link to be told who it is."""
-        self._send(messages.Spawn(serial), (link, stacks))
+    def spare(
+        self, serial: int, link: int, stacks: int, kind: bytes = b"", *, at_once: bool = False
+    ) -> None:
+        """Ask for a process that waits on its link to be told who it is.
+
+        ``kind``: of child that it is likely to become; ``at_once``: before long.
+        """
+        self._send(messages.Spawn(serial, kind=kind, at_once=at_once), (link, stacks))
 
     def signal(self, serial: int, signum: int, group: bool = False) -> None:
         """Send a signal to a process or its group; nothing happens if it is gone."""
@@ -149,7 +154,7 @@ def start_template(*preload: str) -> tuple[int, TemplateClient]:
     It is our child, to be reaped by us; it ends when the connection is closed.
     """
     ours, theirs = pair()
-    module = ["-X", "utf8", "-m", "supervisor.process.template"]  # whatever the locale says
+    module = ["-X", "utf8", "-m", "supervisor.process"]  # whatever the locale says
     process = subprocess.Popen(
         [sys.executable, *module, str(theirs.fileno()), *preload],
         pass_fds=[theirs.fileno()],

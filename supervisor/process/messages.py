@@ -23,11 +23,14 @@ class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
     stderr, then those that ``launch`` declares.
 
     With an empty ``launch`` it is a spare: only link and stacks are sent; stdout, stderr, declared
-    descriptors and the launch come later, as `supervisor.link.Assign` on the link.
+    descriptors and the launch come later, as `supervisor.link.Assign` on the link. ``kind``: of
+    child that it gets ready for. ``at_once``: it is needed now, and has no time to rehearse.
     """
 
     serial: int
     launch: bytes = b""
+    kind: bytes = b""
+    at_once: bool = False
 
     def brief(self) -> "Spawn":
         """Return what is needed to say that it could not be done."""

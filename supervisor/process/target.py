@@ -1,5 +1,6 @@
 """Running what a Launch names: the author's target, a program, or a process of the runtime."""
 
+import _signal  # type: ignore[import-not-found]
 import errno
 import importlib
 import inspect
@@ -116,7 +117,7 @@ def _prepare_target(target: Any, child: Child, kind: Kind) -> Run:
     if hasattr(target, "supervised"):
         return run_supervised
     for signum in stop_signals:
-        signal.signal(signum, _exit_in_order)
+        _signal.signal(signum, _exit_in_order)  # not signal's: it makes an Enum of what was there
     return call
 
 
@@ -125,7 +126,8 @@ def _stop_signal(child: Child) -> signal.Signals:
     value: str | int = child.stop_signal
     if isinstance(value, int):
         return signal.Signals(value)
-    return signal.Signals["SIG" + value.removeprefix("SIG")]
+    found: signal.Signals = getattr(signal, "SIG" + value.removeprefix("SIG"))
+    return found
 
 
 def _run_async(work: Coroutine[Any, Any, Any], stop_signals: set[signal.Signals]) -> None:

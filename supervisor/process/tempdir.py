@@ -94,9 +94,10 @@ def use() -> None:
     if _made is None:
         return
     tempfile: Any = sys.modules.get("tempfile")
-    before = {*_SYSTEM, *(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))}
-    if tempfile is not None and tempfile.tempdir in before:  # or the author has chosen another
-        tempfile.tempdir = None
+    if tempfile is not None:
+        before = {*_SYSTEM, *(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))}
+        if tempfile.tempdir in before:  # or the author has chosen another
+            tempfile.tempdir = None
     os.environ["TMPDIR"] = _made
 
 

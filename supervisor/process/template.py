@@ -1,6 +1,6 @@
 """The template: a single-threaded process that has imported what is needed, and forks.
 
-    python -m supervisor.process.template FD [MODULE ...]
+    python -m supervisor.process FD [MODULE ...]
 
 Theory of operation. Supervisors are connected to it (FD is the first connection, root's) and ask
 for processes; each process belongs to the connection that asked for it:
@@ -45,6 +45,7 @@ from supervisor.process.family import (
     set_tag,
     sweep_orphans,
 )
+from supervisor.process.fork_hooks import fork
 from supervisor.process.reaper import Reaper
 
 #: Seconds that an ending template waits for what it killed.
@@ -61,6 +62,7 @@ class Template:
         self._connections: set[Connection] = set()
         self._app: app.LoadedApp | None = None
         self._starters = threads.Starters()
+        self._problem: str | None = None  # that keeps it from forking; None: to be looked for
         self._root = os.getppid()
         self._first = self._connect(first, None, 0)
         self._tags = first_tag()
@@ -82,7 +84,7 @@ class Template:
         if self._ending and not self._connections:
             self._sweep()
         else:
-            self.reaper.reap()
+            self.loop.post(self.reaper.reap)  # requests first: somebody waits for them
 
     def freeze(self) -> None:
         """Do once what every child would have to do; then keep it out of the collector's sight.
@@ -90,6 +92,7 @@ class Template:
         The marks that a collection makes would unshare the pages.
         """
         prepare()
+        bootstrap.prepare()
         decoder_of(ToWorker)
         gc.collect()
         gc.freeze()
@@ -102,32 +105,33 @@ class Template:
         channel: Channel[messages.Request] = Channel(sock, messages.Request, large=True)
         connection = Connection(channel, opener, token)
         self._connections.add(connection)
-        self.loop.watch(channel, lambda mask: self._on_event(connection, mask), READ)
+        self._watch(connection)
         return connection
 
+    def _watch(self, connection: Connection) -> None:
+        mask = READ | WRITE if connection.waiting else READ
+        self.loop.watch(connection.channel, lambda mask: self._on_event(connection, mask), mask)
+
     def _on_event(self, connection: Connection, mask: int) -> None:
+        self._problem = None
         try:
             if mask & READ:
                 for request, fds in connection.receive():
                     self._serve(connection, request, fds)
-            connection.flush()
+            if mask & WRITE:
+                connection.flush()
         except (msgspec.DecodeError, OSError):
             self._disconnect(connection)
             return
-        if not connection.closed:
-            self.loop.watch(
-                connection.channel,
-                lambda mask: self._on_event(connection, mask),
-                READ | WRITE if connection.waiting else READ,
-            )
+        if mask & WRITE and not connection.closed:
+            self._watch(connection)
 
     def _send(self, connection: Connection, reply: messages.Reply, fd: int | None = None) -> None:
         connection.send(reply, fd)
         if connection.overflowed:
             self.loop.post(lambda: self._disconnect(connection))
         elif connection.waiting and not connection.closed:
-            callback = lambda mask: self._on_event(connection, mask)  # noqa: E731
-            self.loop.watch(connection.channel, callback, READ | WRITE)
+            self._watch(connection)
 
     def _disconnect(self, connection: Connection) -> None:
         """A supervisor is gone, or talks nonsense: end all that is its own."""
@@ -190,6 +194,7 @@ class Template:
         wake_with_root()
         signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)  # the app may have changed it
         self._listen_for_children()
+        self._problem = None
         if isinstance(loaded, messages.LoadFailed):
             return loaded
         self._app = loaded
@@ -198,8 +203,11 @@ class Template:
         return messages.Loaded(definition, self._starters.names(), loaded.code)
 
     def _spawn(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
-        if problem := threads.problem(self._starters):
-            self._send(connection, messages.SpawnFailed(request.serial, problem, transient=False))
+        if self._problem is None:
+            self._problem = threads.problem(self._starters)
+        if self._problem:
+            failed = messages.SpawnFailed(request.serial, self._problem, transient=False)
+            self._send(connection, failed)
         elif len(fds) < (4 if request.launch else 2):
             problem = "no free descriptors in the template"
             self._send(connection, messages.SpawnFailed(request.serial, problem))
@@ -211,12 +219,12 @@ class Template:
 
     def _fork(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
         try:
-            pid = os.fork()
+            pid = fork()
         except OSError as error:
             self._send(connection, messages.SpawnFailed(request.serial, f"fork: {error.strerror}"))
             return
         if pid == 0:
-            bootstrap.enter(request.launch, fds, self._tags, self._app)  # never returns
+            bootstrap.enter(request, fds, self._tags, self._app)  # never returns
         process = Process(request.serial, pid, self._tags, connection)
         connection.processes[request.serial] = process
         self.reaper.processes[pid] = process
@@ -299,7 +307,3 @@ def main() -> None:
     for module in sys.argv[2:]:
         importlib.import_module(module)
     Template(first).run()
-
-
-if __name__ == "__main__":
-    main()

@@ -35,8 +35,8 @@ from supervisor.shell.readiness import readiness_of
 from supervisor.shell.slots import Slot
 from supervisor.shell.surroundings import ERROR, WARNING, Shell
 from supervisor.shell.templates import Template
-from supervisor.shell.verdict import Ending, last_exit, verdict
-from supervisor.shell.worker_kind import is_preparable, template_of, worker_kind
+from supervisor.shell.verdict import IGNORED, Ending, last_exit, verdict
+from supervisor.shell.worker_kind import is_preparable, is_succeeded, template_of, worker_kind
 
 #: Sent to a hung process: faulthandler then writes the stacks of all its threads.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
@@ -84,6 +84,7 @@ class ChildProcess:
         self._template: Template = shell.runtime
         self._serial = 0
         self._ready_ahead = False
+        self._kind_sent = b""
         self._listener: Listener | None = None
         self._stacks = -1  # memfd that faulthandler writes to
         self._readiness = readiness_of(
@@ -118,8 +119,11 @@ class ChildProcess:
         declared = self._descriptors()
         kind = self._kind(list(declared))
         fds = [self.slot.stdout[1], self.slot.stderr[1], *declared.values()]
-        if not self._take_spare(launches.encode(kind), fds):
+        self._kind_sent = launches.encode(kind)
+        if not self._take_spare(self._kind_sent, fds):
             self._spawn(kind, fds)
+        if self.status.pid is None:
+            self._publish("starting")
 
     def _spawn(self, kind: launches.Kind, fds: list[int]) -> None:
         ours, theirs = pair()
@@ -129,7 +133,6 @@ class ChildProcess:
         end = theirs.detach()
         launch = launches.encode(launches.Launch(self.start.path, self.slot.starts, kind))
         self._serial = self._template.spawn(self, launch, [end, self._stacks, *fds], [end])
-        self._publish("starting")
 
     def _take_spare(self, kind: bytes, fds: list[int]) -> bool:
         """Tell a spare who it is; False if there is none, or it died and nobody has told us yet."""
@@ -147,8 +150,8 @@ class ChildProcess:
         os.sched_yield()  # it has work now, and ours can wait
         self._serial, self._stacks = spare.serial, spare.stacks
         self._template.adopt(self, spare.serial)
-        assert spare.pid is not None
-        self.spawned(spare.pid)
+        if spare.pid is not None:
+            self.spawned(spare.pid)
         return True
 
     def stop(self) -> None:
@@ -268,6 +271,8 @@ class ChildProcess:
             if self.phase is Phase.STARTING and not self.ending.exception:  # could not execute it
                 self.became_ready()
         elif self.phase is not Phase.GONE and not self._is_command:
+            if self.phase is Phase.READY and is_succeeded(self.start.definition, self.ending):
+                self._template.hurry(self._kind_sent)
             self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))
 
     def _listen(self, sock: socket.socket) -> Channel[Any]:
@@ -394,6 +399,3 @@ class ChildProcess:
 
     def _kind(self, fds: list[str]) -> launches.Kind:
         return worker_kind(self.shell, self.start, self._readiness.environment, fds)
-
-
-IGNORED = ExitReason(ExitKind.NORMAL, "ignore")

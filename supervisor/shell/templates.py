@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from supervisor import link
-from supervisor.channel import Channel, pair
+from supervisor.channel import pair
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import messages
 from supervisor.process.launcher import TemplateClient, TemplateGone
@@ -54,7 +53,8 @@ class Spare:
     link: socket.socket
     stacks: int  # memfd that its faulthandler writes to
     kind: bytes = b""  # of child that it has got ready for, if any
-    pid: int | None = None
+    pid: int | None = None  # None: it is being forked, or gone
+    gone: bool = False
 
     def discard(self) -> None:
         """It is not wanted any more: it ends when its link is closed."""
@@ -66,19 +66,19 @@ class Spare:
         self.pid = pid
 
     def spawn_failed(self, problem: str, transient: bool = False) -> None:
-        """It does not: whoever takes it finds its link closed."""
-        self.pid = None
+        """It does not."""
+        self.gone = True
 
     def exited(self, message: messages.Exited) -> None:
         """It died waiting."""
-        self.pid = None
+        self.gone = True
 
     def suspended(self, stopped: bool) -> None:
         """Nobody cares."""
 
     def lost(self) -> None:
         """It went with its template."""
-        self.pid = None
+        self.gone = True
 
 
 class Template:
@@ -309,7 +309,7 @@ class Template:
         for spare in sorted(usable, key=lambda spare: spare.kind != kind):
             self._spares.remove(spare)
             self._refill_later()
-            if spare.pid is not None:
+            if not spare.gone:
                 return spare
             spare.discard()
         return None
@@ -320,7 +320,7 @@ class Template:
         self._refill_later()
 
     def _refill_later(self) -> None:
-        if not self._refill_due and len(self._spares) < self.target_spares:
+        if not self._refill_due and len(self._spares) != self.target_spares:
             self._refill_due = True
             self._loop.call_later(REFILL_DELAY, self._refill)
 
@@ -332,6 +332,8 @@ class Template:
         for spare in [spare for spare in self._spares if spare.kind not in (self._expected, b"")]:
             self._spares.remove(spare)
             spare.discard()
+        while len(self._spares) > self.target_spares:
+            self._spares.pop(0).discard()
         try:
             while len(self._spares) < self.target_spares:
                 ready = sum(bool(spare.kind) for spare in self._spares)
@@ -341,7 +343,24 @@ class Template:
             pass
         self._flush()
 
-    def _new_spare(self, client: TemplateClient, kind: bytes) -> Spare:
+    def hurry(self, kind: bytes) -> None:
+        """Fork already what will take the place of a child of this kind, which has died, it seems.
+
+        The fork is then under way while the end is still reported and decided over.
+        """
+        client, many = self._client, len(self._spares) >= MAX_SPARES
+        if client is None or self._backlog or self._lingers or many:
+            return
+        if any(spare.kind == kind for spare in self._spares):
+            return
+        try:
+            self._spares.append(self._new_spare(client, kind, at_once=True))
+        except OSError:  # no descriptors are left
+            return
+        self._flush()
+        self._refill_later()
+
+    def _new_spare(self, client: TemplateClient, kind: bytes, *, at_once: bool = False) -> Spare:
         stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
         try:
             ours, theirs = pair()
@@ -350,9 +369,7 @@ class Template:
             raise
         ours.setblocking(False)
         spare = Spare(self._next(), ours, stacks, kind)
-        if kind:
-            Channel(ours, link.FromWorker).send(link.Prepare(kind))
         self._owners[spare.serial] = spare
-        client.spare(spare.serial, theirs.fileno(), stacks)
+        client.spare(spare.serial, theirs.fileno(), stacks, kind, at_once=at_once)
         theirs.close()
         return spare

@@ -14,6 +14,8 @@ from supervisor.process.messages import Exited
 
 #: The cause of an end on request.
 SHUTDOWN = "shutdown"
+#: Of a child that declined to start.
+IGNORED = ExitReason(ExitKind.NORMAL, "ignore")
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from supervisor.process.launch import Command, Kind, Node
 from supervisor.shell.plan import ChildStart, Service
 from supervisor.shell.surroundings import Shell
 from supervisor.shell.templates import Template
+from supervisor.shell.verdict import Ending
 
 #: Seconds of heartbeat by which a work loop that must only say how many messages it has done says
 #: it: four times as often. Its silence means nothing.
@@ -45,6 +46,14 @@ def is_preparable(definition: object) -> bool:
     if not isinstance(definition, ChildDefinition):
         return False
     return definition.command is None and definition.ready != "notify"
+
+
+def is_succeeded(definition: object, ending: Ending) -> bool:
+    """Whether a process that seems to have ended will most likely be followed by one alike."""
+    if not is_preparable(definition) or ending.finished or ending.stop_requested:
+        return False
+    assert isinstance(definition, ChildDefinition)
+    return definition.restart != "temporary" and not ending.kill_cause
 
 
 def template_of(shell: Shell, start: ChildStart) -> Template:

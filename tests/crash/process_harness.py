@@ -182,10 +182,10 @@ class RealTemplate:
         os.close(stdout)
         return process
 
-    def spare(self) -> tuple[RealProcess, int]:
+    def spare(self, kind: bytes = b"") -> tuple[RealProcess, int]:
         """Have a spare forked; returns it and the write end of its standard output."""
         process, link_end, stdout = self._new()
-        self.client.spare(process.serial, link_end, process.stacks)
+        self.client.spare(process.serial, link_end, process.stacks, kind)
         os.close(link_end)
         process.pid = self.reply(messages.Spawned, serial=process.serial).pid
         return process, stdout

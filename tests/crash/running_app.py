@@ -60,7 +60,7 @@ def templates(app: App) -> list[int]:
     pid = app.process.pid
     children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     commands = family(app)
-    return [child for child in children if "process.template" in commands.get(child, "")]
+    return [child for child in children if "supervisor.process" in commands.get(child, "")]
 
 
 def service(app: App, name: str) -> int:

@@ -113,10 +113,9 @@ def test_a_spare_waits_to_be_told_who_it_is(template: RealTemplate) -> None:
 def test_a_spare_gets_ready_for_a_kind_of_child_and_runs_nothing_of_it(
     template: RealTemplate,
 ) -> None:
-    """After Prepare it has the settings of that kind and has said nothing; Assign makes it run."""
+    """It has the settings of that kind and has said nothing; Assign makes it run."""
     settings = Settings(env={"COLOUR": "green"}, umask=0o027)
-    spare, stdout = template.spare()
-    spare.channel.send(links.Prepare(encoded_kind("process_entries:colour", settings=settings)))
+    spare, stdout = template.spare(encoded_kind("process_entries:colour", settings=settings))
     eventually(lambda: umask_of(spare.pid) == 0o027, "the umask of the kind")
     assert not select.select([spare.stdout], [], [], 0)[0]
     assign(spare, stdout, b"")
@@ -126,9 +125,8 @@ def test_a_spare_gets_ready_for_a_kind_of_child_and_runs_nothing_of_it(
 
 def test_a_spare_that_cannot_get_ready_ends(template: RealTemplate) -> None:
     """Settings that fail are for the child itself to report: the spare is just not there."""
-    spare, stdout = template.spare()
     nowhere = Settings(cwd="/nonexistent")
-    spare.channel.send(links.Prepare(encoded_kind("process_entries:say_pid", settings=nowhere)))
+    spare, stdout = template.spare(encoded_kind("process_entries:say_pid", settings=nowhere))
     assert template.exited(spare).status == 0
     os.close(stdout)
     assert os.read(spare.stdout, 1) == b""
