@@ -49,6 +49,28 @@ def put(scene: Scene, *messages: Any, **options: Any) -> None:
             writer.put(message, **options)
 
 
+def test_slow_messages_are_spread_over_idle_consumers(start: Start) -> None:
+    """Eight messages that take a while and eight consumers: each handles one, round after round."""
+    scene, crew = start()
+
+    class Slow(Consumer):
+        def handle(self, message: int) -> None:
+            scene.report(message, os.getpid())
+            select.select([], [], [], 0.02)
+
+    for _ in range(8):
+        crew.start(Slow)
+    scene.until(consumers=8)
+    with QueueWriter("q", scene.path) as writer:
+        for _ in range(4):
+            scene.until(depth=0)
+            for number in range(8):
+                writer.put(number, confirm=True)
+            found = scene.reports.take(8)
+            assert sorted(message for message, _ in found) == list(range(8))
+            assert len({pid for _, pid in found}) == 8
+
+
 def test_what_the_producer_said_reaches_the_handler(start: Start) -> None:
     """Headers and the deadline of a put are the handler's; higher priorities come first."""
     scene, crew = start(priorities=3)

@@ -8,7 +8,7 @@ from workers.loops.failure import failure
 from workers.queues.client.put_options import Routing, checked, encoded
 from workers.queues.client.serializers import decoder_of, encoder_of
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
-from workers.queues.client.window import FIRST, MOST, Window
+from workers.queues.client.window import FIRST, MOST, WARY, Window
 from workers.queues.errors import (
     QueueClosed,
     QueueFull,
@@ -51,6 +51,42 @@ def test_a_window_follows_a_handler_that_becomes_slow_at_once() -> None:
     for _ in range(3):
         window.measured(1, 0.001)
     assert window.messages < 10
+
+
+def test_a_burst_is_what_is_handled_in_no_time() -> None:
+    """A fast handler may have many messages while others have none, a slow one none."""
+    fast, middling, slow = Window(), Window(), Window()
+    fast.measured(1000, 0.0005)
+    middling.measured(10, 0.001)
+    slow.measured(1, 0.001)
+    assert (fast.burst, middling.burst, slow.burst) == (1000, 5, 0)
+
+
+def test_one_spell_without_a_processor_does_not_end_a_burst() -> None:
+    """What a burst is changes in small steps; a handler that stays slow has none soon."""
+    window = Window()
+    window.measured(1000, 0.001)
+    before = window.burst
+    assert not window.measured(100, 0.005)
+    assert not window.measured(1000, 0.001)
+    assert window.burst == before
+    for _ in range(12):
+        window.measured(5, 0.005)
+    assert window.burst == 0
+
+
+def test_a_long_message_ends_a_burst_for_a_while() -> None:
+    """Who handles most in no time, and some not, has no burst; it comes back when all are fast."""
+    window = Window()
+    window.measured(1000, 0.001)
+    assert window.burst
+    window.measured(1, 0.1)
+    assert window.burst == 0
+    for _ in range(WARY - 1):
+        window.measured(10, 0.0001)
+    assert window.burst == 0
+    window.measured(10, 0.0001)
+    assert window.burst == 50
 
 
 def test_small_changes_are_not_worth_a_frame() -> None:

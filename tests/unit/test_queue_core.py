@@ -4,7 +4,7 @@ import pytest
 
 from tests.queue_world import NOWHERE, World, messages
 from workers.queues.core.burial import Cause
-from workers.queues.core.leases import Cursor
+from workers.queues.core.leases import SILENCE, Cursor
 from workers.queues.frames import Nack
 
 
@@ -24,6 +24,60 @@ def test_consumers_are_served_in_turn() -> None:
     for number in range(4):
         world.put(number)
     assert [number for number, _, _ in world.delivered()] == [1, 2, 1, 2]
+
+
+def test_a_fast_consumer_keeps_its_turn() -> None:
+    """It is given what it handles in no time before another one is woken, which then keeps it."""
+    world = World()
+    world.consumer(1, burst=3)
+    world.consumer(2, burst=3)
+    world.consumer(3)
+    for number in range(7):
+        world.put(number)
+    assert [number for number, _, _ in world.delivered()] == [2, 2, 2, 1, 1, 1, 3]
+
+
+def test_a_consumer_that_is_awake_goes_before_one_that_sleeps() -> None:
+    """What it has acknowledged gives it the turn back, though others have waited for longer."""
+    world = World()
+    world.consumer(1, burst=2)
+    world.consumer(2, burst=2)
+    world.put("a")
+    (first,) = world.deliver()
+    for message in "bcd":
+        world.ack(1, first)
+        world.put(message)
+        ((number, first),) = world.core.deliveries(world.now)
+        assert number == 1
+
+
+def test_slow_messages_are_spread_over_all_consumers() -> None:
+    """Who handles one at a time gets one at a time, while another one has nothing."""
+    world = World()
+    for number in range(8):
+        world.consumer(number, window=25, burst=number % 2)  # by its own word, or by none
+    for number in range(8):
+        world.put(number)
+    assert sorted(number for number, _, _ in world.delivered()) == list(range(8))
+
+
+def test_a_fast_consumer_that_is_silent_loses_its_turn() -> None:
+    """It may be in a message that takes long for once: the others get what comes meanwhile."""
+    world = World()
+    for number in range(4):
+        world.consumer(number, burst=100)
+    world.put("long")
+    ((silent, _),) = world.core.deliveries(world.now)
+    world.now += 2 * SILENCE
+    world.put("a")
+    ((other, chunk),) = world.core.deliveries(world.now)
+    assert other != silent
+    for number in range(20):
+        world.ack(other, chunk)
+        world.put(number)
+        ((again, chunk),) = world.core.deliveries(world.now)
+        assert again == other
+        world.now += SILENCE / 2
 
 
 def test_leased_messages_count_for_the_bound() -> None:
@@ -84,7 +138,7 @@ def test_a_window_can_be_made_smaller() -> None:
     for number in range(6):
         world.put(number)
     chunks = world.deliver()
-    world.core.window(1, 1)
+    world.core.window(1, 1, world.now)
     world.ack(1, chunks[0])
     world.ack(1, chunks[1])
     assert world.deliver() == []

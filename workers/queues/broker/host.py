@@ -133,7 +133,7 @@ class QueueHost:
             for chunk, done in PAIR.iter_unpack(body):
                 core.ack(number, chunk, done, self.now)
         elif kind == Kind.CREDIT:
-            core.window(number, argument)
+            core.window(number, argument, self.now, count)
         elif kind == Kind.NACK:
             core.nack(number, argument, count, _decode_nack(body), self.now)
         elif kind == Kind.REPLY:

@@ -298,7 +298,9 @@ class QueueReader:
             self._say(frame(Kind.ACK))
 
     def _grant(self) -> None:
-        self._say(frame(Kind.CREDIT, argument=self.window.messages))
+        # A consumer of several lanes has others to feed: nothing is quick for it.
+        burst = self.window.burst if self.lanes == 1 else 0
+        self._say(frame(Kind.CREDIT, count=burst, argument=self.window.messages))
 
     def _say(self, said: bytes) -> None:
         self.door.post(said)

@@ -1,4 +1,10 @@
-"""Delivery: which consumer gets which chunk, and what it says of it."""
+"""Delivery: which consumer gets which chunk, and what it says of it.
+
+Consumers take turns. But waking one costs more than a quick message takes to handle: so who was
+given something, or has said something, last keeps its turn while it has less than it handles in
+no time, by its own word, and is not silent (it may be in a message that takes long for once). Slow
+messages are spread over all consumers that have room.
+"""
 
 import math
 from collections import OrderedDict
@@ -29,6 +35,7 @@ class Delivery:
         self.paused = False
         self.consumers: dict[int, Consumer] = {}
         self._hungry: OrderedDict[int, None] = OrderedDict()  # have room; first: next in turn
+        self._awake = 0  # the consumer that keeps its turn while it is swift
         self._rate = None if definition.rate is None else Rate(*definition.rate)
         self._limited = self._rate is not None or definition.rate_per_key is not None
         self._rate_from = 0.0  # the rate lets one through then
@@ -47,22 +54,25 @@ class Delivery:
         self._hungry.pop(number, None)
         return self.consumers.pop(number)
 
-    def window(self, number: int, messages: int) -> None:
-        """A consumer may have so many messages at once."""
+    def window(self, number: int, messages: int, burst: int, now: float) -> None:
+        """A consumer may have so many messages at once, of which it handles some in no time."""
         one = self.consumers[number]
-        one.window = messages
+        one.window, one.burst = messages, burst
         if messages <= one.held:
             self._hungry.pop(number, None)
-        self.give_turn(number, one)
+        self.give_turn(number, one, now)
 
     def withdraw_turn(self, number: int) -> None:
         """Send nothing to a consumer before it is given a turn again: when it says something."""
         self._hungry.pop(number, None)
 
-    def give_turn(self, number: int, one: Consumer) -> None:
-        """A consumer gets a turn, if it has room."""
+    def give_turn(self, number: int, one: Consumer, now: float) -> None:
+        """A consumer that has said something gets a turn, if it has room."""
+        one.heard = now
         if one.window > one.held:
             self._hungry[number] = None
+            if one.held < one.burst:
+                self._awake = number
 
     def advance(self, one: Consumer, chunk: Chunk, done: int, now: float) -> None:
         """The first ``done`` messages of what a consumer has are done."""
@@ -89,7 +99,7 @@ class Delivery:
         return min(self._stock.order.wakes_at(), self._rate_from or math.inf)
 
     def deliveries(self, now: float) -> list[tuple[int, Chunk]]:
-        """Lease what can be leased, to each consumer with room in turn."""
+        """Lease what can be leased, to consumers with room, in turn."""
         found: list[tuple[int, Chunk]] = []
         if self._stock.timed:
             self._stock.wake(now)
@@ -106,8 +116,8 @@ class Delivery:
             most = self._allowed(now) if self._limited else math.inf
             if most < 1:
                 break
-            number, _ = hungry.popitem(last=False)
-            one = self.consumers[number]
+            number, one = self._next(now)
+            del hungry[number]
             room, left = one.window - one.held, chunk.count - chunk.done
             if left > room and one.leased and one.lanes == 1:
                 continue  # cutting costs; its next acknowledgement gives it a turn
@@ -127,6 +137,16 @@ class Delivery:
             self._stock.first_tries(first_tries)
         return found
 
+    def _next(self, now: float) -> tuple[int, Consumer]:
+        """Say whose turn it is, of those that have room."""
+        number = self._awake
+        if number in self._hungry:
+            one = self.consumers[number]
+            if one.is_swift(now):
+                return number, one
+        number = next(iter(self._hungry))
+        return number, self.consumers[number]
+
     def _allowed(self, now: float) -> float:
         """How many messages the rates let through now."""
         most = self._stock.order.allowance(now)
@@ -139,6 +159,9 @@ class Delivery:
     def _lease(self, number: int, one: Consumer, chunk: Chunk, now: float) -> None:
         if one.since and not one.leased:
             one.since.clear()  # it has had nothing to do: its lease begins now
+        if not one.held:
+            one.heard = now
+        self._awake = number
         one.leased[chunk.id] = chunk
         one.held += chunk.count - chunk.done
         chunk.holder = number

@@ -166,9 +166,9 @@ class QueueCore:
         self.delivery.enter(consumer, lanes)
         self._set_look(now)
 
-    def window(self, consumer: int, messages: int) -> None:
-        """A consumer may have so many messages at once."""
-        self.delivery.window(consumer, messages)
+    def window(self, consumer: int, messages: int, now: float, burst: int = 0) -> None:
+        """A consumer may have so many messages at once; ``burst``: it handles in no time."""
+        self.delivery.window(consumer, messages, burst, now)
 
     def ack(self, consumer: int, chunk_id: int, done: int, now: float) -> None:
         """The first ``done`` messages of a chunk are done."""
@@ -180,7 +180,7 @@ class QueueCore:
             self.delivery.advance(one, chunk, done, now)
             if chunk.caller and chunk.void:
                 self.calls.answer(chunk, Reply(True, NIL))
-        self.delivery.give_turn(consumer, one)
+        self.delivery.give_turn(consumer, one, now)
 
     def reply(self, consumer: int, chunk_id: int, reply: Reply, now: float) -> None:
         """The result of a call: settles its message."""
@@ -200,13 +200,13 @@ class QueueCore:
             before = chunk.left
             self._returns.failed(chunk, index, nack, now)
             self.delivery.gone(one, chunk, before - chunk.left)
-        self.delivery.give_turn(consumer, one)
+        self.delivery.give_turn(consumer, one, now)
 
     def progress(self, consumer: int, chunk_id: int, now: float) -> None:
         """A consumer says that it works on."""
         one = self.delivery.consumers[consumer]
         one.works_on(chunk_id, now)
-        self.delivery.give_turn(consumer, one)
+        self.delivery.give_turn(consumer, one, now)
 
     def leave(
         self, consumer: int, cells: Sequence[Cursor], now: float, cause: Cause = CRASHED
