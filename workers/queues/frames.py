@@ -34,6 +34,7 @@ is late, counted and ignored. A chunk for a consumer of several lanes holds one 
 
 import mmap
 import struct
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -205,7 +206,7 @@ def _memory(size: int) -> mmap.mmap:
 
 
 class FrameReader:
-    """A receive buffer that yields whole frames. The caller receives into `space`.
+    """A receive buffer that yields whole frames. The caller has it `receive`, or fills `space`.
 
     A body is given as a memoryview of the buffer, or of the ring: to be copied by whoever keeps it,
     before the next one is asked for. ``taken``: bytes that came by the ring so far.
@@ -230,6 +231,13 @@ class FrameReader:
         """So many bytes were received into `space`."""
         self._end += count
 
+    def receive(self, into: Callable[[memoryview], int]) -> int:
+        """Receive by ``into``, which returns how many bytes; so does this. Errors are its own."""
+        end = self._end
+        count = into(self._view[end : end + MAX_RECEIVED])
+        self._end = end + count
+        return count
+
     def next(self) -> tuple[int, int, int, memoryview] | None:
         """Return (kind, count, argument, body) of the next whole frame, if it is there.
 
@@ -241,6 +249,9 @@ class FrameReader:
             self.taken += self.ring.taken(self._place)
             self._place = b""
         start, have = self._start, self._end - self._start
+        if not have:
+            self._start = self._end = 0
+            return None
         if have < HEADER.size:
             self._make_room(HEADER.size)
             return None

@@ -51,7 +51,8 @@ class Door:
         self._frames = FrameReader()
         self._out: list[memoryview] = []  # what the socket did not take yet
         self._ring: RingWriter | None = None
-        self._poll = select.poll()  # knows the link; the connection is added while we wait for it
+        self._poll = select.poll()  # knows the link, and the connection as it was waited for last
+        self._polled = (-1, 0)  # that: descriptor, events
         self._poll_link()
         self.welcome = Welcome()
 
@@ -76,7 +77,7 @@ class Door:
 
     def forget_link(self) -> None:
         """Do not heed requests to stop any more: what follows ends by its deadlines."""
-        self._link, self._poll = None, select.poll()
+        self._link, self._poll, self._polled = None, select.poll(), (-1, 0)
 
     def connect(self, deadline: float | None = None) -> None:
         """Connect, however often that needs to be tried.
@@ -106,31 +107,31 @@ class Door:
     def break_off(self) -> None:
         """Close the connection."""
         if self._socket is not None:
+            self._poll_for(-1, 0)
             self._socket.close()
             self._socket = None
         self._out.clear()
 
-    def post(self, *buffers: bytes | bytearray) -> bool:
+    def post(self, buffer: bytes | bytearray) -> bool:
         """Send what the socket takes now, and the rest while waiting in `frames` or `send`.
 
         False when the connection broke, or was broken.
         """
-        if self._socket is None:
+        sock = self._socket
+        if sock is None:
             return False
+        sent = 0
         if not self._out:  # the usual case, and the only one that has to be fast
             try:
-                sent = self._socket.sendmsg(buffers)
+                sent = sock.send(buffer)
+                if sent == len(buffer):
+                    return True
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError:
                 self.break_off()
                 return False
-            if sent == sum(map(len, buffers)):
-                return True
-            self._out += map(memoryview, buffers)
-            self._sent(sent)
-        else:
-            self._out += map(memoryview, buffers)
+        self._out.append(memoryview(buffer)[sent:])
         return self.push()
 
     def post_large(self, frame: bytearray) -> bool:
@@ -141,9 +142,9 @@ class Door:
         _, kind, count, argument = HEADER.unpack_from(frame)
         return self.post(HEADER.pack(PLACE.size, kind | SHARED, count, argument) + place)
 
-    def send(self, *buffers: bytes | bytearray) -> bool:
+    def send(self, buffer: bytes | bytearray) -> bool:
         """Send everything; False when the connection broke, or was broken."""
-        if not self.post(*buffers):
+        if not self.post(buffer):
             return False
         while self._out:
             self._wait(self.fileno(), select.POLLOUT, None)
@@ -214,7 +215,7 @@ class Door:
             if self._out and not self.push():
                 return False
             try:
-                size = self._socket.recv_into(self._frames.space)
+                size = self._frames.receive(self._socket.recv_into)
             except BlockingIOError:
                 events = select.POLLIN | (select.POLLOUT if self._out else 0)
                 if not block or not self._wait(self._socket.fileno(), events, deadline):
@@ -225,7 +226,6 @@ class Door:
             if not size:
                 self.break_off()
                 return False
-            self._frames.received(size)
             return True
 
     def _connect(self, deadline: float) -> None:
@@ -265,22 +265,26 @@ class Door:
 
     def _wait(self, fd: int, events: int, deadline: float | None) -> bool:
         """Wait for a descriptor; False at the deadline. A request to stop raises Interrupted."""
-        poll = self._poll
+        if (fd, events) != self._polled:
+            self._poll_for(fd, events)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = self._poll.poll(None if left is None else left * 1000)
+            if not ready:
+                return False
+            if len(ready) == 1 and ready[0][0] == fd:
+                return True
+            if self._link is not None and self._link.stopping:
+                name = self._hello.queue
+                raise Interrupted(f"asked to stop while waiting for queue {name!r}")
+            if any(one == fd for one, _ in ready):
+                return True
+
+    def _poll_for(self, fd: int, events: int) -> None:
+        """Wait for this descriptor from now on, and not for another; -1: for none."""
+        before = self._polled[0]
+        if before >= 0 and before != fd:
+            self._poll.unregister(before)
         if fd >= 0:
-            poll.register(fd, events)
-        try:
-            while True:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                ready = poll.poll(None if left is None else left * 1000)
-                if not ready:
-                    return False
-                if len(ready) == 1 and ready[0][0] == fd:
-                    return True
-                if self._link is not None and self._link.stopping:
-                    name = self._hello.queue
-                    raise Interrupted(f"asked to stop while waiting for queue {name!r}")
-                if any(one == fd for one, _ in ready):
-                    return True
-        finally:
-            if fd >= 0:
-                poll.unregister(fd)
+            self._poll.register(fd, events)
+        self._polled = (fd, events)

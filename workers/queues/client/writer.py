@@ -293,19 +293,23 @@ class QueueWriter:
         """Make room for a message with these options; wait for it, and for the broker."""
         if os.getpid() != self._pid:
             raise QueueError(f"the writer of {self.queue!r} belongs to the process that opened it")
-        if self._draft.count:
+        draft = self._draft
+        if draft.count:
             self._send()
-        lately = self._outlet.unconfirmed.messages <= 1 and time.monotonic() - self._sent < LATELY
-        self._outlet.wait_for_room(_deadline(timeout), listen=not lately)
-        self._draft.begin(options)
-        self._draft.begun = time.monotonic()
+        now = time.monotonic()
+        if not self._outlet.calm or now - self._sent > LATELY:
+            self._outlet.wait_for_room(_deadline(timeout))
+            now = time.monotonic()
+        if options or draft.options:
+            draft.begin(options)
+        draft.begun = now
 
     def _look(self, mark: int, timeout: float | None) -> None:
         """Send the draft if it is time to. ``mark``: where its last message begins."""
-        draft = self._draft
-        if draft.size > self._door.welcome.max_body:
+        draft, limit = self._draft, self._limit
+        if len(draft.buffer) >= limit and draft.size > self._door.welcome.max_body:
             self._part(mark)
-        full = draft.count >= self._chunk or len(draft.buffer) >= self._limit
+        full = draft.count >= self._chunk or len(draft.buffer) >= limit
         if full or self._is_time():
             alone = draft.count == 1
             self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)

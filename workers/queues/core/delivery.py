@@ -103,9 +103,9 @@ class Delivery:
         found: list[tuple[int, Chunk]] = []
         if self._stock.timed:
             self._stock.wake(now)
-        order, hungry = self._stock.order, self._hungry
+        order, hungry, letters = self._stock.order, self._hungry, self._letters
         self._rate_from, first_tries = 0.0, 0
-        while hungry and not self.held_up:
+        while hungry and not (self.paused or letters.full):
             chunk = order.next(now)
             if chunk is None:
                 break
