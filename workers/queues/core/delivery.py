@@ -116,7 +116,10 @@ class Delivery:
             most = self._allowed(now) if self._limited else math.inf
             if most < 1:
                 break
-            number, one = self._next(now)
+            number, one = self._awake, self.consumers.get(self._awake)
+            if one is None or number not in hungry or not one.is_swift(now):
+                number = next(iter(hungry))
+                one = self.consumers[number]
             del hungry[number]
             room, left = one.window - one.held, chunk.count - chunk.done
             if left > room and one.leased and one.lanes == 1:
@@ -136,16 +139,6 @@ class Delivery:
         if first_tries:
             self._stock.first_tries(first_tries)
         return found
-
-    def _next(self, now: float) -> tuple[int, Consumer]:
-        """Say whose turn it is, of those that have room."""
-        number = self._awake
-        if number in self._hungry:
-            one = self.consumers[number]
-            if one.is_swift(now):
-                return number, one
-        number = next(iter(self._hungry))
-        return number, self.consumers[number]
 
     def _allowed(self, now: float) -> float:
         """How many messages the rates let through now."""
