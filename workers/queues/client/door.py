@@ -25,6 +25,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 SEND_BUFFER = 1 << 20
 #: Buffers given to one sendmsg.
 MAX_BUFFERS = 512
+#: Descriptors that are waited for at once: the connection, and the two of the link.
+MAX_READY = 3
 
 _HEADER = HEADER.size
 
@@ -51,9 +53,8 @@ class Door:
         self._frames = FrameReader()
         self._out: list[memoryview] = []  # what the socket did not take yet
         self._ring: RingWriter | None = None
-        self._poll = select.poll()  # knows the link, and the connection as it was waited for last
-        self._polled = (-1, 0)  # that: descriptor, events
-        self._poll_link()
+        self._epoll: select.epoll | None = None  # there since we waited for this connection first
+        self._polled = (-1, 0)  # what it knows beside the link: descriptor, events
         self.welcome = Welcome()
 
     @property
@@ -77,7 +78,8 @@ class Door:
 
     def forget_link(self) -> None:
         """Do not heed requests to stop any more: what follows ends by its deadlines."""
-        self._link, self._poll, self._polled = None, select.poll(), (-1, 0)
+        self._link = None
+        self._forget_poll()
 
     def connect(self, deadline: float | None = None) -> None:
         """Connect, however often that needs to be tried.
@@ -107,9 +109,9 @@ class Door:
     def break_off(self) -> None:
         """Close the connection."""
         if self._socket is not None:
-            self._poll_for(-1, 0)
             self._socket.close()
             self._socket = None
+        self._forget_poll()
         self._out.clear()
 
     def post(self, buffer: bytes | bytearray) -> bool:
@@ -147,7 +149,7 @@ class Door:
         if not self.post(buffer):
             return False
         while self._out:
-            self._wait(self.fileno(), select.POLLOUT, None)
+            self._wait(self.fileno(), select.EPOLLOUT, None)
             if not self.push():
                 return False
         return True
@@ -217,7 +219,7 @@ class Door:
             try:
                 size = self._frames.receive(self._socket.recv_into)
             except BlockingIOError:
-                events = select.POLLIN | (select.POLLOUT if self._out else 0)
+                events = select.EPOLLIN | (select.EPOLLOUT if self._out else 0)
                 if not block or not self._wait(self._socket.fileno(), events, deadline):
                     return False
                 continue
@@ -258,18 +260,14 @@ class Door:
                 return
         raise ConnectionError("the broker closed the connection, or did not answer")
 
-    def _poll_link(self) -> None:
-        if self._link is not None:
-            self._poll.register(self._link.fileno(), select.POLLIN)
-            self._poll.register(self._link.wakeup_fd, select.POLLIN)
-
     def _wait(self, fd: int, events: int, deadline: float | None) -> bool:
         """Wait for a descriptor; False at the deadline. A request to stop raises Interrupted."""
-        if (fd, events) != self._polled:
-            self._poll_for(fd, events)
+        epoll = self._epoll
+        if epoll is None or (fd, events) != self._polled:
+            epoll = self._poll_for(fd, events)
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = self._poll.poll(None if left is None else left * 1000)
+            ready = epoll.poll(left, MAX_READY)
             if not ready:
                 return False
             if len(ready) == 1 and ready[0][0] == fd:
@@ -280,11 +278,22 @@ class Door:
             if any(one == fd for one, _ in ready):
                 return True
 
-    def _poll_for(self, fd: int, events: int) -> None:
-        """Wait for this descriptor from now on, and not for another; -1: for none."""
-        before = self._polled[0]
-        if before >= 0 and before != fd:
-            self._poll.unregister(before)
+    def _poll_for(self, fd: int, events: int) -> select.epoll:
+        """Wait for this descriptor from now on, and for no other but the link's; -1: for none."""
+        epoll, before = self._epoll, self._polled[0]
+        if epoll is None:
+            epoll = self._epoll = select.epoll()
+            if self._link is not None:
+                epoll.register(self._link.fileno(), select.EPOLLIN)
+                epoll.register(self._link.wakeup_fd, select.EPOLLIN)
+        if before >= 0:
+            epoll.unregister(before)
         if fd >= 0:
-            self._poll.register(fd, events)
+            epoll.register(fd, events)
         self._polled = (fd, events)
+        return epoll
+
+    def _forget_poll(self) -> None:
+        if self._epoll is not None:
+            self._epoll.close()
+        self._epoll, self._polled = None, (-1, 0)
