@@ -38,17 +38,20 @@ def test_a_fast_consumer_keeps_its_turn() -> None:
 
 
 def test_a_consumer_that_is_awake_goes_before_one_that_sleeps() -> None:
-    """What it has acknowledged gives it the turn back, though others have waited for longer."""
+    """Who said something last is next, when another one has enough; others wait for longer."""
     world = World()
-    world.consumer(1, burst=2)
-    world.consumer(2, burst=2)
-    world.put("a")
-    (first,) = world.deliver()
-    for message in "bcd":
-        world.ack(1, first)
+    for number in range(4):
+        world.consumer(number, burst=2)
+    for message in "abc":
         world.put(message)
-        ((number, first),) = world.core.deliveries(world.now)
-        assert number == 1
+    first, _, third = world.core.deliveries(world.now)
+    assert first[0] != third[0]
+    world.ack(*first)
+    for message in "def":
+        world.put(message)
+    *awake, last = (number for number, _, _ in world.delivered())
+    assert awake == [third[0], first[0]]
+    assert last not in awake
 
 
 def test_slow_messages_are_spread_over_all_consumers() -> None:

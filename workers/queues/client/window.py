@@ -47,7 +47,8 @@ class Window:
     def measured(self, messages: int, seconds: float) -> bool:
         """Learn what so many messages have taken; True when window or burst have changed much.
 
-        Less than a half more or less is not worth telling the broker; of a burst, four times.
+        Less than a half more or less is not worth telling the broker; of a burst, up to twice or
+        down to a quarter of it.
         """
         if self._fixed or not messages:
             return False
@@ -63,7 +64,7 @@ class Window:
             changed = wanted != self.messages
         else:
             changed = not self.messages / 1.5 < wanted < self.messages * 1.5
-        changed = changed or not self.burst / 4 <= burst <= self.burst * 4
+        changed = changed or not self.burst / 4 <= burst <= self.burst * 2
         if changed:
             self.messages, self.burst = wanted, burst
         return changed

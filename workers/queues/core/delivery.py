@@ -1,9 +1,9 @@
 """Delivery: which consumer gets which chunk, and what it says of it.
 
-Consumers take turns. But waking one costs more than a quick message takes to handle: so who was
-given something, or has said something, last keeps its turn while it has less than it handles in
-no time, by its own word, and is not silent (it may be in a message that takes long for once). Slow
-messages are spread over all consumers that have room.
+Consumers take turns. But waking one costs more than a quick message takes to handle: so who has the
+turn keeps it while it has less than it handles in no time, by its own word, and is not silent (it
+may be in a message that takes long for once); and then who says something goes before who sleeps.
+Slow messages are spread over all consumers that have room.
 """
 
 import math
@@ -35,7 +35,7 @@ class Delivery:
         self.paused = False
         self.consumers: dict[int, Consumer] = {}
         self._hungry: OrderedDict[int, None] = OrderedDict()  # have room; first: next in turn
-        self._awake = 0  # the consumer that keeps its turn while it is swift
+        self._awake = 0  # who was given something last: keeps its turn while it is swift
         self._rate = None if definition.rate is None else Rate(*definition.rate)
         self._limited = self._rate is not None or definition.rate_per_key is not None
         self._rate_from = 0.0  # the rate lets one through then
@@ -67,12 +67,12 @@ class Delivery:
         self._hungry.pop(number, None)
 
     def give_turn(self, number: int, one: Consumer, now: float) -> None:
-        """A consumer that has said something gets a turn, if it has room."""
+        """A consumer that has said something, so is awake, gets a turn, if it has room."""
         one.heard = now
         if one.window > one.held:
             self._hungry[number] = None
-            if one.held < one.burst:
-                self._awake = number
+            if one.held < one.burst:  # before those who sleep
+                self._hungry.move_to_end(number, last=False)
 
     def advance(self, one: Consumer, chunk: Chunk, done: int, now: float) -> None:
         """The first ``done`` messages of what a consumer has are done."""
