@@ -28,8 +28,9 @@ from workers.queues.client.serializers import batch_encoder_of, encoder_of
 from workers.queues.errors import MessageTooLarge, QueueError
 from workers.queues.frames import Hello
 
-#: A chunk is sent with so many messages, or bytes; and with at most this part of the capacity.
-CHUNK_MESSAGES, CHUNK_BYTES = 256, 1 << 15
+#: A chunk is sent with so many messages, or bytes; and with at most this part of what the queue
+#: holds of them. Each costs two wake-ups, of the broker and of a consumer.
+CHUNK_MESSAGES, CHUNK_BYTES = 256, 1 << 17
 CHUNKS_OF_CAPACITY = 8
 #: Seconds without a put, after which one is sent at once: what comes faster is sent together.
 PAUSE = 0.0001
@@ -74,7 +75,7 @@ class QueueWriter:
         self._plain = not self.confirms and not self._routing
         share = max(1, welcome.capacity // CHUNKS_OF_CAPACITY)
         self._chunk = min(CHUNK_MESSAGES, share, welcome.max_count)
-        self._limit = min(CHUNK_BYTES, welcome.max_body)
+        self._limit = min(CHUNK_BYTES, welcome.max_body // CHUNKS_OF_CAPACITY)
         self._draft = Draft(encoder_of(welcome.serializer))
         self._encode_many = batch_encoder_of(welcome.serializer)
         self._flusher = Flusher(self._tick)
