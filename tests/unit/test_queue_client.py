@@ -54,16 +54,23 @@ def test_a_window_follows_a_handler_that_becomes_slow_at_once() -> None:
 
 
 def test_a_burst_is_what_is_handled_in_no_time() -> None:
-    """A fast handler may have many messages while others have none, a slow one none."""
+    """A fast handler may have many messages while others have none, a slow one has one."""
     fast, middling, slow = Window(), Window(), Window()
     fast.measured(1000, 0.0005)
     middling.measured(10, 0.001)
     slow.measured(1, 0.001)
-    assert (fast.burst, middling.burst, slow.burst) == (1000, 5, 0)
+    assert (fast.burst, middling.burst, slow.burst) == (1000, 5, 1)
+
+
+def test_a_batch_is_not_spread() -> None:
+    """What is handled together is sent together, however long it takes."""
+    window = Window(together=100)
+    window.measured(100, 1.0)
+    assert window.burst == 100
 
 
 def test_one_spell_without_a_processor_does_not_end_a_burst() -> None:
-    """What a burst is changes in small steps; a handler that stays slow has none soon."""
+    """What a burst is changes in small steps; a handler that stays slow has one soon."""
     window = Window()
     window.measured(1000, 0.001)
     before = window.burst
@@ -72,7 +79,7 @@ def test_one_spell_without_a_processor_does_not_end_a_burst() -> None:
     assert window.burst == before
     for _ in range(12):
         window.measured(5, 0.005)
-    assert window.burst == 0
+    assert window.burst == 1
 
 
 def test_a_long_message_ends_a_burst_for_a_while() -> None:
@@ -81,10 +88,10 @@ def test_a_long_message_ends_a_burst_for_a_while() -> None:
     window.measured(1000, 0.001)
     assert window.burst
     window.measured(1, 0.1)
-    assert window.burst == 0
+    assert window.burst == 1
     for _ in range(WARY - 1):
         window.measured(10, 0.0001)
-    assert window.burst == 0
+    assert window.burst == 1
     window.measured(10, 0.0001)
     assert window.burst == 50
 
@@ -101,8 +108,8 @@ def test_small_changes_are_not_worth_a_frame() -> None:
 def test_a_fixed_window_stays() -> None:
     """What the author has said is not tuned; nor does it exceed the queue."""
     window = Window(fixed=7)
-    assert not window.measured(1000, 0.0)
-    assert window.messages == 7
+    window.measured(1000, 0.0)
+    assert (window.messages, window.burst) == (7, 7)
     small = Window(most=5)
     small.measured(1000, 0.001)
     assert small.messages == 5

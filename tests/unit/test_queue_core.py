@@ -1,5 +1,7 @@
 """The pure core of a queue, one claim at a time: bounds, leases, blame, order."""
 
+from collections import Counter
+
 import pytest
 
 from tests.queue_world import NOWHERE, World, messages
@@ -62,6 +64,40 @@ def test_slow_messages_are_spread_over_all_consumers() -> None:
     for number in range(8):
         world.put(number)
     assert sorted(number for number, _, _ in world.delivered()) == list(range(8))
+
+
+def test_a_chunk_of_slow_messages_is_shared_by_all_who_have_nothing() -> None:
+    """Eight messages that were put at once, and eight consumers: one each; four consumers: two."""
+    for consumers, each in (8, 1), (4, 2), (3, 3):
+        world = World()
+        for number in range(consumers):
+            world.consumer(number, window=25, burst=1)
+        world.put(*range(8))
+        found = Counter[int]()
+        for number, sent, _ in world.delivered():
+            found[number] += len(sent)
+        assert len(found) == consumers
+        assert max(found.values()) == each
+
+
+def test_a_chunk_that_takes_no_time_is_not_cut() -> None:
+    """It is handled before another consumer is awake."""
+    world = World()
+    for number in range(4):
+        world.consumer(number, burst=8)
+    world.put(*range(8))
+    assert [sent for _, sent, _ in world.delivered()] == [list(range(8))]
+
+
+def test_who_has_work_has_no_share() -> None:
+    """A chunk is not cut for the sake of consumers that cannot begin it yet."""
+    world = World()
+    world.consumer(1, burst=1)
+    world.put("work")
+    world.deliver()
+    world.consumer(2, burst=1)
+    world.put(*range(8))
+    assert world.delivered() == [(2, list(range(8)), 1)]
 
 
 def test_a_fast_consumer_that_is_silent_loses_its_turn() -> None:

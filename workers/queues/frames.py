@@ -8,7 +8,7 @@ path: empty options stand for the default ones.
     HELLO    body: Hello; a consumer's comes with the descriptor of its cursor
     PUT      count, argument: sequence (per client, from 1); body: SIZE, options, chunk
     CREDIT   argument: window = messages this consumer may have leased at once (absolute);
-             count: of these, those that it handles in no time
+             count: of these, those that it handles in no time, or together; 0: not known
     ACK      body: PAIRs (chunk, done): the first ``done`` messages of a chunk are done
     NACK     count: index in the chunk, argument: chunk; body: Nack
     REPLY    argument: chunk; body: Reply: the result of a call; it settles the message too

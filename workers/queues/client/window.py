@@ -31,18 +31,20 @@ class Window:
     Args:
         fixed: so many messages, untuned; 0: tune.
         most: messages at most.
+        together: messages that are handled as one: a burst is no less.
 
     """
 
-    __slots__ = ("_each", "_fixed", "_most", "_usual", "_wary", "burst", "messages")
+    __slots__ = ("_each", "_fixed", "_most", "_together", "_usual", "_wary", "burst", "messages")
 
-    def __init__(self, fixed: int = 0, most: int = MOST) -> None:
+    def __init__(self, fixed: int = 0, most: int = MOST, together: int = 1) -> None:
         self._fixed, self._most = fixed, max(1, most)
+        self._together = min(together, MOST_OF_BURST)
         self._each = 0.0  # seconds a message, smoothed; 0: not known
         self._usual = 0.0  # the same, in small steps: one spell without a processor is one
         self._wary = 0  # measurements for which there is no burst
         self.messages = fixed or min(FIRST, self._most)
-        self.burst = 0
+        self.burst = 0  # not known yet
 
     def measured(self, messages: int, seconds: float) -> bool:
         """Learn what so many messages have taken; True when window or burst have changed much.
@@ -50,7 +52,7 @@ class Window:
         Less than a half more or less is not worth telling the broker; of a burst, up to twice or
         down to a quarter of it.
         """
-        if self._fixed or not messages:
+        if not messages:
             return False
         each = max(seconds / messages, 1e-9)
         weight = WEIGHT_OF_SLOWER if each > self._each else WEIGHT
@@ -58,13 +60,16 @@ class Window:
         self._usual = min(max(each, usual / 2), usual * 2)
         self._wary = WARY if seconds >= LONG else max(0, self._wary - 1)
         self._each = each if not self._each else self._each + weight * (each - self._each)
-        wanted = min(self._most, max(1, int(TARGET / self._each)))
+        wanted = self._fixed or min(self._most, max(1, int(TARGET / self._each)))
         burst = 0 if self._wary else min(wanted, MOST_OF_BURST, int(NO_TIME / self._usual))
+        burst = max(burst, self._together)
         if wanted in (self._most, 1):
             changed = wanted != self.messages
         else:
             changed = not self.messages / 1.5 < wanted < self.messages * 1.5
-        changed = changed or not self.burst / 4 <= burst <= self.burst * 2
+        if burst != self.burst:
+            changed = changed or burst == self._together
+            changed = changed or not self.burst / 4 < burst < self.burst * 2
         if changed:
             self.messages, self.burst = wanted, burst
         return changed

@@ -3,7 +3,7 @@
 Consumers take turns. But waking one costs more than a quick message takes to handle: so who has the
 turn keeps it while it has less than it handles in no time, by its own word, and is not silent (it
 may be in a message that takes long for once); and then who says something goes before who sleeps.
-Slow messages are spread over all consumers that have room.
+Slow messages are spread over all consumers that have room: chunks of them are cut.
 """
 
 import math
@@ -105,6 +105,7 @@ class Delivery:
             self._stock.wake(now)
         order, hungry, letters = self._stock.order, self._hungry, self._letters
         self._rate_from, first_tries = 0.0, 0
+        part = 0  # what was cut, for whose turn it is
         while hungry and not (self.paused or letters.full):
             chunk = order.next(now)
             if chunk is None:
@@ -124,8 +125,9 @@ class Delivery:
             room, left = one.window - one.held, chunk.count - chunk.done
             if left > room and one.leased and one.lanes == 1:
                 continue  # cutting costs; its next acknowledgement gives it a turn
-            if left > room or left > most or (left > 1 and one.lanes > 1):
-                self._cut(chunk, 1 if one.lanes > 1 else int(min(room, most)), now)
+            most = min(most, room, self._share(one, left) if chunk.id != part else left)
+            if left > most:
+                part = self._cut(chunk, int(most), now)
                 hungry[number] = None  # still its turn
                 hungry.move_to_end(number, last=False)
                 continue
@@ -139,6 +141,18 @@ class Delivery:
         if first_tries:
             self._stock.first_tries(first_tries)
         return found
+
+    def _share(self, one: Consumer, left: int) -> int:
+        """How many messages of a chunk are for a consumer, and not for others that have nothing.
+
+        What it handles in no time is: cutting costs. What takes long, by its own word, is cut.
+        """
+        if one.lanes > 1:
+            return 1
+        if left <= one.burst or not one.burst or one.held:
+            return left
+        idle = 1 + sum(not self.consumers[number].held for number in self._hungry)
+        return max(one.burst, -(-left // idle))
 
     def _allowed(self, now: float) -> float:
         """How many messages the rates let through now."""
@@ -163,11 +177,15 @@ class Delivery:
         if self._shedder is not None:
             self._shedder.waited(now - chunk.put_at, now)
 
-    def _cut(self, chunk: Chunk, count: int, now: float) -> None:
-        """Cut the chunk whose turn it is behind ``count`` messages, or into single ones."""
+    def _cut(self, chunk: Chunk, count: int, now: float) -> int:
+        """Cut the chunk whose turn it is behind ``count`` messages, or into single ones.
+
+        Return the number of the first part; 0: it could not be cut, and is gone.
+        """
         parts = self._books.singles(chunk) if count == 1 else self._books.cut(chunk, count)
         if not parts:
             self._burial.unopened(chunk, now)
         for part in parts:
             self._stock.watch(part)
         self._stock.order.replace(parts)
+        return parts[0].id if parts else 0

@@ -31,7 +31,7 @@ class Consumer:
     Args:
         lanes: messages it works on at once; with more than one, each chunk holds one message.
         window: messages it may have at once.
-        burst: messages that it handles in no time: with fewer it keeps its turn.
+        burst: messages that it handles in no time: with fewer it keeps its turn. 0: not known.
         held: messages it has.
         heard: when it said something last, or was given work while it had none.
         leased: its chunks, in the order of delivery.

@@ -13,7 +13,8 @@ Rules, in the order of their weight:
 * `capacity` and `max_bytes` hold for waiting, scheduled and leased messages together. What does
   not fit is left with its producer, refused, or takes the place of what is oldest (`overflow`).
 * A consumer never has more messages than its window. A chunk that is larger is cut, but only for
-  a consumer that has nothing else to do: cutting costs, the next acknowledgement does not.
+  a consumer that has nothing else to do: cutting costs, the next acknowledgement does not. So is
+  one that would keep it busy for long while others have nothing.
 * A consumer's cursor says where it is. When it leaves, or its lease is over, what it has done is
   settled; what it was working on is the suspect, one message or a batch: it returns apart from the
   rest, one attempt older, or is dead after `max_attempts`. What was never begun returns as it was,
