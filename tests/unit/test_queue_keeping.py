@@ -167,6 +167,35 @@ def test_a_full_store_refuses_puts_and_takes_acknowledgements(desk: Desk) -> Non
     assert not desk.keeping.refuses
 
 
+def test_a_store_with_space_again_is_written_to_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A put that it takes is not delivered unwritten because an acknowledgement has to wait."""
+    desk.put(1, "a")
+    desk.commit()
+    desk.said()
+    desk.world.consumer(1)
+    desk.world.take()
+    desk.commit()
+
+    def full(changes: Sequence[Change]) -> None:
+        raise StoreFull("ENOSPC")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.disk, "write", full)
+        desk.disk.state = State.FULL
+        desk.world.now += PATIENCE
+        desk.commit()
+        assert desk.keeping.refuses
+    desk.disk.state = State.OPEN
+    desk.tend(0.0)
+    assert not desk.keeping.refuses
+    desk.put(2, "b")
+    desk.commit()
+    assert desk.said() == [(Kind.CONFIRM, 2)]
+    assert [type(one) for one in desk.disk.written[-1]] == [Advanced, Added, Sequenced]
+
+
 def test_a_refused_put_alone_leaves_nothing_to_do(desk: Desk) -> None:
     """The broker does not spin over an empty journal."""
     desk.disk.state = State.FULL

@@ -239,7 +239,7 @@ class Keeping:
         assert self._store is not None
         state = self._store.state
         if state is State.OPEN:
-            self.trouble = ""
+            self.trouble, self._full_until = "", 0.0
         elif not self.trouble:
             self.trouble = f"{state.value}: {self._store.why}"
             _log.error("queue %s refuses puts: %s", queue, self.trouble)
