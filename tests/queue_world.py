@@ -58,10 +58,10 @@ class World:
             self.core.put(len(values), body, self.now, encoded, extra, caller)
         return verdict
 
-    def consumer(self, number: int, window: int = 100, lanes: int = 1) -> int:
+    def consumer(self, number: int, window: int = 100, lanes: int = 1, burst: int = 0) -> int:
         """Add a consumer."""
         self.core.enter(number, self.now, lanes)
-        self.core.window(number, window)
+        self.core.window(number, window, self.now, burst)
         return number
 
     def deliver(self) -> list[Chunk]:

@@ -156,6 +156,7 @@ class Consumer(Worker):
             self.prefetch,
             self.link,
             lanes,
+            self.batch if self.batches else 1,
         )
         self._loop = loop(self, self._reader, self.link)
         record.at_hand.append(self._in_records)

@@ -49,6 +49,42 @@ def put(scene: Scene, *messages: Any, **options: Any) -> None:
             writer.put(message, **options)
 
 
+def test_slow_messages_are_spread_over_idle_consumers(start: Start) -> None:
+    """Eight messages that take a while and eight consumers: each handles one, round after round.
+
+    Put one by one, and as one chunk, once it is known how long they take.
+    """
+    scene, crew = start()
+
+    class Slow(Consumer):
+        def connect(self) -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+            super().connect()
+            scene.report(0, os.getpid())
+
+        def handle(self, message: int) -> None:
+            scene.report(message, os.getpid())
+            select.select([], [], [], 0.005)
+            signal.sigwait({signal.SIGUSR1})
+
+    for _ in range(8):
+        crew.start(Slow)
+    scene.reports.take(8)
+    with QueueWriter("q", scene.path) as writer:
+        for turn in range(6):
+            scene.until(depth=0)
+            if turn < 4:
+                for number in range(8):
+                    writer.put(number, confirm=True)
+            else:
+                writer.put_many(range(8), confirm=True)
+            found = scene.reports.take(8)
+            assert sorted(message for message, _ in found) == list(range(8))
+            assert len({pid for _, pid in found}) == 8
+            for _, pid in found:
+                os.kill(pid, signal.SIGUSR1)
+
+
 def test_what_the_producer_said_reaches_the_handler(start: Start) -> None:
     """Headers and the deadline of a put are the handler's; higher priorities come first."""
     scene, crew = start(priorities=3)

@@ -91,11 +91,13 @@ class Queue(RuleBasedStateMachine):
         self._deliver()
 
     @precondition(lambda self: len(self.having) < 2)
-    @rule(window=st.integers(1, 6), lanes=st.sampled_from([1, 1, 2]))
-    def enter(self, window: int, lanes: int) -> None:
+    @rule(
+        window=st.integers(1, 6), lanes=st.sampled_from([1, 1, 2]), burst=st.sampled_from([0, 2, 9])
+    )
+    def enter(self, window: int, lanes: int, burst: int = 0) -> None:
         """A consumer comes."""
         self.next_consumer += 1
-        self.world.consumer(self.next_consumer, window, lanes)
+        self.world.consumer(self.next_consumer, window, lanes, burst)
         self.having[self.next_consumer], self.windows[self.next_consumer] = [], window
         self._deliver()
 

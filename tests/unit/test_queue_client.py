@@ -8,7 +8,7 @@ from workers.loops.failure import failure
 from workers.queues.client.put_options import Routing, checked, encoded
 from workers.queues.client.serializers import decoder_of, encoder_of
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
-from workers.queues.client.window import FIRST, MOST, Window
+from workers.queues.client.window import FIRST, MOST, WARY, Window
 from workers.queues.errors import (
     QueueClosed,
     QueueFull,
@@ -53,6 +53,49 @@ def test_a_window_follows_a_handler_that_becomes_slow_at_once() -> None:
     assert window.messages < 10
 
 
+def test_a_burst_is_what_is_handled_in_no_time() -> None:
+    """A fast handler may have many messages while others have none, a slow one has one."""
+    fast, middling, slow = Window(), Window(), Window()
+    fast.measured(1000, 0.0005)
+    middling.measured(10, 0.001)
+    slow.measured(1, 0.001)
+    assert (fast.burst, middling.burst, slow.burst) == (1000, 5, 1)
+
+
+def test_a_batch_is_not_spread() -> None:
+    """What is handled together is sent together, however long it takes."""
+    window = Window(together=100)
+    window.measured(100, 1.0)
+    assert window.burst == 100
+
+
+def test_one_spell_without_a_processor_does_not_end_a_burst() -> None:
+    """What a burst is changes in small steps; a handler that stays slow has one soon."""
+    window = Window()
+    window.measured(1000, 0.001)
+    before = window.burst
+    assert not window.measured(100, 0.005)
+    assert not window.measured(1000, 0.001)
+    assert window.burst == before
+    for _ in range(12):
+        window.measured(5, 0.005)
+    assert window.burst == 1
+
+
+def test_a_long_message_ends_a_burst_for_a_while() -> None:
+    """Who handles most in no time, and some not, has no burst; it comes back when all are fast."""
+    window = Window()
+    window.measured(1000, 0.001)
+    assert window.burst
+    window.measured(1, 0.1)
+    assert window.burst == 1
+    for _ in range(WARY - 1):
+        window.measured(10, 0.0001)
+    assert window.burst == 1
+    window.measured(10, 0.0001)
+    assert window.burst == 50
+
+
 def test_small_changes_are_not_worth_a_frame() -> None:
     """A window does not change for less than a half."""
     window = Window()
@@ -65,8 +108,8 @@ def test_small_changes_are_not_worth_a_frame() -> None:
 def test_a_fixed_window_stays() -> None:
     """What the author has said is not tuned; nor does it exceed the queue."""
     window = Window(fixed=7)
-    assert not window.measured(1000, 0.0)
-    assert window.messages == 7
+    window.measured(1000, 0.0)
+    assert (window.messages, window.burst) == (7, 7)
     small = Window(most=5)
     small.measured(1000, 0.001)
     assert small.messages == 5

@@ -1,10 +1,12 @@
 """The pure core of a queue, one claim at a time: bounds, leases, blame, order."""
 
+from collections import Counter
+
 import pytest
 
 from tests.queue_world import NOWHERE, World, messages
 from workers.queues.core.burial import Cause
-from workers.queues.core.leases import Cursor
+from workers.queues.core.leases import SILENCE, Cursor
 from workers.queues.frames import Nack
 
 
@@ -24,6 +26,97 @@ def test_consumers_are_served_in_turn() -> None:
     for number in range(4):
         world.put(number)
     assert [number for number, _, _ in world.delivered()] == [1, 2, 1, 2]
+
+
+def test_a_fast_consumer_keeps_its_turn() -> None:
+    """It is given what it handles in no time before another one is woken, which then keeps it."""
+    world = World()
+    world.consumer(1, burst=3)
+    world.consumer(2, burst=3)
+    world.consumer(3)
+    for number in range(7):
+        world.put(number)
+    assert [number for number, _, _ in world.delivered()] == [2, 2, 2, 1, 1, 1, 3]
+
+
+def test_a_consumer_that_is_awake_goes_before_one_that_sleeps() -> None:
+    """Who said something last is next, when another one has enough; others wait for longer."""
+    world = World()
+    for number in range(4):
+        world.consumer(number, burst=2)
+    for message in "abc":
+        world.put(message)
+    first, _, third = world.core.deliveries(world.now)
+    assert first[0] != third[0]
+    world.ack(*first)
+    for message in "def":
+        world.put(message)
+    *awake, last = (number for number, _, _ in world.delivered())
+    assert awake == [third[0], first[0]]
+    assert last not in awake
+
+
+def test_slow_messages_are_spread_over_all_consumers() -> None:
+    """Who handles one at a time gets one at a time, while another one has nothing."""
+    world = World()
+    for number in range(8):
+        world.consumer(number, window=25, burst=number % 2)  # by its own word, or by none
+    for number in range(8):
+        world.put(number)
+    assert sorted(number for number, _, _ in world.delivered()) == list(range(8))
+
+
+def test_a_chunk_of_slow_messages_is_shared_by_all_who_have_nothing() -> None:
+    """Eight messages that were put at once, and eight consumers: one each; four consumers: two."""
+    for consumers, each in (8, 1), (4, 2), (3, 3):
+        world = World()
+        for number in range(consumers):
+            world.consumer(number, window=25, burst=1)
+        world.put(*range(8))
+        found = Counter[int]()
+        for number, sent, _ in world.delivered():
+            found[number] += len(sent)
+        assert len(found) == consumers
+        assert max(found.values()) == each
+
+
+def test_a_chunk_that_takes_no_time_is_not_cut() -> None:
+    """It is handled before another consumer is awake."""
+    world = World()
+    for number in range(4):
+        world.consumer(number, burst=8)
+    world.put(*range(8))
+    assert [sent for _, sent, _ in world.delivered()] == [list(range(8))]
+
+
+def test_who_has_work_has_no_share() -> None:
+    """A chunk is not cut for the sake of consumers that cannot begin it yet."""
+    world = World()
+    world.consumer(1, burst=1)
+    world.put("work")
+    world.deliver()
+    world.consumer(2, burst=1)
+    world.put(*range(8))
+    assert world.delivered() == [(2, list(range(8)), 1)]
+
+
+def test_a_fast_consumer_that_is_silent_loses_its_turn() -> None:
+    """It may be in a message that takes long for once: the others get what comes meanwhile."""
+    world = World()
+    for number in range(4):
+        world.consumer(number, burst=100)
+    world.put("long")
+    ((silent, _),) = world.core.deliveries(world.now)
+    world.now += 2 * SILENCE
+    world.put("a")
+    ((other, chunk),) = world.core.deliveries(world.now)
+    assert other != silent
+    for number in range(20):
+        world.ack(other, chunk)
+        world.put(number)
+        ((again, chunk),) = world.core.deliveries(world.now)
+        assert again == other
+        world.now += SILENCE / 2
 
 
 def test_leased_messages_count_for_the_bound() -> None:
@@ -84,7 +177,7 @@ def test_a_window_can_be_made_smaller() -> None:
     for number in range(6):
         world.put(number)
     chunks = world.deliver()
-    world.core.window(1, 1)
+    world.core.window(1, 1, world.now)
     world.ack(1, chunks[0])
     world.ack(1, chunks[1])
     assert world.deliver() == []

@@ -5,14 +5,17 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.conformance.store_cases import chunk
 from tests.queue_world import START, World, messages
+from workers.queues import payload
 from workers.queues.broker.connection import Connection
+from workers.queues.broker.host import QueueHost
 from workers.queues.broker.keeping import PATIENCE, REOPEN, REOPEN_AT_MOST, Keeping
 from workers.queues.core.journal import Added, Advanced, Change, Remembered, Sequenced
-from workers.queues.frames import HEADER, Kind
+from workers.queues.frames import HEADER, SIZE, Kind, Options
 from workers.queues.store.contract import Damage, Recovered, State, StoreFailed, StoreFull
 
 
@@ -99,6 +102,12 @@ class Desk:
         return found
 
 
+def put_body(value: object, **options: Any) -> memoryview:
+    """Make the body of a PUT."""
+    encoded = msgspec.msgpack.encode(Options(**options))
+    return memoryview(SIZE.pack(len(encoded)) + encoded + payload.encode([value]))
+
+
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     """Make a desk."""
@@ -158,6 +167,35 @@ def test_a_full_store_refuses_puts_and_takes_acknowledgements(desk: Desk) -> Non
     assert not desk.keeping.refuses
 
 
+def test_a_store_with_space_again_is_written_to_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A put that it takes is not delivered unwritten because an acknowledgement has to wait."""
+    desk.put(1, "a")
+    desk.commit()
+    desk.said()
+    desk.world.consumer(1)
+    desk.world.take()
+    desk.commit()
+
+    def full(changes: Sequence[Change]) -> None:
+        raise StoreFull("ENOSPC")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.disk, "write", full)
+        desk.disk.state = State.FULL
+        desk.world.now += PATIENCE
+        desk.commit()
+        assert desk.keeping.refuses
+    desk.disk.state = State.OPEN
+    desk.tend(0.0)
+    assert not desk.keeping.refuses
+    desk.put(2, "b")
+    desk.commit()
+    assert desk.said() == [(Kind.CONFIRM, 2)]
+    assert [type(one) for one in desk.disk.written[-1]] == [Advanced, Added, Sequenced]
+
+
 def test_a_refused_put_alone_leaves_nothing_to_do(desk: Desk) -> None:
     """The broker does not spin over an empty journal."""
     desk.disk.state = State.FULL
@@ -184,6 +222,44 @@ def test_a_key_for_dedupe_is_kept_with_its_put_or_forgotten_with_it(desk: Desk) 
     assert [
         len([c for c in group if isinstance(c, Remembered)]) for group in desk.disk.written
     ] == [1, 1]
+
+
+@pytest.mark.parametrize("state", [State.OPEN, State.FULL, State.FAILED])
+def test_a_duplicate_shares_the_fate_of_the_put_that_it_is_one_of(desk: Desk, state: State) -> None:
+    """In one pass with it: who is told "duplicate" forgets the message, so it has to be kept."""
+    host = QueueHost(desk.world.core, desk.keeping, desk.dirty)
+    host.now = desk.world.now
+    desk.disk.state = state
+    for sequence in 1, 2:
+        host.from_producer(desk.producer, Kind.PUT, 1, sequence, put_body("a", dedupe="one"))
+    assert desk.said() == []
+    desk.commit()
+    kept = state is State.OPEN
+    reasons = {} if kept else {1: "store"}
+    assert desk.producer.sent is not None
+    assert desk.producer.sent.gaps == reasons | {2: "duplicate" if kept else "store"}
+    first = (Kind.CONFIRM, 1) if kept else (Kind.REJECTED, 1)
+    assert sorted(desk.said()) == sorted([first, (Kind.REJECTED, 2)])
+    assert desk.world.core.books.depth == kept
+    again = desk.world.core.intake.admits(1, 9, Options(dedupe="one"), desk.world.now)
+    assert again == ("duplicate" if kept else "")
+
+
+def test_a_duplicate_of_what_is_kept_is_known_at_once(desk: Desk) -> None:
+    """Whatever becomes of the puts beside it."""
+    host = QueueHost(desk.world.core, desk.keeping, desk.dirty)
+    host.now = desk.world.now
+    host.from_producer(desk.producer, Kind.PUT, 1, 1, put_body("a", dedupe="one"))
+    desk.commit()
+    desk.said()
+    host.from_producer(desk.producer, Kind.PUT, 1, 2, put_body("b", dedupe="two"))
+    host.from_producer(desk.producer, Kind.PUT, 1, 3, put_body("a", dedupe="one"))
+    assert desk.said() == [(Kind.REJECTED, 3)]
+    desk.disk.state = State.FULL
+    desk.commit()
+    assert desk.said() == [(Kind.REJECTED, 2)]
+    assert desk.producer.sent is not None
+    assert desk.producer.sent.gaps == {2: "store", 3: "duplicate"}
 
 
 def test_a_store_that_failed_is_written_to_no_more(desk: Desk) -> None:

@@ -7,7 +7,8 @@ path: empty options stand for the default ones.
     to the broker
     HELLO    body: Hello; a consumer's comes with the descriptor of its cursor
     PUT      count, argument: sequence (per client, from 1); body: SIZE, options, chunk
-    CREDIT   argument: window = messages this consumer may have leased at once (absolute)
+    CREDIT   argument: window = messages this consumer may have leased at once (absolute);
+             count: of these, those that it handles in no time, or together; 0: not known
     ACK      body: PAIRs (chunk, done): the first ``done`` messages of a chunk are done
     NACK     count: index in the chunk, argument: chunk; body: Nack
     REPLY    argument: chunk; body: Reply: the result of a call; it settles the message too
@@ -33,6 +34,7 @@ is late, counted and ignored. A chunk for a consumer of several lanes holds one 
 
 import mmap
 import struct
+from collections.abc import Callable
 from enum import IntEnum
 
 import msgspec
@@ -204,7 +206,7 @@ def _memory(size: int) -> mmap.mmap:
 
 
 class FrameReader:
-    """A receive buffer that yields whole frames. The caller receives into `space`.
+    """A receive buffer that yields whole frames. The caller has it `receive`, or fills `space`.
 
     A body is given as a memoryview of the buffer, or of the ring: to be copied by whoever keeps it,
     before the next one is asked for. ``taken``: bytes that came by the ring so far.
@@ -229,6 +231,13 @@ class FrameReader:
         """So many bytes were received into `space`."""
         self._end += count
 
+    def receive(self, into: Callable[[memoryview], int]) -> int:
+        """Receive by ``into``, which returns how many bytes; so does this. Errors are its own."""
+        end = self._end
+        count = into(self._view[end : end + MAX_RECEIVED])
+        self._end = end + count
+        return count
+
     def next(self) -> tuple[int, int, int, memoryview] | None:
         """Return (kind, count, argument, body) of the next whole frame, if it is there.
 
@@ -240,6 +249,9 @@ class FrameReader:
             self.taken += self.ring.taken(self._place)
             self._place = b""
         start, have = self._start, self._end - self._start
+        if not have:
+            self._start = self._end = 0
+            return None
         if have < HEADER.size:
             self._make_room(HEADER.size)
             return None

@@ -180,7 +180,7 @@ class Broker:
             return
         if connection.parked and mask & (select.EPOLLHUP | select.EPOLLERR):
             self._close(connection, None)  # its chunk was never taken, nor confirmed
-        else:
+        elif connection.parked or connection.watched != select.EPOLLIN:
             self._watch(connection)
 
     def _read_frames(self, connection: Connection) -> None:
@@ -332,7 +332,7 @@ class Broker:
             except PEER_ERRORS as error:
                 self._close(connection, error)
             else:
-                if connection.wants_write or connection.watched != select.EPOLLIN:
+                if connection.out.backlog or connection.watched != select.EPOLLIN:
                     self._watch(connection)
 
     # --- what it says, and its end ----------------------------------------------------------------

@@ -102,15 +102,12 @@ class Connection:
     def receive(self) -> None:
         """Receive what is there; raises OSError at the end of the connection."""
         try:
-            if self.role is None:
-                size = self._receive_hello()
-            else:
-                size = self.socket.recv_into(self.frames.space)
+            known = self.role is not None
+            size = self.frames.receive(self.socket.recv_into) if known else self._receive_hello()
         except BlockingIOError:
             return
         if not size:
             raise ConnectionResetError("closed")
-        self.frames.received(size)
 
     def _receive_hello(self) -> int:
         """Receive with a descriptor, which only the first frame may bring."""
@@ -123,6 +120,7 @@ class Connection:
                 self._descriptors.extend(array.array("i", data))
         if len(self._descriptors) > MAX_DESCRIPTORS:
             raise FrameError("too many descriptors")
+        self.frames.received(size)
         return size
 
     def take_descriptor(self) -> int:

@@ -15,7 +15,7 @@ from workers.queues.core.burial import MEMORY, Cause
 from workers.queues.core.chunk import decode_options
 from workers.queues.core.clients import Clients, Sent
 from workers.queues.core.fair import MAX_CHUNK
-from workers.queues.core.intake import WAIT
+from workers.queues.core.intake import DUPLICATE, WAIT
 from workers.queues.core.leases import Cursor
 from workers.queues.core.queue import QueueCore
 from workers.queues.cursor import CursorReader
@@ -30,6 +30,7 @@ from workers.queues.frames import (
     Hello,
     Kind,
     Nack,
+    Options,
     Reply,
     Welcome,
 )
@@ -133,7 +134,7 @@ class QueueHost:
             for chunk, done in PAIR.iter_unpack(body):
                 core.ack(number, chunk, done, self.now)
         elif kind == Kind.CREDIT:
-            core.window(number, argument)
+            core.window(number, argument, self.now, count)
         elif kind == Kind.NACK:
             core.nack(number, argument, count, _decode_nack(body), self.now)
         elif kind == Kind.REPLY:
@@ -205,8 +206,9 @@ class QueueHost:
             return False
         if verdict:
             self.core.counts.refused += 1
-            connection.reject(sequence, verdict)
-            self._dirty[connection.number] = connection
+            if not (verdict == DUPLICATE and self._is_double(connection, sequence, extra)):
+                connection.reject(sequence, verdict)
+                self._dirty[connection.number] = connection
             return True
         taken = self.core.put(count, chunk, self.now, options, extra, connection.number)
         sent = connection.sent
@@ -218,6 +220,12 @@ class QueueHost:
         else:
             self.keeping.put(connection, sequence, taken)
         return True
+
+    def _is_double(self, connection: Connection, sequence: int, extra: Options | None) -> bool:
+        """Whether it is decided with the put that it is a duplicate of."""
+        if self.keeping is None or extra is None:
+            return False
+        return self.keeping.double(connection, sequence, extra.dedupe)
 
     def _park(self, connection: Connection, put: Parked) -> None:
         connection.parked = put

@@ -17,6 +17,7 @@ from itertools import chain
 from workers.queues.broker.connection import Connection
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.clients import Clients, Sent
+from workers.queues.core.intake import DUPLICATE
 from workers.queues.core.journal import Added, Advanced, Change, Remembered, Removed, Sequenced
 from workers.queues.core.queue import QueueCore
 from workers.queues.store.contract import (
@@ -62,6 +63,8 @@ class Keeping:
         self.clients = Clients()
         self._told = 0  # of the damage that the store has found, so much is logged
         self._puts: list[tuple[Connection, int, Chunk | None]] = []
+        self._keys: set[str] = set()  # for dedupe, of these
+        self._doubles: list[tuple[Connection, int]] = []  # puts with one of these keys
         self._senders: dict[Sent, None] = {}
         self.due = math.inf  # what has to be written, has to be by then
         self._full_until = 0.0
@@ -79,8 +82,22 @@ class Keeping:
     def put(self, connection: Connection, sequence: int, chunk: Chunk | None) -> None:
         """Confirm a put when all is written; no chunk: it was taken before."""
         self._puts.append((connection, sequence, chunk))
+        if chunk is not None and chunk.extra is not None and chunk.extra.dedupe:
+            self._keys.add(chunk.extra.dedupe)
         assert connection.sent is not None
         self._senders[connection.sent] = None
+
+    def double(self, connection: Connection, sequence: int, key: str) -> bool:
+        """Say whether a duplicate is one of a put that is not written yet; it is told later then.
+
+        Who hears "duplicate" forgets the message: it has to be kept by then, by the other put.
+        """
+        if key not in self._keys:
+            return False
+        assert connection.sent is not None
+        connection.sent.rejected(sequence, DUPLICATE)
+        self._doubles.append((connection, sequence))
+        return True
 
     def restore(self, core: QueueCore) -> None:
         """Open the store, and give a queue what it has kept."""
@@ -129,7 +146,7 @@ class Keeping:
         for connection, sequence, _ in self._puts:
             connection.confirm(sequence)
             dirty[connection.number] = connection
-        self._puts.clear()
+        self._decided(DUPLICATE, dirty)
         self._senders.clear()
         journal.clear()
         self.due = math.inf
@@ -172,8 +189,17 @@ class Keeping:
                 core.undo(chunk)
                 connection.reject(sequence, "store")
             dirty[connection.number] = connection
-        self._puts.clear()
+        self._decided("store", dirty)
         return refused
+
+    def _decided(self, doubles: str, dirty: dict[int, Connection]) -> None:
+        """All puts are written, or refused; so are their doubles: say why."""
+        for connection, sequence in self._doubles:
+            connection.reject(sequence, doubles)
+            dirty[connection.number] = connection
+        self._puts.clear()
+        self._keys.clear()
+        self._doubles.clear()
 
     def _failed(self, core: QueueCore, why: str) -> None:
         """Close a store that has failed."""
@@ -213,7 +239,7 @@ class Keeping:
         assert self._store is not None
         state = self._store.state
         if state is State.OPEN:
-            self.trouble = ""
+            self.trouble, self._full_until = "", 0.0
         elif not self.trouble:
             self.trouble = f"{state.value}: {self._store.why}"
             _log.error("queue %s refuses puts: %s", queue, self.trouble)

@@ -71,7 +71,11 @@ class Outbox:
 
     def deliver(self, count: int, number: int, front: bytes, body: bytes) -> None:
         """Add a chunk."""
-        if self.ring is not None and (self._later or len(body) >= ring.LEAST):
+        if len(body) <= SMALL and not self._later:
+            chunk = HEADER.pack(len(front) + len(body), _KIND, count, number) + front + body
+            self._out.append(chunk)
+            self._unread += len(chunk) + FRAME_COST
+        elif self.ring is not None and (self._later or len(body) >= ring.LEAST):
             self._later.append((count, number, front, body))
         else:
             self._add_chunk(count, number, front, body)
@@ -92,13 +96,17 @@ class Outbox:
 
     def _send(self) -> bool:
         """Send what there is; False if the socket takes no more."""
-        while self._out:
+        out = self._out
+        while out:
             try:
-                sent = self._socket.sendmsg(self._first())
+                if len(out) == 1:
+                    sent = self._socket.send(out[0])
+                else:
+                    sent = self._socket.sendmsg(self._first())
             except BlockingIOError:
                 sent = 0
-            if sent == self._unread - FRAME_COST * len(self._out):
-                self._out.clear()
+            if sent == self._unread - FRAME_COST * len(out):
+                out.clear()
                 self._unread = 0
             elif not self._sent(sent):
                 self.check()

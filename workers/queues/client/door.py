@@ -25,6 +25,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 SEND_BUFFER = 1 << 20
 #: Buffers given to one sendmsg.
 MAX_BUFFERS = 512
+#: Descriptors that are waited for at once: the connection, and the two of the link.
+MAX_READY = 3
 
 _HEADER = HEADER.size
 
@@ -51,8 +53,8 @@ class Door:
         self._frames = FrameReader()
         self._out: list[memoryview] = []  # what the socket did not take yet
         self._ring: RingWriter | None = None
-        self._poll = select.poll()  # knows the link; the connection is added while we wait for it
-        self._poll_link()
+        self._epoll: select.epoll | None = None  # there since we waited for this connection first
+        self._polled = (-1, 0)  # what it knows beside the link: descriptor, events
         self.welcome = Welcome()
 
     @property
@@ -76,7 +78,8 @@ class Door:
 
     def forget_link(self) -> None:
         """Do not heed requests to stop any more: what follows ends by its deadlines."""
-        self._link, self._poll = None, select.poll()
+        self._link = None
+        self._forget_poll()
 
     def connect(self, deadline: float | None = None) -> None:
         """Connect, however often that needs to be tried.
@@ -108,29 +111,29 @@ class Door:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._forget_poll()
         self._out.clear()
 
-    def post(self, *buffers: bytes | bytearray) -> bool:
+    def post(self, buffer: bytes | bytearray) -> bool:
         """Send what the socket takes now, and the rest while waiting in `frames` or `send`.
 
         False when the connection broke, or was broken.
         """
-        if self._socket is None:
+        sock = self._socket
+        if sock is None:
             return False
+        sent = 0
         if not self._out:  # the usual case, and the only one that has to be fast
             try:
-                sent = self._socket.sendmsg(buffers)
+                sent = sock.send(buffer)
+                if sent == len(buffer):
+                    return True
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError:
                 self.break_off()
                 return False
-            if sent == sum(map(len, buffers)):
-                return True
-            self._out += map(memoryview, buffers)
-            self._sent(sent)
-        else:
-            self._out += map(memoryview, buffers)
+        self._out.append(memoryview(buffer)[sent:])
         return self.push()
 
     def post_large(self, frame: bytearray) -> bool:
@@ -141,12 +144,12 @@ class Door:
         _, kind, count, argument = HEADER.unpack_from(frame)
         return self.post(HEADER.pack(PLACE.size, kind | SHARED, count, argument) + place)
 
-    def send(self, *buffers: bytes | bytearray) -> bool:
+    def send(self, buffer: bytes | bytearray) -> bool:
         """Send everything; False when the connection broke, or was broken."""
-        if not self.post(*buffers):
+        if not self.post(buffer):
             return False
         while self._out:
-            self._wait(self.fileno(), select.POLLOUT, None)
+            self._wait(self.fileno(), select.EPOLLOUT, None)
             if not self.push():
                 return False
         return True
@@ -214,9 +217,9 @@ class Door:
             if self._out and not self.push():
                 return False
             try:
-                size = self._socket.recv_into(self._frames.space)
+                size = self._frames.receive(self._socket.recv_into)
             except BlockingIOError:
-                events = select.POLLIN | (select.POLLOUT if self._out else 0)
+                events = select.EPOLLIN | (select.EPOLLOUT if self._out else 0)
                 if not block or not self._wait(self._socket.fileno(), events, deadline):
                     return False
                 continue
@@ -225,7 +228,6 @@ class Door:
             if not size:
                 self.break_off()
                 return False
-            self._frames.received(size)
             return True
 
     def _connect(self, deadline: float) -> None:
@@ -258,29 +260,40 @@ class Door:
                 return
         raise ConnectionError("the broker closed the connection, or did not answer")
 
-    def _poll_link(self) -> None:
-        if self._link is not None:
-            self._poll.register(self._link.fileno(), select.POLLIN)
-            self._poll.register(self._link.wakeup_fd, select.POLLIN)
-
     def _wait(self, fd: int, events: int, deadline: float | None) -> bool:
         """Wait for a descriptor; False at the deadline. A request to stop raises Interrupted."""
-        poll = self._poll
+        epoll = self._epoll
+        if epoll is None or (fd, events) != self._polled:
+            epoll = self._poll_for(fd, events)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready = epoll.poll(left, MAX_READY)
+            if not ready:
+                return False
+            if len(ready) == 1 and ready[0][0] == fd:
+                return True
+            if self._link is not None and self._link.stopping:
+                name = self._hello.queue
+                raise Interrupted(f"asked to stop while waiting for queue {name!r}")
+            if any(one == fd for one, _ in ready):
+                return True
+
+    def _poll_for(self, fd: int, events: int) -> select.epoll:
+        """Wait for this descriptor from now on, and for no other but the link's; -1: for none."""
+        epoll, before = self._epoll, self._polled[0]
+        if epoll is None:
+            epoll = self._epoll = select.epoll()
+            if self._link is not None:
+                epoll.register(self._link.fileno(), select.EPOLLIN)
+                epoll.register(self._link.wakeup_fd, select.EPOLLIN)
+        if before >= 0:
+            epoll.unregister(before)
         if fd >= 0:
-            poll.register(fd, events)
-        try:
-            while True:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                ready = poll.poll(None if left is None else left * 1000)
-                if not ready:
-                    return False
-                if len(ready) == 1 and ready[0][0] == fd:
-                    return True
-                if self._link is not None and self._link.stopping:
-                    name = self._hello.queue
-                    raise Interrupted(f"asked to stop while waiting for queue {name!r}")
-                if any(one == fd for one, _ in ready):
-                    return True
-        finally:
-            if fd >= 0:
-                poll.unregister(fd)
+            epoll.register(fd, events)
+        self._polled = (fd, events)
+        return epoll
+
+    def _forget_poll(self) -> None:
+        if self._epoll is not None:
+            self._epoll.close()
+        self._epoll, self._polled = None, (-1, 0)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 #: Seconds between two looks. A message is kept back for two of them at most.
 TICK = 0.0004
 #: Looks in vain, after which it sleeps until it is woken.
-MAX_IDLE = 100
+MAX_IDLE = 8
 
 
 class Flusher:

@@ -21,21 +21,25 @@ ATTEMPT = 0.05
 class Outlet:
     """Sends the frames of one writer, in order, each until it is confirmed or refused.
 
+    ``calm``: when it has listened last there was room for one more, and hardly anything else.
+
     Args:
         queue: its name.
         door: the connection, made.
 
     """
 
-    __slots__ = ("door", "queue", "sequence", "unconfirmed")
+    __slots__ = ("calm", "door", "queue", "sequence", "unconfirmed")
 
     def __init__(self, queue: str, door: Door) -> None:
         self.queue, self.door = queue, door
         self.unconfirmed = Unconfirmed()
         self.sequence = 0  # of the last frame
+        self.calm = False
 
     def send(self, count: int, frame: bytearray) -> None:
         """Send a frame that was sealed with the next sequence number."""
+        self.calm = False
         self.sequence += 1
         self.unconfirmed.add(Sent(self.sequence, count, frame))
         # If the connection is broken, `wait_for` sends it by another one.
@@ -50,21 +54,21 @@ class Outlet:
         if self.unconfirmed:
             for kind, _count, sequence, body in self.door.frames(block=False):
                 self._heard(kind, sequence, body)
+        sent = self.unconfirmed
+        self.calm = sent.messages <= 1 and not (sent.any_refused or self._held_back)
 
-    def wait_for_room(self, deadline: float | None, *, listen: bool = True) -> None:
-        """Wait until one more may be sent.
+    def wait_for_room(self, deadline: float | None) -> None:
+        """Take the confirmations that are there, and wait until one more may be sent.
 
         Args:
             deadline: by `time.monotonic`; None: for ever.
-            listen: take the confirmations that are there first, even if there is room.
 
         Raises:
             QueueFull: not by the deadline, or something was refused.
             QueueUnavailable: there is no broker by the deadline.
 
         """
-        if listen:
-            self.collect()
+        self.collect()
         if self._held_back:
             self.wait_for(WINDOW_MESSAGES // 2, WINDOW_BYTES // 2, deadline)
             if self._held_back:

@@ -100,6 +100,7 @@ class QueueReader:
         prefetch: messages that are sent ahead; 0: tuned by what handling them takes.
         link: the worker's link; a request to stop while waiting raises Interrupted.
         lanes: messages that are worked on at once; with more than one, each comes alone.
+        together: messages that are handled as one, at most.
 
     Raises:
         QueueUnavailable: the broker does not answer.
@@ -115,6 +116,7 @@ class QueueReader:
         prefetch: int = 0,
         link: WorkerLink | None = None,
         lanes: int = 1,
+        together: int = 1,
     ) -> None:
         self.queue, self.lanes = queue, lanes
         self.cursor = CursorWriter()
@@ -129,7 +131,7 @@ class QueueReader:
         self.connections = 1  # so many were made: what came by another one than the last is void
         self.door.connect()
         welcome = self.door.welcome
-        self.window = Window(prefetch, most=welcome.capacity)
+        self.window = Window(prefetch, welcome.capacity, together)
         if lanes > 1 and not prefetch:
             self.window.messages = max(self.window.messages, lanes)
         self._decoder = ChunkDecoder(type, welcome.serializer)
@@ -298,7 +300,9 @@ class QueueReader:
             self._say(frame(Kind.ACK))
 
     def _grant(self) -> None:
-        self._say(frame(Kind.CREDIT, argument=self.window.messages))
+        # A consumer of several lanes has others to feed: nothing is quick for it.
+        burst = self.window.burst if self.lanes == 1 else 0
+        self._say(frame(Kind.CREDIT, count=burst, argument=self.window.messages))
 
     def _say(self, said: bytes) -> None:
         self.door.post(said)

@@ -28,8 +28,9 @@ from workers.queues.client.serializers import batch_encoder_of, encoder_of
 from workers.queues.errors import MessageTooLarge, QueueError
 from workers.queues.frames import Hello
 
-#: A chunk is sent with so many messages, or bytes; and with at most this part of the capacity.
-CHUNK_MESSAGES, CHUNK_BYTES = 256, 1 << 15
+#: A chunk is sent with so many messages, or bytes; and with at most this part of what the queue
+#: holds of them. Each costs two wake-ups, of the broker and of a consumer.
+CHUNK_MESSAGES, CHUNK_BYTES = 256, 1 << 17
 CHUNKS_OF_CAPACITY = 8
 #: Seconds without a put, after which one is sent at once: what comes faster is sent together.
 PAUSE = 0.0001
@@ -74,7 +75,7 @@ class QueueWriter:
         self._plain = not self.confirms and not self._routing
         share = max(1, welcome.capacity // CHUNKS_OF_CAPACITY)
         self._chunk = min(CHUNK_MESSAGES, share, welcome.max_count)
-        self._limit = min(CHUNK_BYTES, welcome.max_body)
+        self._limit = min(CHUNK_BYTES, welcome.max_body // CHUNKS_OF_CAPACITY)
         self._draft = Draft(encoder_of(welcome.serializer))
         self._encode_many = batch_encoder_of(welcome.serializer)
         self._flusher = Flusher(self._tick)
@@ -293,19 +294,23 @@ class QueueWriter:
         """Make room for a message with these options; wait for it, and for the broker."""
         if os.getpid() != self._pid:
             raise QueueError(f"the writer of {self.queue!r} belongs to the process that opened it")
-        if self._draft.count:
+        draft = self._draft
+        if draft.count:
             self._send()
-        lately = self._outlet.unconfirmed.messages <= 1 and time.monotonic() - self._sent < LATELY
-        self._outlet.wait_for_room(_deadline(timeout), listen=not lately)
-        self._draft.begin(options)
-        self._draft.begun = time.monotonic()
+        now = time.monotonic()
+        if not self._outlet.calm or now - self._sent > LATELY:
+            self._outlet.wait_for_room(_deadline(timeout))
+            now = time.monotonic()
+        if options or draft.options:
+            draft.begin(options)
+        draft.begun = now
 
     def _look(self, mark: int, timeout: float | None) -> None:
         """Send the draft if it is time to. ``mark``: where its last message begins."""
-        draft = self._draft
-        if draft.size > self._door.welcome.max_body:
+        draft, limit = self._draft, self._limit
+        if len(draft.buffer) >= limit and draft.size > self._door.welcome.max_body:
             self._part(mark)
-        full = draft.count >= self._chunk or len(draft.buffer) >= self._limit
+        full = draft.count >= self._chunk or len(draft.buffer) >= limit
         if full or self._is_time():
             alone = draft.count == 1
             self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)

@@ -1,4 +1,10 @@
-"""Delivery: which consumer gets which chunk, and what it says of it."""
+"""Delivery: which consumer gets which chunk, and what it says of it.
+
+Consumers take turns. But waking one costs more than a quick message takes to handle: so who has the
+turn keeps it while it has less than it handles in no time, by its own word, and is not silent (it
+may be in a message that takes long for once); and then who says something goes before who sleeps.
+Slow messages are spread over all consumers that have room: chunks of them are cut.
+"""
 
 import math
 from collections import OrderedDict
@@ -29,6 +35,7 @@ class Delivery:
         self.paused = False
         self.consumers: dict[int, Consumer] = {}
         self._hungry: OrderedDict[int, None] = OrderedDict()  # have room; first: next in turn
+        self._awake = 0  # who was given something last: keeps its turn while it is swift
         self._rate = None if definition.rate is None else Rate(*definition.rate)
         self._limited = self._rate is not None or definition.rate_per_key is not None
         self._rate_from = 0.0  # the rate lets one through then
@@ -47,22 +54,25 @@ class Delivery:
         self._hungry.pop(number, None)
         return self.consumers.pop(number)
 
-    def window(self, number: int, messages: int) -> None:
-        """A consumer may have so many messages at once."""
+    def window(self, number: int, messages: int, burst: int, now: float) -> None:
+        """A consumer may have so many messages at once, of which it handles some in no time."""
         one = self.consumers[number]
-        one.window = messages
+        one.window, one.burst = messages, burst
         if messages <= one.held:
             self._hungry.pop(number, None)
-        self.give_turn(number, one)
+        self.give_turn(number, one, now)
 
     def withdraw_turn(self, number: int) -> None:
         """Send nothing to a consumer before it is given a turn again: when it says something."""
         self._hungry.pop(number, None)
 
-    def give_turn(self, number: int, one: Consumer) -> None:
-        """A consumer gets a turn, if it has room."""
+    def give_turn(self, number: int, one: Consumer, now: float) -> None:
+        """A consumer that has said something, so is awake, gets a turn, if it has room."""
+        one.heard = now
         if one.window > one.held:
             self._hungry[number] = None
+            if one.held < one.burst:  # before those who sleep
+                self._hungry.move_to_end(number, last=False)
 
     def advance(self, one: Consumer, chunk: Chunk, done: int, now: float) -> None:
         """The first ``done`` messages of what a consumer has are done."""
@@ -89,13 +99,14 @@ class Delivery:
         return min(self._stock.order.wakes_at(), self._rate_from or math.inf)
 
     def deliveries(self, now: float) -> list[tuple[int, Chunk]]:
-        """Lease what can be leased, to each consumer with room in turn."""
+        """Lease what can be leased, to consumers with room, in turn."""
         found: list[tuple[int, Chunk]] = []
         if self._stock.timed:
             self._stock.wake(now)
-        order, hungry = self._stock.order, self._hungry
+        order, hungry, letters = self._stock.order, self._hungry, self._letters
         self._rate_from, first_tries = 0.0, 0
-        while hungry and not self.held_up:
+        part = 0  # what was cut, for whose turn it is
+        while hungry and not (self.paused or letters.full):
             chunk = order.next(now)
             if chunk is None:
                 break
@@ -106,13 +117,17 @@ class Delivery:
             most = self._allowed(now) if self._limited else math.inf
             if most < 1:
                 break
-            number, _ = hungry.popitem(last=False)
-            one = self.consumers[number]
+            number, one = self._awake, self.consumers.get(self._awake)
+            if one is None or number not in hungry or not one.is_swift(now):
+                number = next(iter(hungry))
+                one = self.consumers[number]
+            del hungry[number]
             room, left = one.window - one.held, chunk.count - chunk.done
             if left > room and one.leased and one.lanes == 1:
                 continue  # cutting costs; its next acknowledgement gives it a turn
-            if left > room or left > most or (left > 1 and one.lanes > 1):
-                self._cut(chunk, 1 if one.lanes > 1 else int(min(room, most)), now)
+            most = min(most, room, self._share(one, left) if chunk.id != part else left)
+            if left > most:
+                part = self._cut(chunk, int(most), now)
                 hungry[number] = None  # still its turn
                 hungry.move_to_end(number, last=False)
                 continue
@@ -127,6 +142,18 @@ class Delivery:
             self._stock.first_tries(first_tries)
         return found
 
+    def _share(self, one: Consumer, left: int) -> int:
+        """How many messages of a chunk are for a consumer, and not for others that have nothing.
+
+        What it handles in no time is: cutting costs. What takes long, by its own word, is cut.
+        """
+        if one.lanes > 1:
+            return 1
+        if left <= one.burst or not one.burst or one.held:
+            return left
+        idle = 1 + sum(not self.consumers[number].held for number in self._hungry)
+        return max(one.burst, -(-left // idle))
+
     def _allowed(self, now: float) -> float:
         """How many messages the rates let through now."""
         most = self._stock.order.allowance(now)
@@ -139,6 +166,9 @@ class Delivery:
     def _lease(self, number: int, one: Consumer, chunk: Chunk, now: float) -> None:
         if one.since and not one.leased:
             one.since.clear()  # it has had nothing to do: its lease begins now
+        if not one.held:
+            one.heard = now
+        self._awake = number
         one.leased[chunk.id] = chunk
         one.held += chunk.count - chunk.done
         chunk.holder = number
@@ -147,11 +177,15 @@ class Delivery:
         if self._shedder is not None:
             self._shedder.waited(now - chunk.put_at, now)
 
-    def _cut(self, chunk: Chunk, count: int, now: float) -> None:
-        """Cut the chunk whose turn it is behind ``count`` messages, or into single ones."""
+    def _cut(self, chunk: Chunk, count: int, now: float) -> int:
+        """Cut the chunk whose turn it is behind ``count`` messages, or into single ones.
+
+        Return the number of the first part; 0: it could not be cut, and is gone.
+        """
         parts = self._books.singles(chunk) if count == 1 else self._books.cut(chunk, count)
         if not parts:
             self._burial.unopened(chunk, now)
         for part in parts:
             self._stock.watch(part)
         self._stock.order.replace(parts)
+        return parts[0].id if parts else 0

@@ -12,6 +12,8 @@ from workers.queues.frames import Options
 
 #: What `admits` says of a put that is to be parked until there is room.
 WAIT = "wait"
+#: Of one whose key was accepted before.
+DUPLICATE = "duplicate"
 
 
 class Intake:
@@ -41,7 +43,7 @@ class Intake:
             waits = self._definition.overflow == "block" and not self.closed
             return WAIT if waits else "closed"
         if extra is not None and self._is_known(extra.dedupe, now):
-            return "duplicate"
+            return DUPLICATE
         if self.shedder is not None:
             left = extra.ttl if extra is not None and extra.ttl else self._definition.ttl or 0.0
             if self.shedder.refuses(self._books.depth, left, now):

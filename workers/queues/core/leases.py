@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from workers.queues.core.chunk import Chunk
 
+#: Seconds without a word after which a consumer that has work is no longer taken for a fast one.
+SILENCE = 0.005
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -28,7 +31,9 @@ class Consumer:
     Args:
         lanes: messages it works on at once; with more than one, each chunk holds one message.
         window: messages it may have at once.
+        burst: messages that it handles in no time: with fewer it keeps its turn. 0: not known.
         held: messages it has.
+        heard: when it said something last, or was given work while it had none.
         leased: its chunks, in the order of delivery.
         settled: the chunk that it settled last: saying so again is no news, and not late.
         cells: what its cursor said the last time that somebody looked.
@@ -38,11 +43,17 @@ class Consumer:
 
     lanes: int = 1
     window: int = 0
+    burst: int = 0
     held: int = 0
+    heard: float = 0.0
     leased: dict[int, Chunk] = field(default_factory=dict)
     settled: int = 0
     cells: Sequence[Cursor] = ()
     since: list[float] = field(default_factory=list)
+
+    def is_swift(self, now: float) -> bool:
+        """Whether one more message for it is sooner begun than another consumer is woken."""
+        return self.held < self.burst and (not self.held or now - self.heard < SILENCE)
 
     def works_on(self, chunk_id: int, now: float) -> None:
         """It says that it works on a chunk: the lane that has it, or the only one."""

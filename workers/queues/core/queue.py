@@ -13,7 +13,8 @@ Rules, in the order of their weight:
 * `capacity` and `max_bytes` hold for waiting, scheduled and leased messages together. What does
   not fit is left with its producer, refused, or takes the place of what is oldest (`overflow`).
 * A consumer never has more messages than its window. A chunk that is larger is cut, but only for
-  a consumer that has nothing else to do: cutting costs, the next acknowledgement does not.
+  a consumer that has nothing else to do: cutting costs, the next acknowledgement does not. So is
+  one that would keep it busy for long while others have nothing.
 * A consumer's cursor says where it is. When it leaves, or its lease is over, what it has done is
   settled; what it was working on is the suspect, one message or a batch: it returns apart from the
   rest, one attempt older, or is dead after `max_attempts`. What was never begun returns as it was,
@@ -166,9 +167,9 @@ class QueueCore:
         self.delivery.enter(consumer, lanes)
         self._set_look(now)
 
-    def window(self, consumer: int, messages: int) -> None:
-        """A consumer may have so many messages at once."""
-        self.delivery.window(consumer, messages)
+    def window(self, consumer: int, messages: int, now: float, burst: int = 0) -> None:
+        """A consumer may have so many messages at once; ``burst``: it handles in no time."""
+        self.delivery.window(consumer, messages, burst, now)
 
     def ack(self, consumer: int, chunk_id: int, done: int, now: float) -> None:
         """The first ``done`` messages of a chunk are done."""
@@ -180,7 +181,7 @@ class QueueCore:
             self.delivery.advance(one, chunk, done, now)
             if chunk.caller and chunk.void:
                 self.calls.answer(chunk, Reply(True, NIL))
-        self.delivery.give_turn(consumer, one)
+        self.delivery.give_turn(consumer, one, now)
 
     def reply(self, consumer: int, chunk_id: int, reply: Reply, now: float) -> None:
         """The result of a call: settles its message."""
@@ -200,13 +201,13 @@ class QueueCore:
             before = chunk.left
             self._returns.failed(chunk, index, nack, now)
             self.delivery.gone(one, chunk, before - chunk.left)
-        self.delivery.give_turn(consumer, one)
+        self.delivery.give_turn(consumer, one, now)
 
     def progress(self, consumer: int, chunk_id: int, now: float) -> None:
         """A consumer says that it works on."""
         one = self.delivery.consumers[consumer]
         one.works_on(chunk_id, now)
-        self.delivery.give_turn(consumer, one)
+        self.delivery.give_turn(consumer, one, now)
 
     def leave(
         self, consumer: int, cells: Sequence[Cursor], now: float, cause: Cause = CRASHED
