@@ -53,7 +53,7 @@ class Door:
         self._frames = FrameReader()
         self._out: list[memoryview] = []  # what the socket did not take yet
         self._ring: RingWriter | None = None
-        self._epoll: select.epoll | None = None  # there since we waited for this connection first
+        self._epoll: select.epoll | None = None  # kept: there may be no descriptor for another
         self._polled = (-1, 0)  # what it knows beside the link: descriptor, events
         self.welcome = Welcome()
 
@@ -79,7 +79,9 @@ class Door:
     def forget_link(self) -> None:
         """Do not heed requests to stop any more: what follows ends by its deadlines."""
         self._link = None
-        self._forget_poll()
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll, self._polled = None, (-1, 0)
 
     def connect(self, deadline: float | None = None) -> None:
         """Connect, however often that needs to be tried.
@@ -109,9 +111,10 @@ class Door:
     def break_off(self) -> None:
         """Close the connection."""
         if self._socket is not None:
+            if self._polled[0] >= 0:
+                self._poll_for(-1, 0)  # closing alone would not do, where a fork has it open
             self._socket.close()
             self._socket = None
-        self._forget_poll()
         self._out.clear()
 
     def post(self, buffer: bytes | bytearray) -> bool:
@@ -292,8 +295,3 @@ class Door:
             epoll.register(fd, events)
         self._polled = (fd, events)
         return epoll
-
-    def _forget_poll(self) -> None:
-        if self._epoll is not None:
-            self._epoll.close()
-        self._epoll, self._polled = None, (-1, 0)
