@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from supervisor.channel import pair
 from supervisor.link import Context, WorkerLink
 from tests.crash.queue_harness import Make, Scene, scenes
 from workers import Worker
+from workers.queues.client.writer import QueueWriter
+from workers.queues.frames import Command, Hello, Kind, frame
 
 
 @dataclass
@@ -77,3 +81,26 @@ def crews(where: Path) -> Iterator[Start]:
     for one in crew:
         one.close()
     next(made, None)
+
+
+def managed(scene: Scene, command: Command) -> Any:
+    """Have the broker carry out a command."""
+    with scene.raw(Hello("observer")) as observer:
+        observer.send(frame(Kind.MANAGE, msgspec.msgpack.encode(command)))
+        return msgspec.msgpack.decode(observer.expect(Kind.MANAGED)[1])
+
+
+def letters(scene: Scene) -> list[dict[str, Any]]:
+    """Return the dead letters, whole."""
+    listed = managed(scene, Command("dead_list", "q"))["letters"]
+    found: list[dict[str, Any]] = managed(
+        scene, Command("dead_show", "q", [one["id"] for one in listed])
+    )["letters"]
+    return found
+
+
+def put(scene: Scene, *messages: Any, **options: Any) -> None:
+    """Put messages, and wait until they are in the queue."""
+    with QueueWriter("q", scene.path) as writer:
+        for message in messages:
+            writer.put(message, **options)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.control.messages import RestartChildren
-from supervisor.janitor.journal import Entry, read
+from supervisor.janitor.journal import JOURNAL, Entry
 from tests.crash.app_harness import App, eventually
 from tests.crash.running_app import service
 
@@ -141,7 +141,7 @@ def test_a_janitor_without_processes_tries_again_later(tmp_path: Path, group: Pa
         janitor = service(app.up(), "janitor")
 
         def rows() -> Entry | None:
-            return read(str(app.runtime)).get("old-rows")
+            return (JOURNAL.read(str(app.runtime)) or {}).get("old-rows")
 
         eventually(rows)
         (group / "pids.max").write_text("1")

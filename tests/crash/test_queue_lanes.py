@@ -1,0 +1,140 @@
+"""Messages that are worked on at once, in threads and as coroutines."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.queue_harness import Scene
+from tests.crash.queue_workers import Start, crews, letters, put
+from workers import Consumer
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Make a scene and a crew for it."""
+    yield from crews(tmp_path)
+
+
+class Threaded(Consumer):
+    """Four threads that meet: none goes on before all are there."""
+
+    threads = 4
+    scene: Scene
+
+    def init(self) -> None:
+        """Prepare."""
+        self.barrier = threading.Barrier(4)
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+        self.barrier.wait(10)
+        self.scene.report(message, self.attempt)
+
+
+class Tasks(Consumer):
+    """Four tasks that meet."""
+
+    concurrency = 4
+    scene: Scene
+    there = 0
+
+    async def handle(self, message: int) -> None:
+        """Handle one."""
+        self.there += 1
+        while self.there % 4:
+            await asyncio.sleep(0)
+        self.scene.report(message, self.attempt)
+
+
+@pytest.mark.parametrize("worker", [Threaded, Tasks])
+def test_lanes_work_at_once(start: Start, worker: type[Consumer]) -> None:
+    """So many messages as there are lanes are handled at the same time, and all in the end."""
+    scene, crew = start()
+    worker.scene = scene  # type: ignore[attr-defined]
+    put(scene, *range(40))
+    running = crew.start(worker)
+    assert sorted(line[0] for line in scene.reports.take(40)) == list(range(40))
+    scene.until(depth=0, settled_total=40)
+    os.kill(running.pid, signal.SIGTERM)
+    assert scene.ended(running.pid) == 0
+
+
+class StuckThreads(Consumer):
+    """Three threads that say what they have, and wait for ever."""
+
+    threads = 3
+    scene: Scene
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        threading.Event().wait()
+
+
+class StuckTasks(Consumer):
+    """Three tasks that do."""
+
+    concurrency = 3
+    scene: Scene
+
+    async def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("worker", [StuckThreads, StuckTasks])
+def test_only_what_lanes_worked_on_is_blamed(start: Start, worker: type[Consumer]) -> None:
+    """After a SIGKILL the messages of the lanes come again as suspects, those sent ahead do not."""
+    scene, crew = start()
+    worker.scene = scene  # type: ignore[attr-defined]
+    put(scene, *range(10))
+    running = crew.start(worker)
+    assert sorted(scene.reports.take(3)) == [[0, 1], [1, 1], [2, 1]]
+    scene.kill(running.pid)
+    scene.until(leased=0, redelivered_total=3)
+    scene.consumer()
+    lines = sorted(line[:2] for line in scene.reports.take(10))
+    assert lines == [[n, 2] for n in range(3)] + [[n, 1] for n in range(3, 10)]
+
+
+class FailingThreads(Consumer):
+    """Raises on one message."""
+
+    threads = 2
+    scene: Scene
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        if message == 3:
+            raise ZeroDivisionError
+
+
+class FailingTasks(FailingThreads):
+    """As coroutines."""
+
+    concurrency = 2
+
+    async def handle(self, message: int) -> None:  # type: ignore[override]
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        if message == 3:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("worker", [FailingThreads, FailingTasks])
+def test_an_exception_in_a_lane_crashes_the_worker(start: Start, worker: type[Consumer]) -> None:
+    """The process ends with the error, after the other lanes have ended; nothing is lost."""
+    scene, crew = start(max_attempts=1)
+    worker.scene = scene  # type: ignore[attr-defined]
+    put(scene, *range(6))
+    assert scene.ended(crew.start(worker).pid) == 1
+    scene.until(leased=0, dead=1)
+    assert letters(scene)[0]["error"].startswith("ZeroDivisionError")
+    scene.until(redelivered_total=0)
