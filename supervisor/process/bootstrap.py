@@ -4,7 +4,7 @@ In this order, and why:
 
 1. a session, so that it is a group of its own and no terminal's; a tag, so that its descendants
    are known; death with the template, so that a killed template leaves nothing;
-2. default signal handlers, then an empty mask: nothing of the template's may run here;
+2. an empty signal mask: handlers are the default's in the template already, which blocks instead;
 3. no descriptors but 0, 1, 2, the link and the declared ones;
 4. (a spare waits here to be told who it is);
 5. what the Child asks for: limits, user, directory, environment;

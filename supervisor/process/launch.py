@@ -1,7 +1,7 @@
 """What a process has to know to become a child: travels from a supervisor through a template.
 
-A template passes it on unopened; the forked process decodes it. A spare gets it later, over its
-link: first, if there is time, the kind of child that it is likely to become, then which one.
+A template passes it on unopened; the forked process decodes it. A spare gets only the kind of child
+that it is likely to become, if that is known, and which one it is later, over its link.
 """
 
 import msgspec
