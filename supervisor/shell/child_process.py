@@ -28,6 +28,7 @@ from supervisor.definition import ChildDefinition
 from supervisor.observe.snapshot import WorkerStatus
 from supervisor.process import launch as launches
 from supervisor.process import messages
+from supervisor.shell import stacks
 from supervisor.shell.deadlines import Deadlines
 from supervisor.shell.listener import Listener
 from supervisor.shell.plan import ChildStart
@@ -36,7 +37,13 @@ from supervisor.shell.slots import Slot
 from supervisor.shell.surroundings import ERROR, WARNING, Shell
 from supervisor.shell.templates import Template
 from supervisor.shell.verdict import IGNORED, Ending, last_exit, verdict
-from supervisor.shell.worker_kind import is_preparable, is_succeeded, template_of, worker_kind
+from supervisor.shell.worker_kind import (
+    is_command,
+    is_preparable,
+    is_succeeded,
+    template_of,
+    worker_kind,
+)
 
 #: Sent to a hung process: faulthandler then writes the stacks of all its threads.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
@@ -46,8 +53,6 @@ DUMP_GRACE = 0.25
 LINK_GRACE = 2.0
 #: Seconds after SIGKILL until a process counts as unkillable and is left behind.
 UNKILLABLE_AFTER = 5.0
-#: Bytes of a stack dump that are kept.
-MAX_DUMP = 64 * 1024
 #: Causes of a kill before which the stacks are worth having.
 HUNG = frozenset({"start_timeout", "heartbeat", "stalled", "stop_timeout"})
 
@@ -80,13 +85,13 @@ class ChildProcess:
         self.incarnation, self.key = incarnation, key
         self._deliver = deliver
         self.phase = Phase.STARTING
-        self.ending = Ending(finished=self._is_command)
+        self.ending = Ending(finished=is_command(start.definition))
         self._template: Template = shell.runtime
         self._serial = 0
         self._ready_ahead = False
         self._kind_sent = b""
         self._listener: Listener | None = None
-        self._stacks = -1  # memfd that faulthandler writes to
+        self._stacks = -1  # where it writes them; -1: nowhere
         self._readiness = readiness_of(
             start.definition, shell.loop, shell.runtime_dir, self.became_ready
         )
@@ -128,7 +133,7 @@ class ChildProcess:
     def _spawn(self, kind: launches.Kind, fds: list[int]) -> None:
         ours, theirs = pair()
         ours.setblocking(False)
-        self._stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
+        self._stacks = stacks.make()
         self._listen(ours)
         end = theirs.detach()
         launch = launches.encode(launches.Launch(self.start.path, self.slot.starts, kind))
@@ -171,7 +176,7 @@ class ChildProcess:
         if self.phase is Phase.GONE or "kill" in self._deadlines:
             return
         self.ending.kill_cause = cause
-        if cause in HUNG and not self._is_command and self._listener is not None:
+        if cause in HUNG and not is_command(self.start.definition) and self._listener is not None:
             self._template.signal(self._serial, DUMP_SIGNAL)
             self._deadlines.after("kill", DUMP_GRACE, self._kill_now)
         else:
@@ -270,7 +275,7 @@ class ChildProcess:
         if self._readiness.by_exec:
             if self.phase is Phase.STARTING and not self.ending.exception:  # could not execute it
                 self.became_ready()
-        elif self.phase is not Phase.GONE and not self._is_command:
+        elif self.phase is not Phase.GONE and not is_command(self.start.definition):
             if self.phase is Phase.READY and is_succeeded(self.start.definition, self.ending):
                 self._template.hurry(self._kind_sent)
             self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))
@@ -367,8 +372,7 @@ class ChildProcess:
         self._serial = 0
         self._close_channel()
         if self._stacks >= 0:
-            self.ending.stacks = os.pread(self._stacks, MAX_DUMP, 0).decode("utf-8", "replace")
-            os.close(self._stacks)
+            self.ending.stacks = stacks.take(self._stacks)
             self._stacks = -1
 
     def _report_stacks(self, reason: ExitReason) -> None:
@@ -388,11 +392,6 @@ class ChildProcess:
             self.shell.board.set_worker(self.start.owner, status)
 
     # --- how it is started --------------------------------------------------------------------
-
-    @property
-    def _is_command(self) -> bool:
-        definition = self.start.definition
-        return isinstance(definition, ChildDefinition) and definition.command is not None
 
     def _descriptors(self) -> dict[str, int]:
         return self.shell.fds

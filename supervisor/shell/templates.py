@@ -17,6 +17,7 @@ from supervisor.channel import pair
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import messages
 from supervisor.process.launcher import TemplateClient, TemplateGone
+from supervisor.shell.stacks import make as make_stacks
 
 #: Spares a supervisor keeps of one template, at most.
 MAX_SPARES = 4
@@ -361,7 +362,7 @@ class Template:
         self._refill_later()
 
     def _new_spare(self, client: TemplateClient, kind: bytes, *, at_once: bool = False) -> Spare:
-        stacks = os.memfd_create("stacks", os.MFD_CLOEXEC)
+        stacks = make_stacks()
         try:
             ours, theirs = pair()
         except OSError:

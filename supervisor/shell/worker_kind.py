@@ -41,6 +41,11 @@ def worker_kind(
     )
 
 
+def is_command(definition: object) -> bool:
+    """Whether it runs a program, and no Python of ours."""
+    return isinstance(definition, ChildDefinition) and definition.command is not None
+
+
 def is_preparable(definition: object) -> bool:
     """Whether a spare may get ready for it ahead: it runs in Python, and is always alike."""
     if not isinstance(definition, ChildDefinition):
