@@ -15,6 +15,8 @@ from supervisor.recycling import machine
 
 _COUNT = re.compile(rb"^oom_kill (\d+)$", re.MULTILINE)
 MAX_BYTES = 64 * 1024
+#: Where a memory cgroup counts kills: of version 2, with those of the groups below; of version 1.
+EVENTS, CONTROL = "memory.events", "memory.oom_control"
 
 
 def confinement(pid: int) -> str | None:
@@ -34,7 +36,7 @@ class OomKills:
 
     def __init__(self, ledger: str, path: str | None = None) -> None:
         cgroup = machine.cgroup()
-        self._file = "memory.events" if cgroup and cgroup[1] else "memory.oom_control"
+        self._file = EVENTS if cgroup and cgroup[1] else CONTROL
         path = path or (f"{cgroup[0]}/{self._file}" if cgroup else "/proc/vmstat")
         self._fd = _opened(path)  # kept: somebody waits for a restart when it is read
         self._ledger = ledger
@@ -59,13 +61,14 @@ class OomKills:
         """
         own = confinement(pid) if pid is not None else None
         confined = _opened(f"{own}/{self._file}") if own else None
-        if confined is not None:
-            try:
-                return _count(confined) > 0
-            finally:
-                os.close(confined)
         count = _count(self._fd)
-        return count > self._accounted and self._enter(count)
+        if confined is None:
+            return count > self._accounted and self._enter(count)
+        killed = _count(confined) > 0
+        os.close(confined)
+        if killed and self._file == EVENTS:  # of version 2: counted in ours, too
+            self._enter(count)
+        return killed
 
     def _enter(self, count: int) -> bool:
         """Account for one of so many kills; False if others have accounted for them all."""

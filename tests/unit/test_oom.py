@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from supervisor.process.oom import OomKills
+import pytest
+
+from supervisor.process.oom import CONTROL, EVENTS, OomKills
+from supervisor.recycling import machine
 
 NOBODY = None
 
@@ -32,3 +35,23 @@ def test_without_a_ledger_nothing_is_claimed(tmp_path: Path) -> None:
     counts = tmp_path / "memory.events"
     counted(counts, 7)
     assert not OomKills(str(tmp_path / "oom"), str(counts)).claim(NOBODY)
+
+
+@pytest.mark.parametrize(("version", "file", "above"), [(2, EVENTS, 1), (1, CONTROL, 0)])
+def test_the_kill_of_a_confined_worker_is_no_other_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, file: str, above: int
+) -> None:
+    """Version 2 counts it in the group above as well: a SIGKILL that comes later is none of it."""
+    monkeypatch.setattr(machine, "cgroup", lambda: (str(tmp_path), version == 2))
+    counted(tmp_path / file, 0)
+    (tmp_path / "letitcrash-7").mkdir()
+    counted(tmp_path / "letitcrash-7" / file, 0)
+    kills = OomKills(str(tmp_path / "oom"))
+    kills.begin()
+    assert not kills.claim(7), "somebody's SIGKILL"
+    counted(tmp_path / "letitcrash-7" / file, 1)
+    counted(tmp_path / file, above)
+    assert kills.claim(7)
+    assert not kills.claim(8), "somebody's SIGKILL of one that is not confined"
+    counted(tmp_path / file, above + 1)
+    assert kills.claim(8)
