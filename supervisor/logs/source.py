@@ -93,8 +93,11 @@ class LogPipe:
         self._origins: deque[Origin] = deque([unknown], REMEMBERED)
 
     def written_by(self, process: Process) -> None:
-        """Note who writes from now on."""
-        self.interrupted = True
+        """Note who writes from now on.
+
+        Of the first one nobody was before it: what is there of a line is its own, and goes on.
+        """
+        self.interrupted = self._origins[-1].pid is not None
         self._origins.append(
             Origin(self.source.path, self.source.stream, process.pid, process.incarnation)
         )
