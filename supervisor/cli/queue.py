@@ -119,7 +119,8 @@ def drain(
             EXIT_TIMED_OUT,
         )
     else:
-        click.echo(f"{queue_name} is empty and closed; open it with: supervisor queue reopen")
+        again = f"supervisor queue reopen {queue_name}"
+        click.echo(f"{queue_name} is empty and closed; open it with: {again}")
     return EXIT_TIMED_OUT if left else 0
 
 
