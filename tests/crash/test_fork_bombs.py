@@ -65,13 +65,14 @@ def count(group: Path) -> int:
 
 
 def processes_of(uid: int) -> int:
-    """Count the processes of a user."""
+    """Count the processes of a user as the kernel does: by their real user, zombies included."""
     found = 0
-    for name in os.listdir("/proc"):
+    for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            found += name.isdigit() and os.stat(f"/proc/{name}").st_uid == uid
-        except FileNotFoundError:
+            status = Path(f"/proc/{name}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
             continue
+        found += f"\nUid:\t{uid}\t" in status
     return found
 
 
