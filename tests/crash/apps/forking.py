@@ -21,11 +21,15 @@ def quiet() -> None:
 
 def fork_for_ever(*, escape: bool) -> None:
     """Fork, and have each child do the same, in a session of its own if it is to ``escape``."""
+    told = False
     while True:
         try:
             if os.fork() == 0 and escape:
                 os.setsid()
         except BlockingIOError:
+            if not told:
+                told = True
+                print("refused", flush=True)
             NEVER.wait(PAUSE)
 
 
