@@ -1,5 +1,6 @@
 """The runtime directory or the state of an app is removed while it runs: it is made anew."""
 
+import errno
 import os
 import shutil
 import signal
@@ -39,10 +40,22 @@ def remade(app: App) -> None:
     eventually(lambda: holder(app) == app.process.pid and Path(app.socket).exists())
 
 
+def wipe(directory: Path) -> None:
+    """Remove a directory that an app writes into: files come and go meanwhile."""
+
+    def failed(_call: object, path: str, error: tuple[object, OSError, object]) -> None:
+        if error[1].errno == errno.ENOTEMPTY:  # something came after this pass had looked
+            shutil.rmtree(path, onerror=failed)
+        elif error[1].errno != errno.ENOENT:
+            raise error[1]
+
+    shutil.rmtree(directory, onerror=failed)
+
+
 def remove(app: App, name: str) -> None:
     """Remove a file of the runtime directory, or all of it."""
     if name == "all":
-        shutil.rmtree(app.runtime)
+        wipe(app.runtime)
     else:
         (app.runtime / name).unlink()
 
@@ -125,7 +138,7 @@ def test_what_cannot_be_made_anew_is_tried_again(tmp_path: Path) -> None:
     with App("flat:three", above, cwd=TREES, env=env, wrapper=IMPATIENT) as app:
         app.up()
         above.rename(tmp_path / "elsewhere")
-        shutil.rmtree(tmp_path / "elsewhere")
+        wipe(tmp_path / "elsewhere")
         problem = app.wait_for(event="directory cannot be made anew")
         assert str(app.runtime) in problem["error"]
         above.mkdir()
@@ -161,7 +174,7 @@ def test_a_state_directory_that_is_wiped_loses_nothing(tmp_path: Path, state: Pa
     with run_tree("flat:kept", tmp_path, "--state", str(state)) as app:
         app.up()
         assert cli(app, "queue", "put", "orders", given="1\n2\n").returncode == 0
-        shutil.rmtree(state)
+        wipe(state)
         app.wait_for(event="state directory was wiped and is made anew", directory=str(state))
         eventually(lambda: cli(app, "queue", "put", "orders", given="3\n").returncode == 0)
         app.process.kill()
@@ -175,7 +188,7 @@ def test_workers_have_temp_directories_again(tmp_path: Path, state: Path) -> Non
     """Those that are forked after the state was wiped."""
     with run_tree("flat:kept", tmp_path, "--state", str(state)) as app:
         app.up()
-        shutil.rmtree(state / "tmp")
+        wipe(state / "tmp")
         app.wait_for(event="state directory was wiped and is made anew")
         killed = set()
         while not list((state / "tmp").iterdir()):  # spares may have had theirs before
