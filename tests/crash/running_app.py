@@ -97,6 +97,12 @@ def restarted(app: App, path: str, generation: int) -> SupervisorStatus:
     return found
 
 
+def kill(pid: int | None) -> None:
+    """End a process with SIGKILL; there has to be one: 0 would be our own group."""
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+
+
 def await_death(pid: int, patience: float = PATIENCE) -> bool:
     """Wait until a process, not necessarily a child of ours, has ended."""
     try:

@@ -1,7 +1,6 @@
 """Caches of real workers: what they have and how often they help is seen from outside."""
 
 import os
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from supervisor.doctor.accumulators import accumulators
 from supervisor.observe import health
 from tests.crash.app_harness import App, eventually
+from tests.crash.running_app import kill
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_what_is_said_of_caches_is_bounded(app: App) -> None:
 def test_a_new_process_begins_with_an_empty_cache(app: App) -> None:
     """What the dead one had is not counted any more."""
     eventually(lambda: caches(app, "reading")[0]["hits"] == 16, "both have told")
-    os.kill(app.worker("caching/reading.0").pid or 0, signal.SIGKILL)
+    kill(app.worker("caching/reading.0").pid)
     app.wait_worker("caching/reading.0", lambda one: one.generation == 2 and one.ready_at)
     eventually(lambda: caches(app, "reading")[0]["hits"] == 16, "told anew")
     assert caches(app, "reading")[0]["entries"] == 4

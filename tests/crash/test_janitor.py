@@ -1,7 +1,6 @@
 """The janitor runs what keeps an app tidy, and survives all of it."""
 
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from supervisor.janitor.journal import JOURNAL, Entry
 from tests.crash.app_harness import App, alive, eventually
+from tests.crash.running_app import kill, service
 
 
 @pytest.fixture
@@ -55,8 +55,7 @@ def test_every_recycler_is_run_and_reported(app: App, tmp_path: Path) -> None:
 def test_a_killed_janitor_is_restarted_and_goes_on(app: App, tmp_path: Path) -> None:
     """It is a service like the others: its death costs a turn, nothing else."""
     journal(app, "uploads")
-    janitor = next(one for one in app.snapshot().services if one.path == "runtime/janitor")
-    os.kill(janitor.pid or 0, signal.SIGKILL)
+    kill(service(app, "janitor"))
     for name in ("6", "7", "8"):
         (tmp_path / "uploads" / name).touch()
     eventually(lambda: len(list((tmp_path / "uploads").iterdir())) == 2, "swept by its successor")

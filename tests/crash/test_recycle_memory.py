@@ -1,7 +1,6 @@
 """Recycling of real workers by what they really have."""
 
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from supervisor.process.oom import confinement
 from supervisor.recycling.backstop import can_confine
 from supervisor.recycling.report import Report, read
 from tests.crash.app_harness import App, eventually, workers
+from tests.crash.running_app import kill
 
 MIB = 1 << 20
 MESSAGES = 360
@@ -115,7 +115,7 @@ def test_a_worker_that_takes_it_all_at_once(tmp_path: Path, path: str) -> None:
         if confined:
             report = app.wait_for(event="child terminated", offender="hungry.0")
             assert (report["supervisor"], report["cause"]) == (path.rpartition("/")[0], "oom")
-        os.kill(second.pid or 0, signal.SIGKILL)
+        kill(second.pid)
         third = app.wait_worker(
             path,
             lambda one: one.pid not in (None, second.pid) and one.state == "ready",

@@ -1,7 +1,6 @@
 """Temp directories of workers: each its own, there as long as it lives, and not much longer."""
 
 import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from supervisor.doctor.accumulators import Accumulator, accumulators
 from tests.crash.app_harness import App, eventually
+from tests.crash.running_app import kill, service
 
 OWN = ("own.0", "own.1", "program.0", "inner/own.0")
 
@@ -37,8 +37,7 @@ def temp(app: App, slot: str, life: int = 1) -> Path:
 
 def run_janitor(app: App) -> None:
     """Have its first turn come again: a second after its start."""
-    janitor = next(one for one in app.snapshot().services if one.path == "runtime/janitor")
-    os.kill(janitor.pid or 0, signal.SIGKILL)
+    kill(service(app, "janitor"))
 
 
 def test_each_worker_has_one_of_its_own_unless_it_says_otherwise(app: App, tmp_path: Path) -> None:
@@ -55,7 +54,7 @@ def test_the_dead_ones_are_removed_and_those_of_the_living_are_not(app: App) -> 
     """A SIGKILL leaves files behind; the janitor takes them, and doctor counts what there is."""
     own = [temp(app, slot) for slot in OWN]
     victim = app.worker("temporary/own.0").pid
-    os.kill(victim or 0, signal.SIGKILL)
+    kill(victim)
     successor = temp(app, "own.0", 2)
     assert own[0].exists()
     run_janitor(app)
