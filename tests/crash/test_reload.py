@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,12 @@ def test_who_owns_a_port_is_stopped_before_its_successor_starts(tmp_path: Path) 
         assert app.stop() == 0
 
 
+def last_said(app: App, path: str, line: str) -> bool:
+    """Tell whether a line is the last one that a slot has printed."""
+    lines = [record["event"] for record in app.find(path=path, raw=True)]
+    return lines[-1:] == [line]
+
+
 def test_reloads_meet_reloads_recycles_and_deaths(tmp_path: Path) -> None:
     """Four at a time with a recycle under way and workers killed: one after the other, all done."""
     source = FIRST.replace("intensity=0", "intensity=1000")
@@ -304,9 +311,10 @@ def test_reloads_meet_reloads_recycles_and_deaths(tmp_path: Path) -> None:
             app.write(source, "second")
             reloads = [asking.submit(app.ask, Reload()) for _ in range(4)]
             for path in ("app/web.1", "app/inner/deep.0"):
-                pid = app.worker(path).pid
+                pid = app.wait_worker(path, lambda worker: worker.pid).pid
                 assert pid is not None
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may just have been replaced
+                    os.kill(pid, signal.SIGKILL)
             for one in reloads:
                 one.result(LONG)
             with suppress(CommandFailed):  # the worker that was to be recycled may have died
@@ -314,8 +322,7 @@ def test_reloads_meet_reloads_recycles_and_deaths(tmp_path: Path) -> None:
         for path in app.pids():
             if path != "app/program.0":
                 app.ready(path)
-                lines = [str(record["event"]) for record in app.find(path=path, raw=True)]
-                assert lines[-1] == "second none", path
+                app.wait_until(partial(last_said, app, path, "second none"), path)
         app.wait_until(lambda: len(app.find(event="reloaded")) == 2, "one, and one for the others")
         assert app.stop() == 0
         assert not family(app)
