@@ -157,6 +157,6 @@ def test_without_memory_for_two_only_an_emergency_stops_a_worker(
             assert after.capacity_lost > 0.0
             assert after.last_exit is not None
             assert after.last_exit.cause == "memory_hard"
-            assert app.find(event="recycling", stop_first=True)
+            app.wait_for(event="recycling", stop_first=True)
             hog.stdin.close()
         assert app.process.poll() is None

@@ -71,7 +71,7 @@ def test_a_template_that_grows_is_replaced_under_running_workers(app: App, tmp_p
 
     eventually(replaced, "another template", 40.0)
     (tmp_path / "leak").unlink()
-    assert app.find(event="recycling template", cause="grown")
+    app.wait_for(event="recycling template", cause="grown")
     new = serving(app)
     assert parent(kill(app, VICTIM).pid) == new.pid
     assert parent(kill(app, STILL[2]).pid) == new.pid, "a nested supervisor has to follow"
