@@ -7,7 +7,8 @@ import pytest
 
 from tests.conformance.store_cases import chunk, held
 from tests.queue_folder import FILE, edit, kept, opened
-from workers.queues.core.journal import Added, Removed
+from workers.queues.core.dead_letter import DeadLetter
+from workers.queues.core.journal import Added, Buried, Removed
 from workers.queues.store.contract import (
     DamageKind,
 )
@@ -87,6 +88,36 @@ def test_a_file_that_is_none_is_set_aside(folder: Path) -> None:
     assert {one.kind for one in found.damage} == {DamageKind.FILE, DamageKind.LOST}
     assert Path(found.damage[0].path).read_bytes().startswith(b"no database")
     store.close()
+
+
+def test_a_schema_that_is_no_text_is_set_aside(folder: Path) -> None:
+    """SQLite quotes what it cannot parse, and nobody can decode that: it is damage as any other."""
+    data = (folder / FILE).read_bytes()
+    (folder / FILE).write_bytes(data.replace(b"WITHOUT ROWID", b"WITHOUT\xa0ROWID"))
+    store = opened(folder)
+    found = store.recover()
+    assert {one.kind for one in found.damage} == {DamageKind.FILE, DamageKind.LOST}
+    store.close()
+
+
+def test_a_text_that_is_none_spoils_its_row_only(folder: Path) -> None:
+    """A dead letter with an error that cannot be decoded keeps its message, and its place."""
+    store = opened(folder)
+    letters = [DeadLetter(number, b"one", b"", "crashed", 1, "é") for number in (1, 2, 3, 4)]
+    store.write([Buried(letter) for letter in letters])
+    store.close()
+    edit(folder, "UPDATE letter SET error = CAST(x'e9' AS TEXT) WHERE id = 2")
+    for _ in range(2):  # the file is written anew, and tells the same
+        store = opened(folder)
+        found = store.recover()
+        assert [(one.id, one.reason, one.message) for one in found.letters] == [
+            (1, "crashed", b"one"),
+            (2, "corrupt", b"one"),
+            (3, "crashed", b"one"),
+            (4, "crashed", b"one"),
+        ]
+        assert [one.kind for one in found.damage] == [DamageKind.ROW]
+        store.close()
 
 
 @pytest.mark.parametrize("byte", [16, 18, 19, 21, 47, 52])

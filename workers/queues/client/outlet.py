@@ -14,6 +14,8 @@ from workers.queues.ring import LEAST
 #: Messages, and bytes, that were sent and are not confirmed: with these a writer waits.
 WINDOW_MESSAGES = 1024
 WINDOW_BYTES = 1 << 20
+#: Of these, so many are too few to listen after each: nobody waits for what would be heard.
+FEW_MESSAGES, FEW_BYTES = 16, 1 << 16
 #: Seconds for one attempt to reach the broker, of who must not wait.
 ATTEMPT = 0.05
 
@@ -21,7 +23,8 @@ ATTEMPT = 0.05
 class Outlet:
     """Sends the frames of one writer, in order, each until it is confirmed or refused.
 
-    ``calm``: when it has listened last there was room for one more, and hardly anything else.
+    ``calm``: there is room for more, and no need to listen before: when it has listened last, all
+    but a few were confirmed, and few were sent since.
 
     Args:
         queue: its name.
@@ -39,23 +42,25 @@ class Outlet:
 
     def send(self, count: int, frame: bytearray) -> None:
         """Send a frame that was sealed with the next sequence number."""
-        self.calm = False
         self.sequence += 1
-        self.unconfirmed.add(Sent(self.sequence, count, frame))
+        sent = self.unconfirmed
+        sent.add(Sent(self.sequence, count, frame))
         # If the connection is broken, `wait_for` sends it by another one.
         if len(frame) < LEAST:
-            self.door.post(frame)
+            whole = self.door.post(frame) and not self.door.backlog
+            self.calm = self.calm and whole and self._are_few
         else:
             heap.keep()
             self.door.post_large(frame)
+            self.calm = False
 
     def collect(self) -> None:
         """Take the confirmations that are there."""
         if self.unconfirmed:
             for kind, _count, sequence, body in self.door.frames(block=False):
                 self._heard(kind, sequence, body)
-        sent = self.unconfirmed
-        self.calm = sent.messages <= 1 and not (sent.any_refused or self._held_back)
+        refused = self.unconfirmed.any_refused
+        self.calm = self._are_few and not (refused or self._held_back)
 
     def wait_for_room(self, deadline: float | None) -> None:
         """Take the confirmations that are there, and wait until one more may be sent.
@@ -103,6 +108,7 @@ class Outlet:
     def wait_for(self, messages: int, size: int, deadline: float | None) -> bool:
         """Wait until all is sent and no more than so much is unconfirmed; False at the deadline."""
         sent, door = self.unconfirmed, self.door
+        self.calm = False  # what is heard in here may be a refusal, or the end of the connection
         while sent.messages > messages or sent.bytes > size or door.backlog or not door.connected:
             if not door.connected:
                 self._reconnect(deadline)
@@ -125,6 +131,10 @@ class Outlet:
     def full(self) -> QueueTimeout:
         """Make the error of a wait that took too long."""
         return QueueTimeout(f"queue {self.queue!r} had no room in time")
+
+    @property
+    def _are_few(self) -> bool:
+        return self.unconfirmed.messages <= FEW_MESSAGES and self.unconfirmed.bytes <= FEW_BYTES
 
     @property
     def _held_back(self) -> bool:

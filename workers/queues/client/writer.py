@@ -315,7 +315,7 @@ class QueueWriter:
             alone = draft.count == 1
             self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)
             draft.begin(b"")
-            if alone:  # not before: somebody waits for the message, nobody for what we hear
+            if alone and not self._outlet.calm:  # not before: somebody waits for the message
                 self._outlet.collect()
         else:
             draft.look_at = min(self._chunk, draft.look_at * 2)
@@ -323,7 +323,7 @@ class QueueWriter:
 
     def _is_time(self) -> bool:
         """Whether there was a pause, so more is not about to come, and little is on its way."""
-        if self._draft.count == 1:  # `_begin` has just collected
+        if self._draft.count == 1:  # what is not confirmed, or not heard of, is little
             return (
                 self._draft.begun - self._sent > PAUSE
                 and self._outlet.unconfirmed.messages <= LITTLE

@@ -14,7 +14,7 @@ from workers.queues.core.journal import Sequenced
 from workers.queues.store.contract import MAX_SEQUENCES, Damage, DamageKind, order
 from workers.queues.store.sqlite import rows
 from workers.queues.store.sqlite.ledger import Ledger
-from workers.queues.store.sqlite.schema import is_damage
+from workers.queues.store.sqlite.schema import READ_ERRORS, is_damage
 
 #: Problems that an integrity check lists.
 MAX_PROBLEMS = 5
@@ -88,7 +88,7 @@ def _still_matters(damage: Damage) -> bool:
 def _problems(connection: sqlite3.Connection) -> str:
     try:
         found = connection.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})").fetchall()
-    except sqlite3.Error as error:
+    except READ_ERRORS as error:
         if not is_damage(error):
             raise
         return str(error)
@@ -129,6 +129,7 @@ def _read_letters(contents: Contents, connection: sqlite3.Connection) -> None:
             message = row[-2] if isinstance(row[-2], bytes) else repr(row[-2]).encode()
             letter = DeadLetter(row[0], message, b"", "corrupt", 0, what, whole=False)
         contents.letters.append(letter)
+    contents.letters.sort(key=lambda one: one.id)
 
 
 def _read_sequences(contents: Contents, connection: sqlite3.Connection) -> None:
@@ -167,8 +168,8 @@ def _scan(
             for row in connection.execute(query):
                 found.setdefault(row[0], row[1:])
             break
-        except (sqlite3.Error, UnicodeDecodeError) as error:
-            if isinstance(error, sqlite3.Error) and not is_damage(error):
+        except READ_ERRORS as error:
+            if not is_damage(error):
                 raise
             if contents.whole:
                 what = f"the table {table} is not readable as a whole: {error}"

@@ -108,7 +108,7 @@ def _look(path: str, sync: bool) -> tuple[sqlite3.Connection | None, Contents]:
         return None, Contents()
     try:
         connection = schema.open_file(path, sync)
-    except sqlite3.Error as error:
+    except schema.READ_ERRORS as error:
         if not schema.is_damage(error):
             raise
         contents = Contents(whole=False)

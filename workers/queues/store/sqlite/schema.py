@@ -34,6 +34,8 @@ _DAMAGE = {
     sqlite3.SQLITE_SCHEMA,
     sqlite3.SQLITE_TOOBIG,
 }
+#: What reading a file raises: an error that quotes what is no text cannot even be made.
+READ_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 TABLES = """
 CREATE TABLE chunk (
@@ -86,8 +88,8 @@ def check_version(path: str) -> None:
         )
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Say whether an error is the file's fault. (One without a code is a text that is none.)"""
+def is_damage(error: Exception) -> bool:
+    """Say whether one of `READ_ERRORS` is the file's fault. (What has no code is no text.)"""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     return code in _DAMAGE
 
@@ -95,13 +97,16 @@ def is_damage(error: sqlite3.Error) -> bool:
 def open_file(path: str, sync: bool) -> sqlite3.Connection:
     """Open a file that is there, for this process alone.
 
+    A text that is none is read with replacements: its row fails its checksum, and no other does.
+
     Raises:
-        sqlite3.Error: it is not one, or cannot be read.
+        sqlite3.Error, UnicodeDecodeError: it is not one, or cannot be read.
 
     """
     connection = sqlite3.connect(
         f"file:{_quoted(path)}?mode=rw", BUSY_SECONDS, isolation_level=None, uri=True
     )
+    connection.text_factory = lambda text: text.decode(errors="replace")
     try:
         # Alone: no index of the log is shared in a file that somebody could delete.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
