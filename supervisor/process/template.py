@@ -229,6 +229,13 @@ class Template:
         connection.processes[request.serial] = process
         self.reaper.processes[pid] = process
         self._send(connection, messages.Spawned(request.serial, pid))
+        if not (request.launch or request.at_once):  # nobody waits for a spare
+            self.loop.post(lambda: self._rehearse(process))
+
+    def _rehearse(self, process: Process) -> None:
+        """Write to the pages that an end will have us write to: see `Reaper.rehearse`."""
+        self._on_child(READ)
+        self.reaper.rehearse(process)
 
     # --- what becomes of processes ------------------------------------------------------------
 
