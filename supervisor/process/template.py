@@ -32,7 +32,7 @@ from supervisor.link import ToWorker
 from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others
-from supervisor.process import app, bootstrap, messages, threads
+from supervisor.process import app, bootstrap, huge_pages, messages, threads
 from supervisor.process.child_signal import ChildSignal
 from supervisor.process.connection import Connection, Process
 from supervisor.process.family import (
@@ -97,6 +97,7 @@ class Template:
         gc.collect()
         gc.freeze()
         gc.disable()
+        huge_pages.collapse()
 
     # --- connections --------------------------------------------------------------------------
 
