@@ -254,7 +254,8 @@ class WorkerLink:
         if os.getpid() != self._pid:  # a fork of the worker must not speak for it
             return
         try:
-            self.socket.settimeout(patience)
+            if self.socket.gettimeout() != patience:  # to set it is a system call
+                self.socket.settimeout(patience)
             self._channel.send(message)
         except OSError:  # the supervisor does not read, or is gone: the kernel ends us with it
             pass

@@ -50,13 +50,13 @@ def change_spec(draft: Draft, spec: Mapping[str, Any] | None) -> Ok | Error:
 def _new_template(draft: Draft, template: ChildSpec) -> None:
     for name, child in draft.children.items():
         spec = replace(template, id=name, start=child.spec.start)
-        draft.children[name] = replace(child, spec=spec)
+        draft.children[name] = child._replace(spec=spec)
 
 
 def _new_children(draft: Draft, specs: tuple[ChildSpec, ...]) -> None:
     old = draft.children
     new = {
-        spec.id: replace(old[spec.id], spec=spec) if spec.id in old else Child(spec)
+        spec.id: old[spec.id]._replace(spec=spec) if spec.id in old else Child(spec)
         for spec in specs
     }
     kept = {name: child for name, child in old.items() if name not in new}

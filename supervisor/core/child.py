@@ -10,9 +10,9 @@ A child has at most one process, and two only while it is recycled: ``other`` is
 that is still starting, or the predecessor that is still stopping.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervisor.core.events import Ref
 from supervisor.core.exits import ExitReason
@@ -24,6 +24,8 @@ HISTORY = 8  # moves of a child that are kept for the message of IllegalMoveErro
 class ChildState(Enum):
     """Where a child is in its life."""
 
+    __hash__ = object.__hash__  # Enum's is a call of Python's, in every look at `MOVES`
+
     UNDEFINED = "undefined"  # the spec is kept, there is no process
     STARTING = "starting"  # a process is getting ready
     RUNNING = "running"
@@ -34,6 +36,8 @@ class ChildState(Enum):
 
 class Move(Enum):
     """What moves a child from one state to another."""
+
+    __hash__ = object.__hash__
 
     START = "start"
     UP = "up"
@@ -106,14 +110,14 @@ class IllegalMoveError(Exception):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """What a supervisor knows of one child.
 
     ``incarnation`` is that of its process, or of its last one. ``reason`` says why the process
     ended while that is not yet dealt with. ``task`` is the task that works on it, if any.
     ``failures`` counts consecutive failures for backoff, until terminate_child; ``up_at`` is in
-    seconds, of Started.
+    seconds, of Started. A tuple, not a dataclass: every restart changes it four times, and somebody
+    waits for that.
     """
 
     spec: ChildSpec
@@ -142,4 +146,5 @@ class Child:
         target = MOVES[self.state].get(move)
         if target is None:
             raise IllegalMoveError(self, move.value)
-        return replace(self, state=target, history=(*self.history[1 - HISTORY :], move), **fields)
+        history = (*self.history[1 - HISTORY :], move)
+        return self._replace(state=target, history=history, **fields)

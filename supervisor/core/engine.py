@@ -4,7 +4,6 @@
 process means for the task that owns its child.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from supervisor.core import process, strategy
@@ -48,9 +47,9 @@ def advance(draft: Draft, number: int) -> None:
             _reach(draft, task.goal)
             return
         step = task.steps[0]
-        draft.tasks[number] = replace(task, steps=task.steps[1:], errors=())
+        draft.tasks[number] = task._replace(steps=task.steps[1:], errors=())
         waiting = frozenset(c for c in step.children if _perform(draft, step, c, number))
-        draft.tasks[number] = replace(draft.tasks[number], waiting=waiting)
+        draft.tasks[number] = draft.tasks[number]._replace(waiting=waiting)
 
 
 def _perform(draft: Draft, step: Step, child_id: str, task: int) -> bool:
@@ -97,7 +96,7 @@ def _reach(draft: Draft, goal: Goal) -> None:
 def _done(draft: Draft, child_id: str, number: int) -> None:
     """A child has done its part of the current step of a task."""
     task = draft.tasks[number]
-    draft.tasks[number] = replace(task, waiting=task.waiting - {child_id})
+    draft.tasks[number] = task._replace(waiting=task.waiting - {child_id})
     advance(draft, number)
 
 
@@ -155,7 +154,7 @@ def start_failed(draft: Draft, child: Child, reason: ExitReason) -> None:
         case ScaleCall(ref, failed):
             draft.emit(Report(ReportContext.START_ERROR, child.id, reason))
             draft.remove(draft.release(draft.move(child, Move.FAIL)))
-            draft.tasks[task.id] = replace(task, goal=ScaleCall(ref, failed or child.id))
+            draft.tasks[task.id] = task._replace(goal=ScaleCall(ref, failed or child.id))
             _done(draft, child.id, task.id)
         case End():
             draft.release(draft.move(child, Move.FAIL))
@@ -173,7 +172,7 @@ def _restart_failed(draft: Draft, child: Child, task: Task, reason: ExitReason) 
     child = draft.release(draft.move(child, Move.RETRY))
     process.retry_later(draft, child, delay)
     draft.change(child, failures=child.failures + 1)
-    draft.tasks[task.id] = replace(task, steps=())
+    draft.tasks[task.id] = task._replace(steps=())
     _done(draft, child.id, task.id)
 
 
@@ -215,7 +214,7 @@ def _report(draft: Draft, task: Task, child: Child, reason: ExitReason) -> None:
         process.report_stop(draft, child.spec, reason)
     elif process.unexpected(child.spec, reason):
         task = draft.tasks[task.id]
-        draft.tasks[task.id] = replace(task, errors=(*task.errors, reason))
+        draft.tasks[task.id] = task._replace(errors=(*task.errors, reason))
 
 
 def _report_sum(draft: Draft, task: Task) -> None:
@@ -275,7 +274,7 @@ def cancel_start(draft: Draft, child: Child, ref: Ref) -> None:
             draft.emit(Reply(starter, Error("terminated")))
         case ScaleCall(scaler, failed):
             forget = True
-            draft.tasks[task.id] = replace(task, goal=ScaleCall(scaler, failed or child.id))
+            draft.tasks[task.id] = task._replace(goal=ScaleCall(scaler, failed or child.id))
     child = draft.change(child, task=None)
     run(draft, StopCall(ref, forget), (StopWave((child.id,)),))
     if isinstance(task.goal, ScaleCall):

@@ -5,7 +5,6 @@ Times are whole seconds (the floor of the monotonic clock), newest first. A rest
 """
 
 import math
-from itertools import takewhile
 
 
 def add(times: tuple[int, ...], now: float, period: int) -> tuple[int, ...]:
@@ -16,4 +15,7 @@ def add(times: tuple[int, ...], now: float, period: int) -> tuple[int, ...]:
 def within(times: tuple[int, ...], now: float, period: int) -> tuple[int, ...]:
     """The restarts that still count at ``now``."""
     oldest = math.floor(now) - period
-    return tuple(takewhile(lambda t: t >= oldest, times))
+    count = len(times)
+    while count and times[count - 1] < oldest:  # from the end: most of a storm still count
+        count -= 1
+    return times[:count]

@@ -3,8 +3,6 @@
 Source: OTP stdlib ``supervisor``, ``do_restart/3`` and ``restart/2``.
 """
 
-from dataclasses import replace
-
 from supervisor.core import backoff, engine, intensity, process, strategy
 from supervisor.core.child import Child, ChildState, Move, Other, Role
 from supervisor.core.events import Report, ReportContext
@@ -122,7 +120,7 @@ def _adopt(draft: Draft, child: Child, successor: Other) -> None:
     up = successor.role is Role.READY
     process.answer(draft, successor, Ok() if up else Error("exited"))
     task = draft.add_task(RestartGoal(), ())
-    draft.tasks[task] = replace(draft.tasks[task], waiting=frozenset({child.id}))
+    draft.tasks[task] = draft.tasks[task]._replace(waiting=frozenset({child.id}))
     child = draft.move(
         child,
         Move.SUCCEED,

@@ -5,9 +5,8 @@ step is a shallow copy of three dicts; nothing in a State is ever written to.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervisor.core.child import Child, Move
 from supervisor.core.events import Action, Event
@@ -25,8 +24,7 @@ class Phase(Enum):
     DEAD = "dead"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """One supervisor. Made by ``machine.new``; to be treated as opaque but for ``observe``.
 
     ``children`` is in start order. ``mailbox`` holds events that wait for the whole supervisor,
@@ -115,7 +113,7 @@ class Draft:
 
     def change(self, child: Child, **fields: Any) -> Child:
         """Store a child with some fields changed."""
-        changed = replace(child, **fields)
+        changed = child._replace(**fields)
         self.children[child.id] = changed
         return changed
 

@@ -6,6 +6,7 @@ that a slow start holds up nothing but its own child.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from supervisor.core.events import Ref
 from supervisor.core.exits import ExitReason
@@ -81,8 +82,7 @@ class End:
 Goal = Boot | Restart | StartCall | StopCall | Abandon | ScaleCall | End
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """The plan of one task: the steps to come, and the children the current step waits for.
 
     ``errors`` gathers the unexpected exit reasons of a simple_one_for_one wave, reported in sum.

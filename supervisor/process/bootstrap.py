@@ -72,14 +72,7 @@ def _live(request: Spawn, fds: list[int], app: LoadedApp | None) -> int:
         told = _wait_to_be_told(sock, request, app)
     if told is None:
         return 0
-    stdout, stderr, *declared = told.fds
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    os.close(stdout)
-    os.close(stderr)
-    named = dict(zip(told.launch.kind.fds, declared, strict=True))
-    link = links.WorkerLink(sock, _context(told.launch, named))
-    return _run(told, link, app)
+    return _run(told, _linked(sock, told), app)
 
 
 class _Told(NamedTuple):
@@ -88,6 +81,17 @@ class _Told(NamedTuple):
     launch: launches.Launch
     fds: list[int]
     run: target.Run | None = None
+
+
+def _linked(sock: socket.socket, told: _Told) -> links.WorkerLink:
+    """Take the descriptors that belong to a slot as our own."""
+    stdout, stderr, *declared = told.fds
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    os.close(stdout)
+    os.close(stderr)
+    named = dict(zip(told.launch.kind.fds, declared, strict=True))
+    return links.WorkerLink(sock, _context(told.launch, named))
 
 
 def _run(told: _Told, link: links.WorkerLink, app: LoadedApp | None) -> int:
@@ -167,19 +171,14 @@ def _rehearse() -> None:
     In a template, so that its forks find the bytecode specialised and the caches of types filled:
     to write to them would copy their pages. In a spare, which has the time to copy them ahead.
     """
-    kind = launches.decode_kind(launches.encode(launches.Kind(launches.Node(""))))
-    launch = launches.Launch("", 0, kind)
+    kind = launches.encode(launches.Kind(launches.Node("")))
     ours, theirs = pair()
     with ours, theirs:
-        Channel(theirs, links.FromWorker).send(links.Assign("", 0), (0, 1))
-        channel: Channel[links.ToWorker] = Channel(ours, links.ToWorker, large=True)
-        received = channel.receive()
-        assert received is not None
-        for fd in received[1]:
-            os.close(fd)
-        link = links.WorkerLink(ours, _context(launch, {}))
-        link.ready()
-        configure("", 0, kind.log_level)
+        Channel(theirs, links.FromWorker).send(links.Assign("", 0, kind), (1, 2))
+        told = _hear(ours, None, None)
+        assert told is not None
+        _linked(ours, told).ready()  # its output is what it was
+        configure("", 0, told.launch.kind.log_level)
 
 
 def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None) -> _Told | None:
@@ -195,6 +194,11 @@ def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None)
             return None
     if not request.at_once:
         _rehearse()
+    return _hear(sock, kind, run)
+
+
+def _hear(sock: socket.socket, kind: launches.Kind | None, run: target.Run | None) -> _Told | None:
+    """Wait on the link; ``kind``: what we have got ready for, if anything, with ``run``."""
     channel: Channel[links.ToWorker] = Channel(sock, links.ToWorker, large=True)
     while received := channel.receive():
         message, fds = received

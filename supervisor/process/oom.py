@@ -54,13 +54,20 @@ class OomKills:
         finally:
             os.close(fd)
 
+    def may_be_of(self, pid: int | None) -> bool:
+        """Whether there is a kill that `claim` may find to be that of this process."""
+        confined = self._confined(pid)
+        if confined is None:
+            return _count(self._fd) > self._accounted
+        os.close(confined)
+        return True
+
     def claim(self, pid: int | None) -> bool:
         """Whether a process that was killed was killed for want of memory.
 
         An OOM kill that is not of a confined worker is claimed by whoever asks first.
         """
-        own = confinement(pid) if pid is not None else None
-        confined = _opened(f"{own}/{self._file}") if own else None
+        confined = self._confined(pid)
         count = _count(self._fd)
         if confined is None:
             return count > self._accounted and self._enter(count)
@@ -69,6 +76,10 @@ class OomKills:
         if killed and self._file == EVENTS:  # of version 2: counted in ours, too
             self._enter(count)
         return killed
+
+    def _confined(self, pid: int | None) -> int | None:
+        own = confinement(pid) if pid is not None else None
+        return _opened(f"{own}/{self._file}") if own else None
 
     def _enter(self, count: int) -> bool:
         """Account for one of so many kills; False if others have accounted for them all."""

@@ -95,6 +95,17 @@ class Reaper:
                     self._tell_suspended(process, seen.si_code != os.CLD_CONTINUED)
         self._hunt()
 
+    def rehearse(self, process: Process) -> None:
+        """Go through what an end takes, with a process that may live, and without consequences.
+
+        A fork shares every page of ours, and the first write to one of them then copies it. There
+        were 50 such copies between an end and its report, a third of that time. Done right after
+        the fork of a spare they keep nobody waiting.
+        """
+        self.signal(process.pid, 0, group=False)
+        self.strangers()
+        _exited(_End(process, 0, (0.0, 0.0, 0)))
+
     def _end(self, pid: int) -> None:
         process = self.processes.pop(pid, None)
         if process is not None:
@@ -136,7 +147,9 @@ class Reaper:
             self._report(self._ends.pop(tag))
 
     def _report(self, end: _End) -> None:
-        user, system, rss = end.usage
-        serial = end.process.serial
-        exited = messages.Exited(serial, end.status, user, system, rss, end.escaped)
-        self._tell_ended(end.process, exited)
+        self._tell_ended(end.process, _exited(end))
+
+
+def _exited(end: _End) -> messages.Exited:
+    user, system, rss = end.usage
+    return messages.Exited(end.process.serial, end.status, user, system, rss, end.escaped)

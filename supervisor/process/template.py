@@ -32,7 +32,7 @@ from supervisor.link import ToWorker
 from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others
-from supervisor.process import app, bootstrap, messages, threads
+from supervisor.process import app, bootstrap, huge_pages, messages, threads
 from supervisor.process.child_signal import ChildSignal
 from supervisor.process.connection import Connection, Process
 from supervisor.process.family import (
@@ -97,6 +97,7 @@ class Template:
         gc.collect()
         gc.freeze()
         gc.disable()
+        huge_pages.collapse()
 
     # --- connections --------------------------------------------------------------------------
 
@@ -229,6 +230,13 @@ class Template:
         connection.processes[request.serial] = process
         self.reaper.processes[pid] = process
         self._send(connection, messages.Spawned(request.serial, pid))
+        if not (request.launch or request.at_once):  # nobody waits for a spare
+            self.loop.post(lambda: self._rehearse(process))
+
+    def _rehearse(self, process: Process) -> None:
+        """Write to the pages that an end will have us write to: see `Reaper.rehearse`."""
+        self._on_child(READ)
+        self.reaper.rehearse(process)
 
     # --- what becomes of processes ------------------------------------------------------------
 

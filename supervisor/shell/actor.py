@@ -165,10 +165,10 @@ class Actor:
         """Give a slot that was added by scaling its own number: it has another slot's spec."""
         start = action.spec.start
         assert isinstance(start, ChildStart)
-        if action.spec.pool is None:
+        path = f"{self.path}/{action.child}"
+        if action.spec.pool is None or start.path == path:
             return start
-        slot = int(action.child.rpartition(".")[2])
-        return replace(start, path=f"{self.path}/{action.child}", slot=slot)
+        return replace(start, path=path, slot=int(action.child.rpartition(".")[2]))
 
     def _stop(self, action: ev.Stop) -> None:
         process = self.processes.get((action.child, action.incarnation))

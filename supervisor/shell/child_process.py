@@ -25,7 +25,6 @@ from supervisor.channel import Channel, pair
 from supervisor.core.events import Event, Exited, Started, StartFailed, StartIgnored
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.definition import ChildDefinition
-from supervisor.observe.snapshot import WorkerStatus
 from supervisor.process import launch as launches
 from supervisor.process import messages
 from supervisor.shell import stacks
@@ -101,14 +100,7 @@ class ChildProcess:
             getattr(start.definition, "stall_timeout", None),
             self.kill,
         )
-        self.status = WorkerStatus(
-            path=start.path,
-            slot=start.slot,
-            state="starting",
-            generation=slot.starts,
-            started_at=time.time(),
-            failure_score=slot.score_at(time.monotonic()),
-        )
+        self.status = slot.status_of_start(start.slot)
 
     @property
     def path(self) -> str:
@@ -144,15 +136,15 @@ class ChildProcess:
         spare = self._template.take_spare(kind, expect=is_preparable(self.start.definition))
         if spare is None:
             return False
-        channel = self._listen(spare.link)
         known = kind if spare.kind != kind else b""
+        assign = link.Assign(self.start.path, self.slot.starts, known)
         try:
-            channel.send(link.Assign(self.start.path, self.slot.starts, known), tuple(fds))
+            Channel(spare.link, self.accepts).send(assign, tuple(fds))
         except OSError:
-            self._close_channel()
-            os.close(spare.stacks)
+            spare.discard()
             return False
         os.sched_yield()  # it has work now, and ours can wait
+        self._listen(spare.link)
         self._serial, self._stacks = spare.serial, spare.stacks
         self._template.adopt(self, spare.serial)
         if spare.pid is not None:
@@ -198,6 +190,7 @@ class ChildProcess:
         """There is no process. ``transient``: there may be one a little later."""
         if transient and not (self.ending.stop_requested or self.ending.kill_cause):
             self._withdraw()
+            self._report_stacks(problem)
             self.shell.starts.again(self, problem)
         else:
             self._finish(None, ExitReason(ExitKind.CRASH, f"spawn: {problem}"))
@@ -215,7 +208,7 @@ class ChildProcess:
         if self._listener is not None:
             self._listener.read_last()
         self.ending.exited = message
-        if message.status == signal.SIGKILL and not self.ending.kill_cause:
+        if message.status == signal.SIGKILL and self.ending.may_be_oom(time.monotonic()):
             self.ending.out_of_memory = self.shell.oom_kills.claim(self.status.pid)
 
     def suspended(self, stopped: bool) -> None:
@@ -278,6 +271,9 @@ class ChildProcess:
         elif self.phase is not Phase.GONE and not is_command(self.start.definition):
             if self.phase is Phase.READY and is_succeeded(self.start.definition, self.ending):
                 self._template.hurry(self._kind_sent)
+                # While the template reaps it: when it says so, somebody waits for a restart.
+                if not self.shell.oom_kills.may_be_of(self.status.pid):
+                    self.ending.not_oom_at = time.monotonic()
             self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))
 
     def _listen(self, sock: socket.socket) -> Channel[Any]:
@@ -343,16 +339,16 @@ class ChildProcess:
             return
         was_ready = self.phase is Phase.READY
         self.phase = Phase.GONE
-        self._release()
+        self._deadlines.clear()
+        self._readiness.close()
+        self._withdraw()
+        self.shell.starts.over(self)
         ignored = self.ending.ended is IGNORED
         if not ignored:
             now, number = time.time(), self.status.generation
             self.slot.last_exit = last_exit(status, self.ending, reason, now, number)
-        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None, caches=[])
-        if self.slot.leave(self):
+        if last := self.slot.leave(self):
             self.slot.unplanned = not self.ending.stop_requested
-            self._publish("stopped")
-        self._report_stacks(reason)
         if was_ready:
             no_blame = blameless or self.ending.suspect
             self._deliver(Exited(self.key, self.incarnation, reason, no_blame))
@@ -360,26 +356,29 @@ class ChildProcess:
             self._deliver(StartIgnored(self.key, self.incarnation))
         else:
             self._deliver(StartFailed(self.key, self.incarnation, reason))
+        if was_ready and is_succeeded(self.start.definition, self.ending):
+            self.shell.loop.post(lambda: self._bury(last, reason.cause))  # behind its restart
+        else:
+            self._bury(last, reason.cause)
 
-    def _release(self) -> None:
-        self._deadlines.clear()
-        self._readiness.close()
-        self._withdraw()
-        self.shell.starts.over(self)
+    def _bury(self, last: bool, cause: str) -> None:
+        """Show and report what is left of it. ``last``: it was the last in its slot."""
+        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None, caches=[])
+        if last:
+            self._publish("stopped")
+        self._report_stacks(cause)
 
     def _withdraw(self) -> None:
         """Give back what one attempt to start it, or its life, has held."""
         self._serial = 0
         self._close_channel()
-        if self._stacks >= 0:
-            self.ending.stacks = stacks.take(self._stacks)
-            self._stacks = -1
 
-    def _report_stacks(self, reason: ExitReason) -> None:
-        if self.ending.stacks:
+    def _report_stacks(self, cause: str) -> None:
+        if self._stacks >= 0 and (written := stacks.take(self._stacks)):
             event = "stacks of a process that hung or was killed by a fault"
-            who = {"child": self.path, "generation": self.slot.starts, "cause": reason.cause}
-            self.shell.log(WARNING, event, **who, stacks=self.ending.stacks)
+            who = {"child": self.path, "generation": self.status.generation, "cause": cause}
+            self.shell.log(WARNING, event, **who, stacks=written)
+        self._stacks = -1
 
     def _publish(self, state: str) -> None:
         self.status = msgspec.structs.replace(self.status, state=state)

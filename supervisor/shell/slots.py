@@ -60,6 +60,17 @@ class Slot:
             self.scored_at = now
             self.unplanned = False
 
+    def status_of_start(self, number: int) -> WorkerStatus:
+        """Return the first state of a process that is being started. ``number``: the slot's."""
+        return WorkerStatus(
+            path=self.path,
+            slot=number,
+            state="starting",
+            generation=self.starts,
+            started_at=time.time(),
+            failure_score=self.score_at(time.monotonic()),
+        )
+
     def score_at(self, now: float) -> float:
         """Return the score that is left."""
         return round(flapping.decayed(self.score, now - self.scored_at), 3)

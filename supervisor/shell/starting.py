@@ -61,6 +61,7 @@ class Starts:
         more: Callable[[int], None] | None = None,
     ) -> None:
         self._loop, self._log = loop, log
+        self._is_root = more is None
         self._more = more or self._pour
         self._bucket = budget.full(0, time.monotonic())
         self._budget = budget.Budget(budget.SPARE if more else 0)
@@ -77,7 +78,7 @@ class Starts:
 
     def begin(self, process: Process, *, counted: bool) -> None:
         """Start a process. ``counted``: it needs a token."""
-        if counted:
+        if counted and not self._has_token():
             self._rationed[process] = None
             self.want(process, 1)
         else:
@@ -157,6 +158,13 @@ class Starts:
             self.again(process, error.strerror or "")
 
     # --- tokens -------------------------------------------------------------------------------
+
+    def _has_token(self) -> bool:
+        """Take a token out of the bucket at once, if it is ours and nobody waits."""
+        if not self._is_root or self._budget.waiting:
+            return False
+        self._bucket, taken = self._bucket.take(1, time.monotonic())
+        return taken == 1
 
     def _share(self) -> None:
         while True:

@@ -4,6 +4,7 @@ OTP's classes: an orderly return, or a program's exit status 0, is ``normal``; a
 or by the stop signal while stopping, is ``shutdown``; everything else is abnormal, with a cause.
 """
 
+import math
 import os
 import signal
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from supervisor.process.messages import Exited
 
 #: The cause of an end on request.
 SHUTDOWN = "shutdown"
+#: Seconds from the end of a process's link until its template has told of its end, at most.
+AT_ONCE = 0.1
 #: Of a child that declined to start.
 IGNORED = ExitReason(ExitKind.NORMAL, "ignore")
 
@@ -30,11 +33,15 @@ class Ending:
     kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...
     exception: str = ""  # the exception that the process itself reported
     message: str = ""
+    not_oom_at: float = -math.inf  # when (monotonic) it was clear that the kernel had not done it
     out_of_memory: bool = False  # the kernel killed it for want of memory
-    stacks: str = ""  # of its threads, when it hung or died of a fault
     suspect: bool = False  # it works on a message that has ended a process before
     ended: ExitReason | None = None  # what a nested supervisor said about its own end
     exited: Exited | None = None  # what its template said of its end, and of what it has used
+
+    def may_be_oom(self, now: float) -> bool:
+        """Whether a SIGKILL that is heard of now may have been for want of memory."""
+        return not self.kill_cause and now - self.not_oom_at > AT_ONCE
 
 
 def verdict(status: int, ending: Ending) -> ExitReason:
@@ -86,10 +93,10 @@ def last_exit(
 
 def signal_name(signum: int) -> str:
     """A signal's name; the number for one that has none (most real-time signals)."""
-    try:
-        return signal.Signals(signum).name
-    except ValueError:
-        return f"signal {signum}"
+    return _SIGNAL_NAMES.get(signum) or f"signal {signum}"
+
+
+_SIGNAL_NAMES = {int(one): one.name for one in signal.Signals}
 
 
 #: Characters of an exception's message kept in status.
