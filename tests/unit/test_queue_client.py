@@ -135,8 +135,9 @@ def test_a_queue_reads_keys_out_of_messages(message: object) -> None:
 
 
 def test_a_message_without_the_field_has_no_key() -> None:
-    """A missing field is the key that is none; one that cannot be a key is an error."""
+    """A missing or empty field is the key that is none; one that cannot be a key is an error."""
     assert Routing("tenant").of([1, 2], {}) == Options()
+    assert Routing("tenant", "id").of({"tenant": None, "id": None}, {}) == Options()
     with pytest.raises(TypeError, match="tenant"):
         Routing("tenant").of({"tenant": {"no": "key"}}, {})
 

@@ -102,9 +102,18 @@ def _encoded(priority: int, key: str, ttl: float, delay: float, dedupe: str) -> 
 
 
 def field(message: Any, name: str) -> str:
-    """Read a field of a message, of a mapping or an object; "" if it has none."""
+    """Read a field of a message, of a mapping or an object; "" if it has none, or it is None.
+
+    Messages without a value are no duplicates of each other.
+
+    Raises:
+        TypeError: what it has there is no single value.
+
+    """
     mapping = isinstance(message, Mapping)
-    value = message.get(name, "") if mapping else getattr(message, name, "")
+    value = message.get(name) if mapping else getattr(message, name, None)
+    if value is None:
+        return ""
     if dataclasses.is_dataclass(value) or isinstance(value, Mapping | list):
         raise TypeError(f"field {name!r} is a {type(value).__name__}: no key")
     return str(value)
