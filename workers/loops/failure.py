@@ -39,5 +39,9 @@ def failure(error: BaseException, on_error: str) -> Failure:
 
 
 def said(error: BaseException) -> str:
-    """Say an exception in one line."""
-    return f"{type(error).__name__}: {error}"
+    """Say an exception, whatever becomes of it when its text is made."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be made)"
+    return f"{type(error).__name__}: {text}"
