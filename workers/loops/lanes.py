@@ -11,8 +11,9 @@ import contextvars
 import time
 from typing import Any
 
+from supervisor.errors import summary_of
 from supervisor.link import WorkerLink
-from workers.loops.failure import failure, said
+from workers.loops.failure import failure
 from workers.loops.handler import Handler
 from workers.queues.client.reader import Delivered, QueueReader
 from workers.queues.errors import Interrupted
@@ -116,7 +117,7 @@ class Lanes:
         """A lane's handler has raised."""
         verdict = failure(error, self.consumer.on_error)
         if chunk.is_call and verdict.answers:
-            self.reader.reply(chunk, Reply(ok=False, error=said(error)), lane)
+            self.reader.reply(chunk, Reply(ok=False, error=summary_of(error)), lane)
         elif not self._early:
             self.reader.nack(chunk, chunk.done, verdict.nack, lane)
         if verdict.crashes:
