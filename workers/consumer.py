@@ -35,6 +35,7 @@ class Consumer(Worker):
     `QueueWriter.call`), and means nothing otherwise.
     """
 
+    needs_queue = True
     #: Messages that are sent ahead, at most; 0: as many as are handled in a quarter of a second.
     prefetch: int = 0
     #: Messages of a batch of `handle_many` at most, and seconds to wait for a full one.
