@@ -80,3 +80,20 @@ class NoSuchChild(SupervisorError):  # noqa: N818
 
 class Ignore(Exception):  # noqa: N818 - OTP's word
     """Raise in ``init`` to decline to start: OTP's ``ignore``. Not an error; no restart."""
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of anybody's exception: its ``__str__`` may raise, or name a file in bytes.
+
+    It can be encoded: what is no character is written out.
+    """
+    try:
+        text = str(error)
+    except Exception as problem:
+        text = f"<its str() raised {type(problem).__name__}>"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def summary_of(error: BaseException) -> str:
+    """Say anybody's exception with its type."""
+    return f"{type(error).__name__}: {text_of(error)}"

@@ -4,6 +4,7 @@ Order matters: the lock on the name first, so that a second run of the same name
 then the control socket; then the processes.
 """
 
+import errno
 import os
 import re
 import resource
@@ -73,6 +74,8 @@ def run_root(options: RunOptions) -> int:
 def unusable(directory: str, error: OSError) -> UnsafeDirectory:
     """Say why nothing can be made in the runtime directory."""
     problem = f"{directory} cannot be used: {reason(error, directory)}"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return UnsafeDirectory(problem, "raise the limit of open files: ulimit -n")
     return UnsafeDirectory(problem, "set SUPERVISOR_RUNTIME_DIR")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from supervisor.logs import record
 from workers.loops.batch import Batch, BatchLoop
-from workers.loops.failure import POLICIES
+from workers.loops.declaration import check
 from workers.loops.lanes import at_hand
 from workers.loops.serial import SerialLoop
 from workers.queues.client.reader import NOTHING, Delivered, QueueReader
@@ -35,12 +35,14 @@ class Consumer(Worker):
     `QueueWriter.call`), and means nothing otherwise.
     """
 
+    needs_queue = True
     #: Messages that are sent ahead, at most; 0: as many as are handled in a quarter of a second.
     prefetch: int = 0
     #: Messages of a batch of `handle_many` at most, and seconds to wait for a full one.
     batch: int = 100
     batch_wait: float = 0.0
     #: Messages that are handled at once: by threads; or, if `handle` is ``async def``, by tasks.
+    #: Not for batches.
     threads: int = 1
     concurrency: int = 100
     #: After an exception: "crash" ends the process, "retry" goes on with the next message.
@@ -135,9 +137,7 @@ class Consumer(Worker):
 
     def connect(self) -> None:
         """Connect to the queue."""
-        if self.on_error not in POLICIES:
-            name, allowed = type(self).__name__, " or ".join(map(repr, POLICIES))
-            raise ValueError(f"{name}.on_error = {self.on_error!r}: it has to be {allowed}")
+        check(self, self.batches)
         loop: Any = BatchLoop if self.batches else SerialLoop
         lanes = 1
         # Imported by those who need them: every fork of a template carries what it has imported.

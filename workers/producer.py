@@ -21,6 +21,7 @@ class Producer(Worker):
     order, also while the queue is full: then it waits a second for what was put to be confirmed.
     """
 
+    needs_queue = True
     _writer: QueueWriter
     _puts = 0
 

@@ -14,6 +14,8 @@ class Worker:
     """
 
     link: WorkerLink
+    #: Whether its Child has to name a queue: then one without is an error of the declaration.
+    needs_queue = False
 
     def init(self) -> None:
         """Prepare. Raise `supervisor.Ignore` to decline to start."""
@@ -67,5 +69,6 @@ def queue_name(worker: Any, link: WorkerLink) -> str:
     """
     if link.context.queue is None:
         name = type(worker).__name__
-        raise LookupError(f"{name} needs a queue: Child({link.context.path!r}, ..., queue=...)")
+        child = link.context.path.rpartition("/")[2].rpartition(".")[0]
+        raise LookupError(f'{name} needs a queue: Child("{child}", {name}, queue=...)')
     return link.context.queue

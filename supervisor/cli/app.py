@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from supervisor.cli.units import SECONDS
 from supervisor.control import runtime_dir
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -18,7 +19,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 debug_option = click.option("--debug", is_flag=True, help="Show tracebacks of the runtime.")
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=COMMAND_TIMEOUT,
     show_default=True,
     metavar="SECONDS",

@@ -16,6 +16,7 @@ from supervisor.cli.app import (
 )
 from supervisor.cli.drain import drain_all
 from supervisor.cli.report import Facts, Problem, print_json, report
+from supervisor.cli.units import PATH
 from supervisor.control.client import ControlClient, accepted, ask, wait_for_end
 from supervisor.control.errors import NoAnswer
 from supervisor.control.messages import (
@@ -34,7 +35,7 @@ from supervisor.errors import NotRunning, SupervisorError
 EXIT_PARTLY = 5
 
 common = options(name_option, timeout_option, json_option, debug_option)
-paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+paths_argument = click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 
 
 @click.command()
@@ -75,7 +76,7 @@ def start(
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
 @click.option("--drain", is_flag=True, help="First let the queues of the app become empty.")
 @common
 def stop(
@@ -104,7 +105,7 @@ def stop(
 
 
 @click.command()
-@click.argument("child", metavar="PATH=N | PATH N", nargs=-1, required=True)
+@click.argument("child", metavar="PATH=N | PATH N", nargs=-1, type=PATH, required=True)
 @common
 def scale(
     child: tuple[str, ...], name: str | None, timeout: float, as_json: bool, debug: bool

@@ -16,9 +16,11 @@ from supervisor.cli.app import (
 )
 from supervisor.cli.broker import ask_queues, message_of
 from supervisor.cli.progress import Progress
-from supervisor.cli.queue import confirmed
+from supervisor.cli.queue import confirmed, queue_argument
 from supervisor.cli.queue_view import letter_text, letters_text
 from supervisor.cli.report import Problem, print_json
+from supervisor.cli.text import plural
+from supervisor.cli.units import COUNT
 from supervisor.control.messages import QueueCommand, QueueVerb
 
 EXIT_PARTLY = 5
@@ -29,8 +31,7 @@ PAGE = 200
 WAIT = 0.2
 
 common = options(name_option, timeout_option, json_option, debug_option)
-queue_argument = click.argument("queue_name", metavar="QUEUE")
-ids_argument = click.argument("ids", nargs=-1, type=click.IntRange(0), metavar="[ID...]")
+ids_argument = click.argument("ids", nargs=-1, type=COUNT, metavar="[ID...]")
 all_option = click.option("--all", "everything", is_flag=True, help="All letters of the queue.")
 
 
@@ -42,7 +43,7 @@ def dlq() -> None:
 @dlq.command("list")
 @queue_argument
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0, help="Letters to pass over.")
+@click.option("--offset", type=COUNT, default=0, help="Letters to pass over.")
 @common
 def list_letters(
     queue_name: str,
@@ -66,7 +67,7 @@ def list_letters(
 
 @dlq.command()
 @queue_argument
-@click.argument("ids", nargs=-1, required=True, type=click.IntRange(0), metavar="ID...")
+@click.argument("ids", nargs=-1, required=True, type=COUNT, metavar="ID...")
 @common
 def show(
     queue_name: str,
@@ -119,7 +120,7 @@ def replay(
             time.sleep(WAIT)
     progress.end()
     replayed, broken = len(whole) - len(left), len(found) - len(whole)
-    text = f"replayed {replayed} letters of {queue_name}"
+    text = f"replayed {plural(replayed, 'letter')} of {queue_name}"
     _say(queue_name, {"replayed": replayed, "left": len(left) + broken}, as_json, text)
     if left and not as_json:
         raise Problem(
@@ -149,14 +150,14 @@ def discard(
     """Let dead letters go. They are gone."""
     control = control_path(name)
     found = [one["id"] for one in _chosen(control, queue_name, ids, everything, timeout)]
-    confirmed(yes, f"discard {len(found)} dead letters of {queue_name}")
+    confirmed(yes, f"discard {plural(len(found), 'dead letter')} of {queue_name}")
     progress = Progress(f"discard {queue_name}", "letters", len(found), "", as_json)
     for start in range(0, len(found), PAGE):
         page = found[start : start + PAGE]
         ask_queues(control, QueueCommand("dead_discard", queue_name, page), timeout)
         progress.show(start + len(page))
     progress.end()
-    text = f"discarded {len(found)} letters of {queue_name}"
+    text = f"discarded {plural(len(found), 'letter')} of {queue_name}"
     _say(queue_name, {"discarded": len(found)}, as_json, text)
 
 

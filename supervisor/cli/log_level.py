@@ -14,18 +14,18 @@ from supervisor.cli.app import (
 )
 from supervisor.cli.report import print_json
 from supervisor.cli.text import clean
-from supervisor.cli.units import DURATION
+from supervisor.cli.units import PATH, Duration
 from supervisor.control.client import ask
-from supervisor.control.messages import SetLogLevel
+from supervisor.control.messages import MAX_SECONDS, SetLogLevel
 from supervisor.logs.record import LEVELS
 
 
 @click.command("log-level")
-@click.argument("path")
+@click.argument("path", type=PATH)
 @click.argument("level", type=click.Choice([*LEVELS, "default"], case_sensitive=False))
 @options(
     click.option(
-        "--for", "seconds", type=DURATION, metavar="TIME",
+        "--for", "seconds", type=Duration(MAX_SECONDS), metavar="TIME",
         help="How long, for example 10m [default: until the app ends].",
     ),
     name_option,

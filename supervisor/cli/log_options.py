@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from supervisor.cli.units import DURATION, SIZE
+from supervisor.cli.units import DURATION, SIZE, Number
 from supervisor.definition import LogsDefinition
 
 LOG_OPTIONS = (
@@ -36,7 +36,7 @@ LOG_OPTIONS = (
         help="How long files are kept at most [default: 14d].",
     ),
     click.option(
-        "--log-rate", type=click.FloatRange(min=0), metavar="LINES",
+        "--log-rate", type=Number(min=0), metavar="LINES",
         help="Lines that each stream may write in 30 s, more where there is much room; "
         "what is more is dropped, and counted. 0: no limit [default: 10000].",
     ),

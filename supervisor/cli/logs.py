@@ -13,7 +13,7 @@ import click
 from supervisor.cli.app import debug_option, name_option, options
 from supervisor.cli.report import Problem, use_colour
 from supervisor.cli.text import clean
-from supervisor.cli.units import seconds
+from supervisor.cli.units import PATH, seconds
 from supervisor.control import runtime_dir
 from supervisor.errors import NotRunning, SupervisorError
 from supervisor.logs import place
@@ -31,7 +31,7 @@ POLL, LOOK_FOR_NEW = 0.1, 1.0
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
 @options(
     click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on."),
     click.option("--since", metavar="TIME", help="Lines since 10m ago, 14:30, 2026-11-21T08:00."),

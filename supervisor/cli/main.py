@@ -114,6 +114,7 @@ def execute(argv: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command line of this process."""
+    _have_streams()
     for stream in (sys.stdout, sys.stderr):
         # A path or a message that this terminal cannot show is no reason to fail.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -126,6 +127,18 @@ def main() -> None:
         _forget_stdout()
         code = EXIT_INTERRUPTED
     sys.exit(code)
+
+
+def _have_streams() -> None:
+    """Open the streams that we were started without: the next socket would be one of them."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            os.set_inheritable(number, True)  # the processes that we start have them too
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8"))
 
 
 def _forget_stdout() -> None:

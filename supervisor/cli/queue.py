@@ -19,6 +19,8 @@ from supervisor.cli.broker import EXIT_NO_SUCH, ask_queues, message_of, queue_st
 from supervisor.cli.progress import Progress
 from supervisor.cli.queue_view import messages_text, queue_text, queues_text
 from supervisor.cli.report import Problem, print_json, use_colour
+from supervisor.cli.text import plural
+from supervisor.cli.units import COUNT, PATH, SECONDS
 from supervisor.control.messages import QueueCommand, QueueVerb
 from supervisor.control.runtime_dir import QUEUES_SOCKET
 
@@ -29,7 +31,7 @@ LOOK = 0.1
 FEED = "workers.queues.client.feed"
 
 common = options(name_option, timeout_option, json_option, debug_option)
-queue_argument = click.argument("queue_name", metavar="QUEUE")
+queue_argument = click.argument("queue_name", metavar="QUEUE", type=PATH)
 
 
 @click.group()
@@ -65,7 +67,14 @@ def show(queue_name: str, name: str | None, timeout: float, as_json: bool, debug
 @common
 def pause(queue_name: str, name: str | None, timeout: float, as_json: bool, debug: bool) -> None:
     """Deliver nothing more from a queue; what is put into it waits."""
-    _direct("pause", queue_name, name, timeout, as_json, "paused; go on with: queue resume")
+    _direct(
+        "pause",
+        queue_name,
+        name,
+        timeout,
+        as_json,
+        f"paused; go on with: supervisor queue resume {queue_name}",
+    )
 
 
 @queue.command()
@@ -113,8 +122,8 @@ def drain(
         print_json({"schema": "supervisor.command/1", "changed": [queue_name], "left": left})
     elif left:
         raise Problem(
-            f"{left} messages are left in {queue_name} after {timeout:g} s",
-            "it is drained on; see how far it is with: supervisor queue show",
+            f"{plural(left, 'message')} left in {queue_name} after {timeout:g} s",
+            f"it is drained on; see how far it is with: supervisor queue show {queue_name}",
             "timed-out",
             EXIT_TIMED_OUT,
         )
@@ -137,7 +146,7 @@ def purge(
     """
     control = control_path(name)
     depth = int(_statistics(control, queue_name, timeout)["depth"])
-    confirmed(yes, f"drop {depth} messages of {queue_name}")
+    confirmed(yes, f"drop {plural(depth, 'message')} of {queue_name}")
     deadline = time.monotonic() + timeout
     progress = Progress(f"purge {queue_name}", "messages", depth, "Ctrl-C stops it", as_json)
     dropped = upto = 0
@@ -148,14 +157,14 @@ def purge(
         progress.show(dropped)
     progress.end()
     found = {"dropped": dropped, "left": answer["left"]}
-    _say(queue_name, found, as_json, f"dropped {dropped} messages; {answer['left']} are left")
+    _say(queue_name, found, as_json, f"dropped {plural(dropped, 'message')}; {answer['left']} left")
     return EXIT_TIMED_OUT if more else 0
 
 
 @queue.command()
 @queue_argument
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0, help="Messages to pass over.")
+@click.option("--offset", type=COUNT, default=0, help="Messages to pass over.")
 @common
 def peek(
     queue_name: str,
@@ -186,7 +195,7 @@ def peek(
     name_option,
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=SECONDS,
         default=None,
         metavar="SECONDS",
         help="How long to wait for room, each time.  [default: as long as it takes]",
@@ -229,10 +238,12 @@ def put(
         document = {"schema": "supervisor.put/1", "queue": queue_name, "put": fed.count}
         print_json({**document, "error": fed.problem or None})
     elif not fed.problem:
-        click.echo(f"put {fed.count} messages into {queue_name}")
+        click.echo(f"put {plural(fed.count, 'message')} into {queue_name}")
     else:
         code = "timed-out" if fed.timed_out else "failed"
-        raise Problem(f"{fed.problem}; put {fed.count} messages before that", "", code, exit_code)
+        raise Problem(
+            f"{fed.problem}; put {plural(fed.count, 'message')} before that", "", code, exit_code
+        )
     return exit_code
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from supervisor.cli.text import clean, line, paint
+from supervisor.cli.text import clean, line, paint, plural
 
 #: Characters of a message in a list.
 SHOWN = 70
@@ -76,7 +76,7 @@ def letters_text(letters: Sequence[dict[str, Any]], total: int) -> str:
         return "no dead letters"
     lines = [
         f"{one['id']:<8}{_ago(one['died']):>8}  {line(one['reason'], 12):<12}"
-        f"{one['attempts']:>3} attempts  {line(one['error'] or '-', 40):<40}  "
+        f"{plural(one['attempts'], 'attempt'):>12}  {line(one['error'] or '-', 40):<40}  "
         f"{_message(one['message'])}"
         for one in letters
     ]
@@ -88,8 +88,9 @@ def letters_text(letters: Sequence[dict[str, Any]], total: int) -> str:
 def letter_text(one: dict[str, Any]) -> str:
     """Write all of one dead letter."""
     shown = json.dumps(one["message"], indent=2, ensure_ascii=False)
+    attempts = plural(one["attempts"], "attempt")
     lines = [
-        f"dead letter {one['id']}: {clean(one['reason'])} after {one['attempts']} attempts",
+        f"dead letter {one['id']}: {clean(one['reason'])} after {attempts}",
         f"  put    {_ago(one['first_put'])} ago",
         f"  died   {_ago(one['died'])} ago",
     ]

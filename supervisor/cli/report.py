@@ -36,6 +36,10 @@ class Facts:
                 self.hint = getattr(error, "hint", "") or getattr(error, "help", "") or rest
                 self.code = getattr(error, "code", "") or dashed(type(error).__name__)
                 self.exit_code = error.exit_code
+            case click.exceptions.NoArgsIsHelpError():  # its message is the whole help
+                group = error.ctx.command_path if error.ctx else "supervisor"
+                self.message, self.hint = "no command is given", f"see them with {group} --help"
+                self.code, self.exit_code = "usage", EXIT_USAGE
             case click.ClickException():
                 self.message, self.hint = error.format_message(), ""
                 if isinstance(error, click.UsageError) and error.ctx is not None:

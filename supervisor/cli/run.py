@@ -11,6 +11,7 @@ from supervisor.cli.app import debug_option
 from supervisor.cli.app import options as add_options
 from supervisor.cli.log_options import LOG_OPTIONS, log_settings
 from supervisor.cli.report import EXIT_USAGE, Problem
+from supervisor.cli.units import COUNT, Number
 from supervisor.config import DEFAULT_HEALTH, RunOptions
 from supervisor.core.budget import BURST, RATE
 
@@ -91,7 +92,7 @@ class RunCommand(click.Command):
         help="Restarts of the whole tree that may come at once (at least two for each slot).",
     ),
     click.option(
-        "--restart-rate", type=click.FloatRange(min=0, min_open=True), default=RATE,
+        "--restart-rate", type=Number(min=0, min_open=True), default=RATE,
         show_default=True, help="Restarts of the whole tree per second, after the burst.",
     ),
     click.option(
@@ -100,7 +101,7 @@ class RunCommand(click.Command):
         help="Where durable queues are kept [default: by the app's name, in the state directory].",
     ),
     click.option(
-        "--core-files", type=click.IntRange(min=0), metavar="COUNT", default=5, show_default=True,
+        "--core-files", type=COUNT, metavar="COUNT", default=5, show_default=True,
         help="Core files that are kept where workers run, the newest; 0: all.",
     ),
     *LOG_OPTIONS,

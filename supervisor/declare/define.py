@@ -87,6 +87,11 @@ def _queues(subject: Subject, tree: Supervisor, walk: _Walk) -> list[QueueDefini
 def _queue_of(subject: Subject, child: Child, walk: _Walk, is_command: bool) -> str | None:
     value = child.queue
     if value is None:
+        if getattr(child.target, "needs_queue", False):  # a Consumer or Producer, its class or one
+            raise subject.error(
+                f"{targets.qualified_name(child.target)} needs a queue, and queue is not set",
+                f'write Child("{child.name}", ..., queue=orders)',
+            )
         return None
     if is_command:
         raise subject.error(

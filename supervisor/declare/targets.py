@@ -15,6 +15,7 @@ from typing import Any
 
 from supervisor.declare.checks import Subject, did_you_mean, shown
 from supervisor.declare.tree import Child, Queue, Supervisor
+from supervisor.errors import summary_of
 
 KINDS_OF_READY = ("init", "exec", "notify", "tcp:PORT")
 MAX_ARGV = 1024
@@ -104,7 +105,7 @@ def named(subject: Subject, value: str, *, imported: bool) -> str:
         found: object = importlib.import_module(module_name)
     except Exception as error:
         raise subject.error(
-            f"its target {shown(value)} cannot be imported: {type(error).__name__}: {error}",
+            f"its target {shown(value)} cannot be imported: {summary_of(error)}",
             "check the spelling, and that the module can be imported from where you start",
         ) from error
     for part in attribute.split("."):

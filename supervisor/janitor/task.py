@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from supervisor.errors import summary_of
 from supervisor.process.family import die_with
 
 MAX_REPORT = 32 * 1024
@@ -100,7 +101,7 @@ def _live(work: Callable[[], Outcome], write: int, janitor: int) -> None:
             outcome = work()
         except BaseException as error:  # SystemExit too: the author's
             traceback.print_exc()
-            outcome = Outcome(problem=f"{type(error).__name__}: {error}"[:MAX_PROBLEM])
+            outcome = Outcome(problem=summary_of(error)[:MAX_PROBLEM])
         os.write(write, msgspec.json.encode(outcome)[:MAX_REPORT])
     finally:
         os._exit(1)

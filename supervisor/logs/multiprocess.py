@@ -33,6 +33,7 @@ from typing import Any
 import msgspec
 from multiprocessing_logging import MultiProcessingHandler  # type: ignore[import-untyped]
 
+from supervisor.errors import summary_of
 from supervisor.logs.handler import RecordHandler, traceback_text
 from supervisor.logs.record import MAX_RECORD, key_text, stderr
 
@@ -199,8 +200,8 @@ class PacketHandler(MultiProcessingHandler):  # type: ignore[misc]
     def _note_failure(self, error: Exception) -> None:
         self.failed += 1
         if self.failed == 1:
-            text = f"{type(error).__name__}: {error}"
-            stderr.write({"level": "error", "event": "a log handler raised", "error": text})
+            said = summary_of(error)
+            stderr.write({"level": "error", "event": "a log handler raised", "error": said})
 
     def close(self) -> None:
         """Stop receiving; what is in the socket is still taken. Never waits for long."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from supervisor.declare.define import define
 from supervisor.declare.tree import Child, Supervisor
 from supervisor.definition import SupervisorDefinition
-from supervisor.errors import DefinitionError
+from supervisor.errors import DefinitionError, summary_of
 from supervisor.process.code import identity
 from supervisor.process.messages import LoadFailed
 
@@ -33,8 +33,13 @@ class LoadedApp:
 def load(app: str) -> LoadedApp | LoadFailed:
     """Import "module:attribute" and check the tree that it names, or makes when called."""
     module_name, _, attribute = app.partition(":")
-    if "" not in sys.path and os.getcwd() not in sys.path:  # PYTHONSAFEPATH
-        sys.path.insert(0, os.getcwd())
+    try:
+        here = os.getcwd()
+    except OSError as error:  # it was removed, or is nobody's of ours
+        problem = f"the directory that this was started in cannot be used: {error.strerror}"
+        return LoadFailed(problem, help="change to the directory that holds the app")
+    if "" not in sys.path and here not in sys.path:  # PYTHONSAFEPATH
+        sys.path.insert(0, here)
     try:
         tree: object = importlib.import_module(module_name)
         for part in attribute.split("."):
@@ -61,7 +66,7 @@ def child_at(tree: Supervisor, path: str) -> Child:
 
 
 def _failure(app: str, module: str, attribute: str, error: BaseException) -> LoadFailed:
-    detail = traceback.format_exc()[-MAX_DETAIL:]
+    detail = traceback.format_exc()[-MAX_DETAIL:].encode(errors="backslashreplace").decode()
     where = _place(error.__traceback__)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else 1
@@ -80,7 +85,7 @@ def _failure(app: str, module: str, attribute: str, error: BaseException) -> Loa
         return LoadFailed(f"{module} has no {attribute!r}", "", f"its trees: {names}", detail)
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}:{error.lineno}"
-    problem = f"importing {app} failed: {type(error).__name__}: {error}"
+    problem = f"importing {app} failed: {summary_of(error)}"
     return LoadFailed(problem, where, "the module must import without errors", detail)
 
 

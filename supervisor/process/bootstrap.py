@@ -24,7 +24,7 @@ from typing import NamedTuple, NoReturn
 
 from supervisor import link as links
 from supervisor.channel import KIND, Channel, DescriptorsLost, pair
-from supervisor.errors import Ignore, StartError
+from supervisor.errors import Ignore, StartError, text_of
 from supervisor.logs.setup import configure, share_on_fork
 from supervisor.process import ending, settings, target, tempdir
 from supervisor.process import launch as launches
@@ -100,7 +100,7 @@ def _run(told: _Told, link: links.WorkerLink, app: LoadedApp | None) -> int:
         run = told.run or _prepare(told.launch.kind, app)
         code = run(link)
     except Ignore as declined:
-        link.ignore(str(declined))
+        link.ignore(text_of(declined))
         return 0
     except SystemExit as leaving:
         code = exit_code(leaving)
@@ -120,11 +120,7 @@ def _prepare(kind: launches.Kind, app: LoadedApp | None) -> target.Run:
 def _tell(error: BaseException, link: links.WorkerLink) -> None:
     """Say which exception ends this process: to the supervisor, then to whoever reads the log."""
     text = "".join(traceback.format_exception(_authors_part(error)))
-    try:
-        message = str(error)
-    except Exception as problem:  # the author's __str__
-        message = f"<its str() raised {type(problem).__name__}>"
-    link.failed(type(error).__name__, message, text)
+    link.failed(type(error).__name__, text_of(error), text)
     try:
         sys.stderr.write(text)
     except (AttributeError, OSError, ValueError):  # the author has closed or replaced it

@@ -200,7 +200,11 @@ class Template:
             return loaded
         self._app = loaded
         self.freeze()
-        definition = msgspec.msgpack.encode(loaded.definition)
+        try:
+            definition = msgspec.msgpack.encode(loaded.definition)
+        except UnicodeEncodeError as error:
+            problem = f"the tree has text that is not UTF-8: {error.object!a}"
+            return messages.LoadFailed(problem, help="write it as text; bytes belong into a file")
         return messages.Loaded(definition, self._starters.names(), loaded.code)
 
     def _spawn(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:

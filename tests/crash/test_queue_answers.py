@@ -1,8 +1,11 @@
 """Calls over real sockets: their results, their errors, and what becomes of those given up."""
 
+import os
 import select
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from workers import (
 )
 from workers.queues.client.writer import QueueWriter
 from workers.queues.errors import Reject
+from workers.queues.frames import MAX_BODY
 
 
 @pytest.fixture
@@ -28,24 +32,38 @@ class Clerk(Consumer):
 
     scene: Scene
 
-    def handle(self, message: int) -> int:
+    def handle(self, message: int) -> Any:
         """Double it."""
         self.scene.report(message, self.attempt)
         if message == 13:
             raise ZeroDivisionError("thirteen")
         if message == 14:
             raise Reject("not fourteen")
+        if message == 16:
+            raise OSError(f"no such file: {os.fsdecode(b'caf' + bytes([0xE9]))}")
+        if message == 17:
+            return "x" * (2 * MAX_BODY)
+        if message == 18:
+            return 1 << 70
         if message == 15:
             select.select([], [], [], PATIENCE)
         return 2 * message
 
 
-class AsyncClerk(Clerk):
-    """As coroutines."""
+class TwoThreads(Clerk):
+    """By two threads."""
 
+    threads = 2
     on_error = "retry"
 
-    async def handle(self, message: int) -> int:  # type: ignore[override]
+
+class AsyncClerk(Clerk):
+    """As coroutines, two at once."""
+
+    concurrency = 2
+    on_error = "retry"
+
+    async def handle(self, message: int) -> Any:  # type: ignore[override]
         """Double it."""
         return super().handle(message)
 
@@ -65,6 +83,49 @@ def test_a_call_returns_what_its_handler_does(start: Start, clerk: type[Clerk]) 
     if clerk is Clerk:
         assert scene.ended(running.pid) == 1
     scene.until(depth=0, calls=0)
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (16, r"OSError: no such file: caf\\udce9"),
+        (17, "MessageTooLarge"),
+        (18, "OverflowError"),
+    ],
+)
+@pytest.mark.parametrize("clerk", [AsyncClerk, TwoThreads])
+def test_an_answer_that_cannot_be_sent_is_an_error(
+    start: Start, clerk: type[Clerk], message: int, error: str
+) -> None:
+    """A result too large, an error with bytes of a file's name: the caller is told, each time.
+
+    More often than there are lanes: each is given back.
+    """
+    scene, crew = start()
+    clerk.scene = scene
+    crew.start(clerk)
+    with QueueWriter("q", scene.path) as writer:
+        for _ in range(3):
+            with pytest.raises(CallFailed, match=error):
+                writer.call(message, timeout=10)
+        assert writer.call(1, timeout=10) == 2
+    assert scene.reports.take(4) == [[message, 1]] * 3 + [[1, 1]]
+
+
+def test_threads_that_have_called_leave_no_connection(start: Start) -> None:
+    """Each thread that calls has a connection; that of one that has ended is closed by the next."""
+    scene, crew = start()
+    Clerk.scene = scene
+    crew.start(Clerk)
+    with QueueWriter("q", scene.path) as writer:
+        open_before = len(os.listdir("/proc/self/fd"))
+        for number in range(20):
+            thread = threading.Thread(
+                target=writer.call, args=(number % 10,), kwargs={"timeout": 10}
+            )
+            thread.start()
+            thread.join()
+        assert len(os.listdir("/proc/self/fd")) <= open_before + 4
 
 
 def test_a_call_that_is_given_up_is_taken_back(start: Start) -> None:

@@ -1,10 +1,13 @@
 """What handlers can say and what becomes of it: one message at a time, and in batches."""
 
+import math
 import os
+import re
 import select
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,6 +189,61 @@ def test_a_policy_that_there_is_not_is_refused_before_a_message_is_taken(start: 
 
 
 # --- batches --------------------------------------------------------------------------------------
+
+
+class Bare(Consumer):
+    """Handles one message after the other."""
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+
+
+class Generating(Consumer):
+    """Its handler is made for each message, and never run."""
+
+    def handle(self, message: int) -> Any:
+        """Handle one."""
+        yield message
+
+
+class Awaited(Consumer):
+    """Nobody would await its batches."""
+
+    async def handle_many(self, batch: Batch[int]) -> None:  # type: ignore[override]
+        """Handle some."""
+
+
+class Threads(Consumer):
+    """Would be given batches of one."""
+
+    threads = 2
+
+    def handle_many(self, batch: Batch[int]) -> None:
+        """Handle some."""
+
+
+@pytest.mark.parametrize(
+    ("worker", "attributes", "error"),
+    [
+        (Bare, {"threads": 0}, "Bare.threads = 0: it has to be 1 to 511"),
+        (Bare, {"concurrency": 10_000}, "Bare.concurrency = 10000"),
+        (Bare, {"batch": 0}, "Bare.batch = 0"),
+        (Bare, {"batch_wait": math.nan}, "Bare.batch_wait = nan"),
+        (Bare, {"batch_wait": math.inf}, "Bare.batch_wait = inf"),
+        (Bare, {"prefetch": -1}, "Bare.prefetch = -1: it has to be 0 to"),
+        (Bare, {"threads": "4"}, "Bare.threads = '4'"),
+        (Generating, {}, "Generating.handle has a yield"),
+        (Awaited, {}, "Awaited.handle_many is async def"),
+        (Threads, {}, "Threads.threads = 2"),
+    ],
+)
+def test_what_would_lose_messages_is_refused_before_one_is_taken(
+    worker: type[Consumer], attributes: dict[str, object], error: str
+) -> None:
+    """A handler that is never run, or a number that means nothing, is an error with its name."""
+    consumer = type(worker.__name__, (worker,), attributes)()
+    with pytest.raises((TypeError, ValueError), match=re.escape(error)):
+        consumer.connect()
 
 
 def test_a_batch_is_full_or_late(start: Start) -> None:

@@ -103,6 +103,34 @@ def test_only_what_lanes_worked_on_is_blamed(start: Start, worker: type[Consumer
     assert lines == [[n, 2] for n in range(3)] + [[n, 1] for n in range(3, 10)]
 
 
+class CancelledTasks(Consumer):
+    """Waits for a task that was cancelled: the error of that is raised in the handler."""
+
+    concurrency = 1
+    on_error = "retry"
+    scene: Scene
+
+    async def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        if message == 0 and self.attempt == 1:
+            other = asyncio.ensure_future(asyncio.sleep(60))
+            other.cancel()
+            await other
+
+
+def test_a_handler_whose_task_was_cancelled_gives_its_lane_back(start: Start) -> None:
+    """It is an error as any other: the message comes again, and the only lane goes on."""
+    scene, crew = start()
+    CancelledTasks.scene = scene
+    put(scene, 0, 1)
+    running = crew.start(CancelledTasks)
+    assert sorted(scene.reports.take(3)) == [[0, 1], [0, 2], [1, 1]]
+    scene.until(depth=0, retried_total=1)
+    os.kill(running.pid, signal.SIGTERM)
+    assert scene.ended(running.pid) == 0
+
+
 class FailingThreads(Consumer):
     """Raises on one message."""
 

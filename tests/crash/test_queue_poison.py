@@ -59,7 +59,10 @@ def test_one_poison_message_ends_in_the_dead_letters_and_takes_no_tree_down(
         assert app.stop() == 0
 
 
-@pytest.mark.parametrize("tree", ["threads", "batches", "raising"])
+@pytest.mark.parametrize(
+    "tree",
+    ["threads", "batches", "raising", "raising_threads", "raising_tasks", "exiting_threads"],
+)
 def test_so_it_is_with_threads_batches_and_exceptions(tmp_path: Path, tree: str) -> None:
     """However messages are handled: the message is dead, all others are done, the tree stands."""
     with run(tmp_path, 1, 2, -7, 3, 4, tree=tree) as app:

@@ -1,6 +1,7 @@
 """What a put means: when it is sent, what it waits for, what it raises; and calls."""
 
 import asyncio
+import math
 import os
 import signal
 import threading
@@ -99,8 +100,35 @@ def test_what_cannot_be_encoded_takes_nothing_with_it(start: Start) -> None:
                 writer.put([1, 2, object()])
             with pytest.raises(TypeError):
                 writer.put(object(), ttl=5)
+            with pytest.raises(TypeError, match="key is 5"):
+                writer.put(number, key=5)  # type: ignore[arg-type]
     scene.consumer()
     assert [line[0] for line in scene.reports.take(50)] == list(range(50))
+
+
+def test_a_closed_writer_says_so(start: Start) -> None:
+    """A put after the close is an error: it could be kept back, and nobody would send it."""
+    scene, _ = start()
+    writer = QueueWriter("q", scene.path)
+    writer.put(1)
+    writer.close()
+    with pytest.raises(QueueError, match="closed"):
+        writer.put(2)
+    with pytest.raises(QueueError, match="closed"):
+        writer.put_many([3, 4])
+    writer.close()
+    assert command(scene, "stats")[0]["accepted_total"] == 1
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e300])
+def test_a_timeout_may_be_all_time(start: Start, timeout: float) -> None:
+    """Whoever would wait for ever may say so with infinity, too."""
+    scene, _ = start()
+    scene.consumer()
+    with QueueWriter("q", scene.path) as writer:
+        writer.put(1, timeout, confirm=True)
+        writer.flush(timeout)
+    assert scene.reports.take(1)[0][0] == 1
 
 
 def test_a_writer_belongs_to_its_process(start: Start) -> None:

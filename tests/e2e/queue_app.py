@@ -7,7 +7,7 @@ from supervisor import Child, Queue, Supervisor
 from workers import Consumer
 from workers.log import log
 
-orders = Queue("orders", capacity=50, max_attempts=1, durable="process")
+orders = Queue("orders", capacity=50, max_attempts=1, durable="process", dedupe_by="id")
 
 
 class Handle(Consumer):

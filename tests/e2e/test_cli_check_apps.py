@@ -69,3 +69,54 @@ def test_what_cannot_be_imported(project: Path) -> None:
         assert result.returncode == 78
         assert result.stderr.startswith("error: ")
         assert "help: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('raise ValueError("caf\\udce9.txt")', "ValueError: caf\\udce9.txt"),
+        (
+            "class E(Exception):\n    def __str__(self): return self.missing\nraise E",
+            "E: <its str() raised AttributeError>",
+        ),
+        (
+            (
+                "from supervisor import Child, Supervisor\n"
+                'tree = Supervisor("a", [Child("x", print, env={"FILE": "caf\\udce9"})])'
+            ),
+            "the tree has text that is not UTF-8: 'caf\\udce9'",
+        ),
+    ],
+)
+def test_what_cannot_be_sent_is_said_nevertheless(project: Path, text: str, problem: str) -> None:
+    """Bytes of a file's name, a __str__ that raises: a message, and no traceback of the runtime."""
+    (project / "odd.py").write_text(text)
+    result = check(project, "odd:tree")
+    assert result.returncode == 78
+    assert problem in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_directory_that_is_gone_is_named(project: Path) -> None:
+    """What it was started in was removed: that is said, and not that the app has crashed."""
+    command = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-P", "-m", "supervisor.cli.main", "check",
+         "shopapp:tree"],
+        cwd=project, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(supervisor.__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 78
+    assert "the directory that this was started in cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_it_works_without_streams(project: Path, closed: str) -> None:
+    """Started with closed standard streams, as daemons are: the app is loaded all the same."""
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "supervisor.cli.main",
+         "check", "shopapp:tree"],
+        cwd=project, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(supervisor.__file__).parents[1])},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

@@ -69,9 +69,17 @@ def test_a_line_that_is_no_json_stops_it(app: App) -> None:
     """What was put before a wrong line is in the queue, and the line is named."""
     done = put(app, *orders(3), "{", *orders(4), code=5)
     assert "line 2 is not JSON" in done.stderr
-    assert "put 1 messages before" in done.stderr
+    assert "put 1 message before" in done.stderr
     handled(app, 3)
     assert "put 0 messages before" in put(app, "{", *orders(4), code=1).stderr
+
+
+def test_a_line_without_a_usable_key_stops_it(app: App) -> None:
+    """A message whose field for dedupe is no single value is named; null is no value at all."""
+    done = put(app, *orders(5, id=None), *orders(6, id=None), *orders(7, id=[1]), code=5)
+    assert "line 3 cannot be put: field 'id' is a list: no key" in done.stderr
+    handled(app, 5)
+    handled(app, 6)
 
 
 def test_a_queue_can_be_paused(app: App) -> None:

@@ -53,6 +53,22 @@ def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("status", 3, "no app is running", "supervisor run MODULE:TREE"),
         ("status --name shop", 3, '"shop" is not running', ""),
         ("stop", 3, "no app is running", ""),
+        ("", 2, "no command is given", "see them with supervisor --help"),
+        ("queue", 2, "no command is given", "see them with supervisor queue --help"),
+        ("stop --timeout nan", 2, '"nan" is not allowed', ""),
+        ("stop --timeout 1e400", 2, "31622400 at most", ""),
+        ("queue show orders --timeout inf", 2, "31622400 at most", ""),
+        ("queue peek orders --offset 99999999999999999999", 2, "too large a number", ""),
+        ("dlq show orders 99999999999999999999", 2, "too large a number", ""),
+        ("run app:tree --core-files 99999999999999999999", 2, "too large a number", ""),
+        ("run app:tree --restart-rate nan", 2, '"nan" is no number to count with', ""),
+        ("run app:tree --log-rate inf", 2, '"inf" is no number to count with', ""),
+        ("run app:tree --log-retention 0d", 2, '"0d" is not allowed: more than 0', ""),
+        ("log-level web debug --for 0", 2, "more than 0, at most", ""),
+        ("log-level web debug --for 999d", 2, "more than 0, at most", ""),
+        ("restart \udc80", 2, "'\\udc80' is no name", "see supervisor restart --help"),
+        ("queue pause \udc80", 2, "'\\udc80' is no name", ""),
+        (f"restart {'a/' * 4000}", 2, "a/...' is no name", ""),
     ],
 )
 def test_a_wrong_command_line_says_what_to_do(
@@ -66,6 +82,14 @@ def test_a_wrong_command_line_says_what_to_do(
     assert message in err
     assert hint in err
     assert "Traceback" not in err
+
+
+def test_an_empty_path_is_refused_before_anybody_is_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The shell's unset variable: what a request cannot carry is said in words, not in types."""
+    assert execute(["restart", ""]) == 2
+    assert "'' is no name; for example web, or shop/web.0" in capsys.readouterr().err
 
 
 def test_errors_are_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:

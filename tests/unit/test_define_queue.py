@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from supervisor import Queue, Supervisor
+from supervisor import Child, Queue, Supervisor
 from supervisor.declare.define import define
 from supervisor.definition import QueueDefinition
 from supervisor.errors import DefinitionError
+from workers import Consumer, Producer
 
 
 def defined(**options: Any) -> QueueDefinition:
@@ -85,3 +86,11 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     assert problem in caught.value.problem
     assert advice in caught.value.help
     assert __file__ in caught.value.where
+
+
+@pytest.mark.parametrize("worker", [Consumer, Producer, Consumer()])
+def test_who_lives_on_a_queue_has_to_have_one(worker: object) -> None:
+    """A Consumer without queue= is refused with the tree, not when its process starts."""
+    with pytest.raises(DefinitionError, match="needs a queue") as caught:
+        define(Supervisor("shop", [Child("charge", worker)], queues=[Queue("orders")]))
+    assert 'Child("charge", ..., queue=orders)' in caught.value.help

@@ -1,11 +1,13 @@
 """The decisions of a queue's clients: windows, options, what becomes of failures and refusals."""
 
+import math
 from dataclasses import dataclass
 
 import pytest
 
+from workers.loops.batch import Batch
 from workers.loops.failure import failure
-from workers.queues.client.put_options import Routing, checked, encoded
+from workers.queues.client.put_options import PutOptions, Routing, checked, encoded
 from workers.queues.client.serializers import decoder_of, encoder_of
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
 from workers.queues.client.window import FIRST, MOST, WARY, Window
@@ -135,19 +137,53 @@ def test_a_queue_reads_keys_out_of_messages(message: object) -> None:
 
 
 def test_a_message_without_the_field_has_no_key() -> None:
-    """A missing field is the key that is none; one that cannot be a key is an error."""
+    """A missing or empty field is the key that is none; one that cannot be a key is an error."""
     assert Routing("tenant").of([1, 2], {}) == Options()
+    assert Routing("tenant", "id").of({"tenant": None, "id": None}, {}) == Options()
     with pytest.raises(TypeError, match="tenant"):
         Routing("tenant").of({"tenant": {"no": "key"}}, {})
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"priority": 10}, {"priority": -1}, {"ttl": -1.0}, {"delay": -1}]
+    "wrong",
+    [
+        {"priority": 10},
+        {"priority": -1},
+        {"ttl": -1.0},
+        {"ttl": math.nan},
+        {"delay": -1},
+        {"delay": math.inf},
+    ],
 )
 def test_options_have_ranges(wrong: dict[str, float]) -> None:
     """What is out of its range is a ValueError at the put."""
     with pytest.raises(ValueError, match="allowed"):
         checked(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"key": 5}, "key is 5; allowed: a string"),
+        ({"dedupe": None}, "dedupe is None; allowed: a string"),
+        ({"ttl": "5"}, "ttl is '5'; allowed: seconds"),
+        ({"priority": True}, "priority is True; allowed: a whole number"),
+        ({"headers": {"a": 1}}, "allowed: a dict of strings"),
+        ({"traceparent": 5}, "traceparent is 5"),
+        ({"reply": 1}, "a put has no option 'reply'; there are: priority, key"),
+    ],
+)
+def test_options_have_types(wrong: dict[str, object], said: str) -> None:
+    """What the broker could not read is a TypeError at the put: it would refuse all that follow."""
+    with pytest.raises(TypeError, match=said):
+        checked(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"key": "k" * 20_000}, {"headers": {"a": "x" * 20_000}}])
+def test_options_have_a_size(options: PutOptions) -> None:
+    """What the broker would not take for its size is a ValueError at the put."""
+    with pytest.raises(ValueError, match="allowed: 16384"):
+        encoded(checked(options))
 
 
 def test_a_trace_travels_as_a_header() -> None:
@@ -178,6 +214,39 @@ def test_a_failure_goes_with_its_message() -> None:
     assert not failure(caught.value, "retry").crashes
     assert judged.nack.error == "ZeroDivisionError: division by zero"
     assert "test_a_failure_goes_with_its_message" in judged.nack.traceback
+
+
+@pytest.mark.parametrize("after", [math.nan, math.inf, "5", 1e300, [1]])
+def test_a_retry_has_a_time_that_comes(after: float) -> None:
+    """What is no time to come again is refused where it is said; a time that is over is none."""
+    with pytest.raises(ValueError, match="allowed: seconds"):
+        Retry(after)
+    assert Retry(-1.0).after == 0.0
+    assert Retry(None).after is None
+
+
+def test_a_batch_knows_its_messages() -> None:
+    """An index counts as that of a list does: what is not there is an error, not left out."""
+    batch = Batch(["a", "b", "c"])
+    batch.nack(-1, 1.0)
+    batch.reject(0)
+    assert sorted(batch.outcomes) == [0, 2]
+    with pytest.raises(IndexError):
+        batch.nack(3)
+    with pytest.raises(IndexError):
+        batch.reject(-4)
+
+
+def test_an_error_that_cannot_be_said_is_said_in_part() -> None:
+    """An exception whose text raises is told by its type: the author's policy holds for it."""
+
+    class WordlessError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    judged = failure(WordlessError(), "retry")
+    assert judged.nack.error == "WordlessError: <its str() raised RuntimeError>"
+    assert "WordlessError" in judged.nack.traceback
 
 
 @pytest.mark.parametrize(

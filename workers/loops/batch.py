@@ -26,12 +26,24 @@ class Batch(list[_T]):
         self.outcomes: dict[int, Retry | Reject] = {}
 
     def nack(self, index: int, delay: float | None = None, reason: str = "") -> None:
-        """Let the message at ``index`` come again, ``delay`` seconds later (None: the backoff)."""
-        self.outcomes[index] = Retry(delay, reason)
+        """Let the message at ``index`` come again, ``delay`` seconds later (None: the backoff).
+
+        Raises:
+            IndexError: there is no such message in the batch.
+
+        """
+        self.outcomes[self._checked(index)] = Retry(delay, reason)
 
     def reject(self, index: int, reason: str = "") -> None:
-        """Make the message at ``index`` a dead letter."""
-        self.outcomes[index] = Reject(reason)
+        """Make the message at ``index`` a dead letter. Errors are those of `nack`."""
+        self.outcomes[self._checked(index)] = Reject(reason)
+
+    def _checked(self, index: int) -> int:
+        """Count a negative index from the end, as a list does: what is not there cannot be meant.
+
+        By ``attempts``: an author may take messages out of the list itself.
+        """
+        return range(len(self.attempts))[index]
 
 
 class Piece:

@@ -3,6 +3,7 @@
 import traceback
 from dataclasses import dataclass
 
+from supervisor.errors import summary_of
 from workers.queues.errors import Reject, Retry
 from workers.queues.frames import Nack
 
@@ -34,10 +35,5 @@ def failure(error: BaseException, on_error: str) -> Failure:
     if isinstance(error, Reject):
         return Failure(Nack("dead", None, error.reason or "rejected", ""), False, False)
     text = "".join(traceback.format_exception(error))
-    nack = Nack("retry", None, "failed", said(error), text)
+    nack = Nack("retry", None, "failed", summary_of(error), text)
     return Failure(nack, on_error == "crash", True)
-
-
-def said(error: BaseException) -> str:
-    """Say an exception in one line."""
-    return f"{type(error).__name__}: {error}"

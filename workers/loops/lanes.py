@@ -11,8 +11,9 @@ import contextvars
 import time
 from typing import Any
 
+from supervisor.errors import summary_of
 from supervisor.link import WorkerLink
-from workers.loops.failure import failure, said
+from workers.loops.failure import failure
 from workers.loops.handler import Handler
 from workers.queues.client.reader import Delivered, QueueReader
 from workers.queues.errors import Interrupted
@@ -42,7 +43,7 @@ class Lanes:
         self.free = list(reversed(range(reader.lanes)))
         self.waiting: list[Delivered] = []  # came, not begun
         self.handled = 0
-        self.error: Exception | None = None  # that ends the process
+        self.error: BaseException | None = None  # that ends the process
         self._early = reader.door.welcome.ack == "early"
         self._busy_since: dict[int, float] = {}
         self._again: set[int] = set()  # lanes whose message was delivered before
@@ -102,7 +103,7 @@ class Lanes:
         if chunk.is_call:
             try:
                 body = self.reader.encode(result)
-            except TypeError as error:
+            except Exception as error:  # too large, too deep, no UTF-8: the encoder has many
                 self.failed(lane, chunk, error)
                 return
             self.reader.reply(chunk, Reply(ok=True, body=body), lane)
@@ -112,16 +113,26 @@ class Lanes:
             self.reader.flush()
         self._freed(lane)
 
-    def failed(self, lane: int, chunk: Delivered, error: Exception) -> None:
+    def failed(self, lane: int, chunk: Delivered, error: BaseException) -> None:
         """A lane's handler has raised."""
         verdict = failure(error, self.consumer.on_error)
         if chunk.is_call and verdict.answers:
-            self.reader.reply(chunk, Reply(ok=False, error=said(error)), lane)
+            self.reader.reply(chunk, Reply(ok=False, error=summary_of(error)), lane)
         elif not self._early:
             self.reader.nack(chunk, chunk.done, verdict.nack, lane)
-        if verdict.crashes and self.error is None:
+        if verdict.crashes:
+            self.end(lane, error)
+        else:
+            self._freed(lane)
+
+    def end(self, lane: int, error: BaseException) -> None:
+        """The process is to end over the message of a lane, once the other lanes are done.
+
+        It stays suspect: an end over a message that came again is charged to the message only.
+        """
+        if self.error is None:
             self.error = error
-        self._freed(lane)
+        self.free.append(lane)
 
     def _freed(self, lane: int) -> None:
         now = time.monotonic()

@@ -7,8 +7,9 @@ and one at the clock. All else is done every few milliseconds, or once for a chu
 import time
 from typing import Any
 
+from supervisor.errors import summary_of
 from supervisor.link import WorkerLink
-from workers.loops.failure import failure, said
+from workers.loops.failure import failure
 from workers.loops.handler import Handler
 from workers.queues.client.reader import NOTHING, Delivered, QueueReader
 from workers.queues.cursor import BUSY, DONE_SHIFT, FENCE, at
@@ -160,7 +161,7 @@ class SerialLoop:
         """Give a message back that could not be handled; raise the error if that is the policy."""
         verdict = failure(error, self.consumer.on_error)
         if chunk.is_call and verdict.answers:
-            self.reader.reply(chunk, Reply(ok=False, error=said(error)))
+            self.reader.reply(chunk, Reply(ok=False, error=summary_of(error)))
         elif not self.early:
             self.reader.nack(chunk, index, verdict.nack)
         if verdict.crashes:

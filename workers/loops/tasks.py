@@ -68,4 +68,10 @@ class TaskLoop:
         except Exception as error:
             self._lanes.failed(lane, chunk, error)
             return
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._lanes.failed(lane, chunk, error)  # what it waited for was cancelled, not it
+            return
         self._lanes.done(lane, chunk, result)

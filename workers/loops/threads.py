@@ -100,5 +100,9 @@ class ThreadLoop:
             with self._lock:
                 self._lanes.failed(lane, chunk, error)
             return
+        except BaseException as error:  # sys.exit, which would end this thread and nothing else
+            with self._lock:
+                self._lanes.end(lane, error)
+            return
         with self._lock:
             self._lanes.done(lane, chunk, result)

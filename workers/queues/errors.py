@@ -1,6 +1,6 @@
 """What can go wrong with a queue, as its users see it."""
 
-from workers.queues.frames import Rejected
+from workers.queues.frames import MAX_DELAY, Rejected
 
 
 class QueueError(Exception):
@@ -60,14 +60,21 @@ class Retry(Exception):  # noqa: N818 - raised by handlers, to say what is wante
     """Raised by a handler: let this message come again, with ``attempt`` one higher.
 
     Args:
-        after: seconds until then; None: by the queue's backoff.
+        after: seconds until then (negative: none), ten years at most; None: by the queue's backoff.
         reason: for the dead letter that it becomes when no attempt is left.
+
+    Raises:
+        ValueError: ``after`` is no such number; the message comes again by the queue's backoff.
 
     """
 
     def __init__(self, after: float | None = None, reason: str = "") -> None:
         super().__init__(reason or "to be tried again")
-        self.after, self.reason = after, reason
+        # What the broker could not read would end the worker, and count as an end of the message.
+        if after is not None and not (isinstance(after, int | float) and after <= MAX_DELAY):
+            raise ValueError(f"after is {after!r}; allowed: seconds, at most {MAX_DELAY:.0f}")
+        self.after = None if after is None else max(0.0, float(after))
+        self.reason = str(reason)
 
 
 class Reject(Exception):  # noqa: N818 - raised by handlers, as `Retry`
@@ -75,7 +82,7 @@ class Reject(Exception):  # noqa: N818 - raised by handlers, as `Retry`
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "rejected")
-        self.reason = reason
+        self.reason = str(reason)
 
 
 _ERRORS: dict[str, type[QueueFull]] = {

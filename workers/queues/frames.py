@@ -65,6 +65,8 @@ MAX_RECEIVED = 1 << 18
 MAX_LANES = 511
 #: Priorities are 0 to this one; higher ones go first.
 MAX_PRIORITY = 9
+#: Seconds for which a message may be held back: ten years.
+MAX_DELAY = 315_360_000.0
 
 
 class Kind(IntEnum):

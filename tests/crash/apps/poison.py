@@ -75,6 +75,34 @@ class Raising(Consumer):
             raise ValueError(number)
 
 
+class RaisingThreads(Raising):
+    """The same, in a thread."""
+
+    threads = 4
+
+
+class RaisingTasks(Consumer):
+    """The same, in a task."""
+
+    async def handle(self, number: int) -> None:
+        """Handle one number."""
+        print("handling", number, self.attempt, flush=True)
+        if number < 0:
+            raise ValueError(number)
+
+
+class ExitingThreads(Consumer):
+    """Ends its process from a thread, as Python allows: with an exception."""
+
+    threads = 4
+
+    def handle(self, number: int) -> None:
+        """Handle one number."""
+        print("handling", number, self.attempt, flush=True)
+        if number < 0:
+            sys.exit(3)
+
+
 class Leaving(Consumer):
     """Leaves without a word in the middle of a negative number, the first time it comes."""
 
@@ -104,4 +132,7 @@ threads = _tree(Threads)
 company = _tree(Company)
 batches = _tree(Batches)
 raising = _tree(Raising)
+raising_threads = _tree(RaisingThreads)
+raising_tasks = _tree(RaisingTasks)
+exiting_threads = _tree(ExitingThreads)
 leaving = _tree(Leaving)

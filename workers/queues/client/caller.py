@@ -81,22 +81,32 @@ class Caller:
 
 
 class Callers:
-    """A `Caller` for each thread that calls, made when it does so first."""
+    """A `Caller` for each thread that calls, made when it does so first.
+
+    Those of threads that have ended are closed when another thread calls for the first time.
+    """
 
     def __init__(self, queue: str, address: str, link: WorkerLink | None) -> None:
         self._arguments = queue, address, link
-        self._local = threading.local()
-        self._all: list[Caller] = []
+        self._lock = threading.Lock()
+        self._all: dict[threading.Thread, Caller] = {}
 
     def call(self, message: Any, options: Options, timeout: float | None) -> Any:
         """Call, by this thread's connection."""
-        caller: Caller | None = getattr(self._local, "caller", None)
+        caller = self._all.get(threading.current_thread())
         if caller is None:
-            caller = self._local.caller = Caller(*self._arguments)
-            self._all.append(caller)
+            caller = Caller(*self._arguments)
+            self._add(caller)
         return caller.call(message, options, timeout)
 
     def close(self) -> None:
         """Close all connections."""
-        for caller in self._all:
-            caller.close()
+        with self._lock:
+            for caller in self._all.values():
+                caller.close()
+
+    def _add(self, caller: Caller) -> None:
+        with self._lock:
+            for thread in [one for one in self._all if not one.is_alive()]:
+                self._all.pop(thread).close()
+            self._all[threading.current_thread()] = caller

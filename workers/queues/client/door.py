@@ -25,6 +25,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 SEND_BUFFER = 1 << 20
 #: Buffers given to one sendmsg.
 MAX_BUFFERS = 512
+#: Seconds of one wait at most: who asks for more, even for all time, waits again.
+LONGEST_WAIT = 86_400.0
 #: Descriptors that are waited for at once: the connection, and the two of the link.
 MAX_READY = 3
 
@@ -269,7 +271,9 @@ class Door:
         if epoll is None or (fd, events) != self._polled:
             epoll = self._poll_for(fd, events)
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = None
+            if deadline is not None:
+                left = min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT)
             ready = epoll.poll(left, MAX_READY)
             if not ready:
                 return False

@@ -31,7 +31,7 @@ def feed(
     timeout: float | None,
     progress: Callable[[int, int], None],
 ) -> Fed:
-    """Put a message for each line that is not empty; stop at the first that is no JSON.
+    """Put a message for each line that is not empty; stop at the first that cannot be put.
 
     Args:
         address: path of the broker's socket.
@@ -82,6 +82,10 @@ class _Feeding:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 self.problem = f"line {number} is not JSON: {error}"
                 return
-            writer.put(message, timeout)
+            try:
+                writer.put(message, timeout)
+            except (TypeError, ValueError) as error:  # no key can be read out of it
+                self.problem = f"line {number} cannot be put: {error}"
+                return
             self.put += 1
             self._progress(self.put, size)

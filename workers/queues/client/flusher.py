@@ -24,17 +24,17 @@ class Flusher:
 
     """
 
-    __slots__ = ("_look", "_started", "_stopped", "_wake", "dormant")
+    __slots__ = ("_look", "_started", "_wake", "dormant", "stopped")
 
     def __init__(self, look: Callable[[], bool]) -> None:
         self._look = look
         self._wake = threading.Semaphore(0)
-        self._started = self._stopped = False
+        self._started = self.stopped = False
         self.dormant = True
 
     def wake(self) -> None:
         """See that it looks, from now on."""
-        if not self.dormant or self._stopped:
+        if not self.dormant or self.stopped:
             return
         self.dormant = False
         if not self._started:
@@ -44,15 +44,15 @@ class Flusher:
 
     def stop(self) -> None:
         """End the thread."""
-        self._stopped = True
+        self.stopped = True
         if self.dormant:
             self._wake.release()
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self.stopped:
             self._wake.acquire()
             idle = 0
-            while idle < MAX_IDLE and not self._stopped:
+            while idle < MAX_IDLE and not self.stopped:
                 time.sleep(TICK)
                 idle = 0 if self._look() else idle + 1
             self.dormant = True

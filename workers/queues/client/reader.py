@@ -12,7 +12,18 @@ from workers.queues.client.serializers import encoder_of
 from workers.queues.client.window import Window
 from workers.queues.core.chunk import decode_options
 from workers.queues.cursor import CursorWriter
-from workers.queues.frames import PAIR, PREFIX, Hello, Kind, Nack, Options, Reply, frame
+from workers.queues.errors import MessageTooLarge
+from workers.queues.frames import (
+    MAX_BODY,
+    PAIR,
+    PREFIX,
+    Hello,
+    Kind,
+    Nack,
+    Options,
+    Reply,
+    frame,
+)
 from workers.queues.payload import ChunkDecoder, Undecodable
 from workers.queues.ring import ROOM
 
@@ -229,9 +240,9 @@ class QueueReader:
         said = Nack(
             nack.action,
             nack.delay,
-            nack.reason[:MAX_REASON],
-            nack.error[:MAX_REASON],
-            nack.traceback[-MAX_TRACEBACK:],
+            _sendable(nack.reason[:MAX_REASON]),
+            _sendable(nack.error[:MAX_REASON]),
+            _sendable(nack.traceback[-MAX_TRACEBACK:]),
         )
         self.door.tell(frame(Kind.NACK, _encode(said), index, chunk.id))
         if lane is not None:
@@ -240,13 +251,22 @@ class QueueReader:
     def reply(self, chunk: Delivered, reply: Reply, lane: int = 0) -> None:
         """Answer a call; that settles its message."""
         self.flush()  # as above
-        self.door.tell(frame(Kind.REPLY, _encode(reply), 0, chunk.id))
+        said = Reply(reply.ok, reply.body, _sendable(reply.error[:MAX_REASON]))
+        self.door.tell(frame(Kind.REPLY, _encode(said), 0, chunk.id))
         self.cursor.idle(chunk.id, len(chunk.messages), lane)
 
     def encode(self, result: Any) -> bytes:
-        """Encode the result of a call; raises TypeError if it cannot be."""
+        """Encode the result of a call.
+
+        Raises:
+            TypeError: it cannot be encoded.
+            MessageTooLarge: nor sent.
+
+        """
         buffer = bytearray()
         self._encode_into(result, buffer, -1)
+        if len(buffer) > MAX_BODY:
+            raise MessageTooLarge(f"a result of {len(buffer)} bytes; at most {MAX_BODY}")
         return bytes(buffer)
 
     def name(self, chunk: Delivered, index: int) -> str:
@@ -306,3 +326,8 @@ class QueueReader:
 
     def _say(self, said: bytes) -> None:
         self.door.post(said)
+
+
+def _sendable(text: str) -> str:
+    """Write out what is no character: the names of files have that, and so have their errors."""
+    return text.encode(errors="backslashreplace").decode()

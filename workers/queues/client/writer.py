@@ -106,8 +106,9 @@ class QueueWriter:
             QueueFull: no room within the timeout, or refused; the message was not put. Refusals of
                 earlier, unconfirmed puts are raised here too (``messages`` of them).
             QueueUnavailable: no broker within the timeout; the message was not put.
+            QueueError: this writer is closed, or was opened by another process.
             MessageTooLarge: it can never be put.
-            TypeError: it cannot be encoded.
+            TypeError, ValueError: it cannot be encoded, or an option is not one.
             Interrupted: the worker was asked to stop while this waited.
 
         """
@@ -287,13 +288,16 @@ class QueueWriter:
                 self._lock.release()
 
     def _acquire(self, timeout: float | None) -> None:
-        if not self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+        longest = -1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
+        if not self._lock.acquire(timeout=longest):
             raise self._outlet.full()
 
     def _begin(self, options: bytes, timeout: float | None) -> None:
         """Make room for a message with these options; wait for it, and for the broker."""
         if os.getpid() != self._pid:
             raise QueueError(f"the writer of {self.queue!r} belongs to the process that opened it")
+        if self._flusher.stopped:  # nobody would send what is kept back
+            raise QueueError(f"the writer of {self.queue!r} is closed: open another one")
         draft = self._draft
         if draft.count:
             self._send()
