@@ -67,11 +67,13 @@ class Assign(msgspec.Struct, frozen=True, tag="assign"):
     """A spare becomes a child. Descriptors: stdout, stderr, then those the launch declares.
 
     ``kind`` (a `supervisor.process.launch.Kind`) is empty for one that has got ready for it.
+    ``marks``: see `supervisor.process.launch.Launch`.
     """
 
     path: str
     incarnation: int
     kind: bytes = b""
+    marks: bool = False
 
 
 class StopRequest(msgspec.Struct, frozen=True, tag="stop"):

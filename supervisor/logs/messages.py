@@ -6,6 +6,9 @@ from supervisor.link import StopRequest
 from supervisor.logs.bucket import Rate
 from supervisor.logs.budget import Limits
 
+#: Processes of a slot that are remembered: lines of those before may still be in the pipe.
+REMEMBERED = 4
+
 
 class Source(msgspec.Struct, frozen=True, tag="source"):
     """Read a pipe from now on; its read end (non-blocking) is attached.
@@ -19,7 +22,10 @@ class Source(msgspec.Struct, frozen=True, tag="source"):
 
 
 class Process(msgspec.Struct, frozen=True, tag="process"):
-    """Who writes to the pipes of a path from now on."""
+    """Who writes to the pipes of a path, if no mark in them says it (`supervisor.logs.marks`).
+
+    Not of those that leave no mark, and to a new pump, which has not seen what was marked.
+    """
 
     path: str
     pid: int

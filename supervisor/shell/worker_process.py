@@ -13,6 +13,11 @@ from supervisor.shell.child_process import ChildProcess, Phase
 class WorkerProcess(ChildProcess):
     """One process of a worker, or of a command."""
 
+    def begin(self) -> None:
+        """Ask for the process. Beside a predecessor, which may be in a line, it leaves no mark."""
+        self._marks = self.shell.marks and len(self.slot.occupants) == 1
+        super().begin()
+
     def stop(self) -> None:
         """Ask it to end; then a successor, if it has one, is seen in its place."""
         super().stop()
