@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -82,7 +83,11 @@ class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
     seconds: float
 
 
-ToWorker = Assign | StopRequest | TrimRequest
+class DirectoryMade(msgspec.Struct, frozen=True, tag="directory_made"):
+    """To the runtime's own: the runtime directory was wiped, and is new and empty."""
+
+
+ToWorker = Assign | StopRequest | TrimRequest | DirectoryMade
 
 
 # --- the worker's side ------------------------------------------------------------------------
@@ -129,6 +134,7 @@ class WorkerLink:
         self._caches_at = -CACHES_EVERY  # by the clock
         self._caches_late = False  # there was no time to tell them
         self._wakeup = -1
+        self.on_directory_made: Callable[[], None] = lambda: None
 
     def fileno(self) -> int:
         """The link's descriptor: readable when the supervisor said something, or is gone."""
@@ -212,6 +218,8 @@ class WorkerLink:
             self._stopping = message is None or isinstance(message, StopRequest)
             if isinstance(message, TrimRequest):
                 trim()
+            elif isinstance(message, DirectoryMade):
+                self.on_directory_made()
         return self._stopping
 
     @property

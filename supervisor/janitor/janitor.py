@@ -130,6 +130,10 @@ class Janitor:
             log.warning("recycler failed", extra={**fields, "problem": outcome.problem})
         elif outcome.removed:
             log.info("recycled", extra={**fields, "bytes": outcome.removed_bytes})
+        self.post()
+
+    def post(self) -> None:
+        """Write down what was done."""
         try:
             JOURNAL.post(self._directory, self._entries)
         except OSError as error:  # nobody will see it, that is all
@@ -191,5 +195,6 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     logging.getLogger().setLevel(logging.INFO)
     link.stop_on_signal()
     janitor = made_of(options)
+    link.on_directory_made = janitor.post
     link.ready()
     janitor.run(link)

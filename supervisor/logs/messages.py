@@ -2,7 +2,7 @@
 
 import msgspec
 
-from supervisor.link import StopRequest
+from supervisor.link import DirectoryMade, StopRequest
 from supervisor.logs.bucket import Rate
 from supervisor.logs.budget import Limits
 
@@ -45,7 +45,7 @@ class Floor(msgspec.Struct, frozen=True, tag="floor"):
     level: str | None
 
 
-ToPump = Source | Process | Forget | Floor | StopRequest
+ToPump = Source | Process | Forget | Floor | DirectoryMade | StopRequest
 
 
 class FileOptions(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from enum import Enum
 import msgspec
 
 from supervisor.channel import Channel
-from supervisor.link import StopRequest, WorkerLink
+from supervisor.link import DirectoryMade, StopRequest, WorkerLink
 from supervisor.logs.bucket import Flow, Gate
 from supervisor.logs.delivery import Delivery
 from supervisor.logs.ledger import Ledger
@@ -190,6 +190,8 @@ class Pump:
             case Floor():
                 if self._output is not None:
                     self._output.set_floor(message.path, message.level)
+            case DirectoryMade():
+                self._tally.again()
             case StopRequest():
                 self._stop()
 

@@ -92,6 +92,7 @@ class Arbiter:
         self._leaks = Leaks(os.path.dirname(options.control))
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
+        self._last: Report | None = None
 
     def look(self, period: float) -> float:
         """Look once, and do what is to be done; returns the seconds until the next look."""
@@ -182,7 +183,7 @@ class Arbiter:
         if self._templates.is_blocked:
             warnings["template_blocked"] = [f"template {self._templates.reports[0].pid}"]
         memory = self._memory
-        report = Report(
+        self._last = Report(
             at=time.time(),
             period=period,
             budget=seen.policy.budget,
@@ -211,8 +212,14 @@ class Arbiter:
             },
             templates=self._templates.reports,
         )
+        self.post()
+
+    def post(self) -> None:
+        """Write the last report down."""
+        if self._last is None:
+            return
         try:
-            REPORT.post(os.path.dirname(self._control), report)
+            REPORT.post(os.path.dirname(self._control), self._last)
         except OSError as error:  # nobody will see it, that is all
             log.warning("no report", extra={"problem": str(error)})
 
@@ -246,6 +253,7 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     logging.getLogger().setLevel(logging.INFO)
     link.stop_on_signal()
     arbiter = Arbiter(options)
+    link.on_directory_made = arbiter.post
     link.ready()
     period = CLOSE
     while not link.wait(period):
@@ -255,4 +263,5 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
             log.exception("look failed; beginning anew")
             arbiter.close()
             arbiter, period = Arbiter(options), CALM
+            link.on_directory_made = arbiter.post
     arbiter.close()

@@ -31,6 +31,7 @@ from supervisor.core.events import (
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
+from supervisor.link import DirectoryMade
 from supervisor.logs import ledger, place
 from supervisor.logs.messages import FileOptions, PumpOptions
 from supervisor.logs.sources import LogSources
@@ -46,6 +47,8 @@ from supervisor.shell.surroundings import Shell
 BACKLOG = 512
 #: What is told of the whole tree at its start, or has the app imported.
 WATCHERS = ("arbiter", "janitor")
+#: Who keeps files in the runtime directory for others to read.
+WRITERS = ("pump", *WATCHERS)
 
 
 class Services:
@@ -133,10 +136,14 @@ class Services:
     def restore(self, directory: str) -> None:
         """Put back what we have in the runtime directory, and others look for there.
 
+        Who has written there is told to do it again.
+
         The broker's socket lives on without its file: workers have a descriptor of it. A link
         leads everybody else to that.
         """
         place.point(directory, self._log_directory)
+        for name in WRITERS:
+            self._tell(name, DirectoryMade())
         path = os.path.join(directory, QUEUES_SOCKET)
         if self._queues is not None and not os.path.lexists(path):
             os.symlink(f"/proc/{os.getpid()}/fd/{self._door}", path)
@@ -147,10 +154,13 @@ class Services:
         self._actor.deliver(Shutdown(SHUTDOWN))
 
     def _to_pump(self, message: msgspec.Struct, fd: int | None) -> None:
+        self._tell("pump", message, fd)
+
+    def _tell(self, name: str, message: msgspec.Struct, fd: int | None = None) -> None:
         if self._actor is None:
             return
-        for (name, _), process in self._actor.processes.items():
-            if name == "pump" and isinstance(process, ServiceProcess):
+        for (key, _), process in self._actor.processes.items():
+            if key == name and isinstance(process, ServiceProcess):
                 process.send(message, fd)
 
 
