@@ -16,7 +16,8 @@ LEAST_RESERVE = 256 << 20
 class SlotView:
     """What was seen of one slot. ``generation`` counts its processes.
 
-    ``baseline``: private bytes when fresh, once known. ``trend``: bytes a second, once
+    ``fresh``: private bytes when it got ready, if it has told; ``baseline``: those of a warm worker
+    without what it has leaked, once known. ``trend``: bytes a second, once
     known. ``lot``: a random number of its own from 0 to 1, the same on every look.
     """
 
@@ -28,6 +29,7 @@ class SlotView:
     recycling: bool = False
     age: float = 0.0
     private: int = 0
+    fresh: int | None = None
     baseline: int | None = None
     trend: float | None = None
     fds: int = 0

@@ -127,10 +127,15 @@ class _Ask:
 
 
 def bounds_of(seen: Seen, slot: SlotView) -> Bounds:
-    """Return a slot's limits with the automatic ones filled in."""
+    """Return a slot's limits with the automatic ones filled in.
+
+    Until its baseline is known it is what the worker had when it got ready: its successors would be
+    over a limit below that, too, as soon as they are.
+    """
     pool = seen.pools[slot.pool]
     around = Surroundings(seen.policy.budget, len(seen.slots), pool.nofile)
-    return effective(pool.limits, around, slot.baseline, slot.fresh_threads)
+    baseline = slot.fresh if slot.baseline is None else slot.baseline
+    return effective(pool.limits, around, baseline, slot.fresh_threads)
 
 
 def arbitrate(memory: Memory, seen: Seen, now: float) -> tuple[Memory, tuple[Action, ...]]:

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from supervisor.caches import Caches, bounded
+from supervisor.link import Ready
 from supervisor.logs.setup import LEVEL_SIGNALS
 from supervisor.memory import TrimRequest
 from supervisor.shell.child_process import ChildProcess, Phase
@@ -28,8 +29,10 @@ class WorkerProcess(ChildProcess):
         if isinstance(message, Caches):
             self.status = replace(self.status, caches=bounded(message.caches))
             self.show()
-        else:
-            super().handle(message)
+            return
+        if isinstance(message, Ready):
+            self.status = replace(self.status, screen=message.screen)
+        super().handle(message)
 
     def trim(self) -> None:
         """Ask it to give back memory."""

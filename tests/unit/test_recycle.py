@@ -258,6 +258,17 @@ def test_a_limit_below_the_baseline_is_raised_and_named() -> None:
     assert bounds_of(look, look.slots[0]).oddity is not None
 
 
+@pytest.mark.parametrize("baseline", [None, 100 * MIB])
+def test_a_worker_is_not_recycled_for_what_it_had_when_it_got_ready(baseline: int | None) -> None:
+    """Nor in the half minute until its baseline is known; for what it took since it is."""
+    limits = Limits(memory_soft=50 * MIB, memory_hard=60 * MIB, min_lifetime=0.0)
+    fresh = {"fresh": 100 * MIB, "baseline": baseline, "age": 1.0}
+    assert decide(seen(slot(private=101 * MIB, **fresh), limits=limits)) == ()
+    assert decide(seen(slot(private=210 * MIB, **fresh), limits=limits))
+    small = {"fresh": 10 * MIB, "baseline": None, "age": 1.0}
+    assert decide(seen(slot(private=101 * MIB, **small), limits=limits))
+
+
 def test_automatic_limits_follow_budget_and_baseline() -> None:
     """A user who sets nothing is protected: 1.5 shares of the budget, at least 192 MiB."""
     few = effective(Limits(), Surroundings(1000 * MIB, 3), 10 * MIB)
