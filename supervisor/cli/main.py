@@ -112,8 +112,24 @@ def execute(argv: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def open_standard_descriptors() -> None:
+    """Open those that we were started without (`2>&-`): their numbers would be given to others.
+
+    Nothing is read from them then, and what is written to them is lost.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            assert nothing == fd, "it is the lowest that is free"
+            os.set_inheritable(fd, True)
+            setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))
+
+
 def main() -> None:
     """Run the command line of this process."""
+    open_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):
         # A path or a message that this terminal cannot show is no reason to fail.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
