@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from supervisor.caches import summed
 from supervisor.core.thresholds import UNLIMITED
 from supervisor.doctor.sizes import bytes_below
-from supervisor.janitor.journal import JOURNAL
+from supervisor.janitor.journal import JOURNAL, TEMP
 from supervisor.logs import place
 from supervisor.logs.figures import FIGURES
 from supervisor.observe.judge import children
@@ -20,6 +20,7 @@ from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
 from supervisor.recycling import report as reports
 from supervisor.recycling.retention import CRASHES, KEEP
+from supervisor.recycling.temp_files import living
 
 #: The part of its limit from which on something is worth a look.
 HIGH = 0.9
@@ -50,6 +51,7 @@ def accumulators(snapshot: Snapshot, directory: str) -> list[Accumulator]:
         *_memory(snapshot, directory),
         *_handles(snapshot),
         *_files(snapshot, directory),
+        *_temp_files(snapshot, directory),
         *_queues(snapshot),
         *_caches(snapshot),
         *_recyclers(directory),
@@ -100,6 +102,23 @@ def _files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
         known = FIGURES.read(directory)
         most = known.budget if known is not None else None
         yield Accumulator("log files", "pump: rotation, budget", bytes_below(logs), most)
+
+
+def _temp_files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
+    """Show what the largest of a child's workers has; its directory goes with it."""
+    entry = (JOURNAL.read(directory) or {}).get(TEMP)
+    if entry is None or entry.path is None:
+        return
+    report = reports.read(directory, time.time())
+    places = living(entry.path)
+    for child in children(snapshot.tree):
+        sizes = [bytes_below(places[w.pid]) for w in child.workers if w.pid in places]
+        slots = report.slots if report is not None else {}
+        limit = max((slots[w.path].max_temp for w in child.workers if w.path in slots), default=0)
+        if limit or any(sizes):
+            how = "arbiter: recycle" if limit else "janitor, once it has ended"
+            largest = max(sizes, default=0)
+            yield Accumulator(f"temp files of {child.path}", how, largest, limit or None)
 
 
 def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:

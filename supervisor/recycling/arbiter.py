@@ -69,10 +69,14 @@ REPORT_EVERY = 5.0
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What an arbiter is told: root's control socket, and the tree."""
+    """What an arbiter is told: root's control socket, and the tree.
+
+    ``temp``: where workers have their temp directories; None: they have none of their own.
+    """
 
     control: str
     tree: SupervisorDefinition
+    temp: str | None = None
 
 
 class Arbiter:
@@ -81,7 +85,7 @@ class Arbiter:
     def __init__(self, options: Options) -> None:
         self._control = options.control
         self._ledger = Ledger(socket.gethostname())
-        self._census = Census(options.tree, self._ledger)
+        self._census = Census(options.tree, self._ledger, options.temp)
         self._memory = Memory()
         self._softs: dict[str, float] = {}
         limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
@@ -207,6 +211,8 @@ class Arbiter:
                     per_message=per_message(slot),
                     fds=slot.fds,
                     threads=slot.threads,
+                    temp=slot.temp,
+                    max_temp=seen.pools[slot.pool].limits.max_temp,
                 )
                 for slot in seen.slots
             },

@@ -240,7 +240,8 @@ def _ignore(_result: object) -> None:
 
 def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:
     """Describe the arbiter."""
-    argument = msgspec.msgpack.encode({"control": control, "tree": definition})
+    told = {"control": control, "tree": definition, "temp": tempdir.base()}
+    argument = msgspec.msgpack.encode(told)
     return Service("arbiter", "supervisor.recycling.arbiter:main", argument)
 
 

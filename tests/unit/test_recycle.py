@@ -63,13 +63,14 @@ def decide(look: Seen, memory: Memory | None = None, now: float = 1e6) -> tuple[
         ({"private": 120 * MIB}, Class.SOFT),
         ({"fds": 900}, Class.HANDLES),
         ({"threads": 9}, Class.HANDLES),
+        ({"temp": 51 * MIB}, Class.TEMP),
         ({"age": 90_000.0}, Class.AGE),
         ({"messages": 2_000}, Class.MESSAGES),
     ],
 )
 def test_each_limit_has_its_class(fields: dict[str, object], why: Class) -> None:
     """A slot over one of its limits is replaced, the new process first, for that reason."""
-    limits = replace(LIMITS, max_messages=1_000)
+    limits = replace(LIMITS, max_messages=1_000, max_temp=50 * MIB)
     [action] = decide(seen(slot(**fields), limits=limits))
     assert isinstance(action, StartFirst)
     assert (action.path, action.why) == ("app/web.0", why)
