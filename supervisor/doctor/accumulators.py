@@ -24,6 +24,14 @@ from supervisor.recycling.temp_files import living
 
 #: The part of its limit from which on something is worth a look.
 HIGH = 0.9
+#: The folder of the durable queues in the state directory.
+QUEUES = "queues"
+#: What a queue has, who recycles it, and where the broker says how much it is and may be.
+_OF_A_QUEUE = (
+    ("messages of queue", "broker: back pressure", "depth", "capacity", "messages"),
+    ("bytes of queue", "broker: back pressure", "bytes", "bytes_capacity", "bytes"),
+    ("dead letters of queue", "broker: capacity, age", "dead", "dead_capacity", "messages"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +131,15 @@ def _temp_files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
 
 def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:
     for queue in snapshot.queues:
-        size, most = queue.get("size"), queue.get("capacity")
-        if isinstance(size, int) and isinstance(most, int):
-            name = f"queue {queue.get('name')}"
-            yield Accumulator(name, "broker: back pressure", size, most, "messages")
+        name = queue.get("name")
+        for what, how, size, most, unit in _OF_A_QUEUE:
+            found, limit = queue.get(size), queue.get(most)
+            if isinstance(found, int) and isinstance(limit, int):
+                yield Accumulator(f"{what} {name}", how, found, limit, unit)
+        folder = os.path.join(snapshot.state_dir, QUEUES, str(name))
+        if queue.get("durable") and os.path.isdir(folder):
+            how = "broker: capacity, checkpoints"
+            yield Accumulator(f"files of queue {name}", how, bytes_below(folder), None)
 
 
 def _caches(snapshot: Snapshot) -> Iterator[Accumulator]:

@@ -113,3 +113,4 @@ class Snapshot(msgspec.Struct, frozen=True):
     queues: list[QueueFacts] = []
     health_address: str | None = None
     templates: list[TemplateStatus] = []
+    state_dir: str = ""  # where durable queues are; "": there are none

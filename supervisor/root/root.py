@@ -358,6 +358,7 @@ class Root:
             queues=queues or [],
             health_address=self.services.health_address,
             templates=self.release.status(),
+            state_dir=self.services.state_dir,
         )
 
 

@@ -63,6 +63,7 @@ class Services:
         self._door = -1  # what workers connect to the broker by
         self._log_directory: str | None = None
         self._health: socket.socket | None = None
+        self.state_dir = ""  # of the durable queues, if there are any
         self._ledger = ledger.descriptors()  # what outlives a pump
 
     @property
@@ -102,10 +103,10 @@ class Services:
             self._health = health_listener(options.health)
             plan.append(observer_service(options.name or "", control, self._health))
         if queues:
-            state = queue_state(queues, options, shell.runtime_dir)
+            self.state_dir = queue_state(queues, options, shell.runtime_dir)
             self._queues, self._door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = self._door
-            plan.insert(1, broker_service(queues, self._queues, state))
+            plan.insert(1, broker_service(queues, self._queues, self.state_dir))
         plan += watchers(shell, definition, options.core_files)
         self._plan, self._core_files = plan, options.core_files
         self._actor = Actor(
