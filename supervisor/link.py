@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -20,7 +21,13 @@ from supervisor.memory import TrimRequest, trim
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """Init is done: the start has succeeded."""
+    """Init is done: the start has succeeded.
+
+    ``screen``: what is resident and not of files, as `supervisor.process.sample` reads it; 0: not
+    known. Soon it may be much more, and nobody could tell what the process needs at least.
+    """
+
+    screen: int = 0
 
 
 class Ignored(msgspec.Struct, frozen=True, tag="ignored"):
@@ -67,11 +74,13 @@ class Assign(msgspec.Struct, frozen=True, tag="assign"):
     """A spare becomes a child. Descriptors: stdout, stderr, then those the launch declares.
 
     ``kind`` (a `supervisor.process.launch.Kind`) is empty for one that has got ready for it.
+    ``marks``: see `supervisor.process.launch.Launch`.
     """
 
     path: str
     incarnation: int
     kind: bytes = b""
+    marks: bool = False
 
 
 class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
@@ -80,7 +89,11 @@ class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
     seconds: float
 
 
-ToWorker = Assign | StopRequest | TrimRequest
+class DirectoryMade(msgspec.Struct, frozen=True, tag="directory_made"):
+    """To the runtime's own: the runtime directory was wiped, and is new and empty."""
+
+
+ToWorker = Assign | StopRequest | TrimRequest | DirectoryMade
 
 
 # --- the worker's side ------------------------------------------------------------------------
@@ -127,6 +140,7 @@ class WorkerLink:
         self._caches_at = -CACHES_EVERY  # by the clock
         self._caches_late = False  # there was no time to tell them
         self._wakeup = -1
+        self.on_directory_made: Callable[[], None] = lambda: None
 
     def fileno(self) -> int:
         """The link's descriptor: readable when the supervisor said something, or is gone."""
@@ -141,7 +155,7 @@ class WorkerLink:
 
     def ready(self) -> None:
         """Say that the start has succeeded."""
-        self._say(Ready())
+        self._say(Ready(screen_bytes()))
 
     def ignore(self, why: str = "") -> None:
         """Say that this process declines to start (OTP's ``ignore``); it has to end then."""
@@ -210,6 +224,8 @@ class WorkerLink:
             self._stopping = message is None or isinstance(message, StopRequest)
             if isinstance(message, TrimRequest):
                 trim()
+            elif isinstance(message, DirectoryMade):
+                self.on_directory_made()
         return self._stopping
 
     @property
@@ -261,6 +277,18 @@ class WorkerLink:
             pass
 
 
+def screen_bytes() -> int:
+    """Return what this process has resident that is not of files; 0 if that is not to be known."""
+    try:
+        with open("/proc/self/statm", "rb", 0) as statm:
+            _, resident, shared, *_ = statm.read(100).split()
+    except (OSError, ValueError):
+        return 0
+    return (int(resident) - int(shared)) * PAGE
+
+
+#: Bytes of a page.
+PAGE = os.sysconf("SC_PAGESIZE")
 #: Bytes of a traceback that are sent; seconds that the last message waits for a busy supervisor.
 MAX_TEXT, LAST_WORDS = 60_000, 1.0
 

@@ -3,6 +3,8 @@
 import errno
 import os
 
+NO_INODES = "no inodes are left on this file system: too many files, not too large ones"
+
 
 def reason(error: OSError, place: str) -> str:
     """Say why a file could not be made or written.
@@ -13,8 +15,13 @@ def reason(error: OSError, place: str) -> str:
 
     """
     if error.errno == errno.ENOSPC and _has_no_inodes(place):
-        return "no inodes are left on this file system: too many files, not too large ones"
+        return NO_INODES
     return error.strerror or str(error)
+
+
+def explained(error: Exception, place: str) -> str:
+    """Say all that is known of an error, a database's too, and whether inodes are missing there."""
+    return f"{error}: {NO_INODES}" if _has_no_inodes(place) else str(error)
 
 
 def _has_no_inodes(path: str) -> bool:

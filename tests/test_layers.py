@@ -30,6 +30,7 @@ OPEN_TO_WORKERS = {
     "supervisor.logs.record",
     "supervisor.logs.setup",
     "supervisor.memory",
+    "supervisor.shortage",
 }
 
 #: Who may reach a tree only through supervisor.control.client.

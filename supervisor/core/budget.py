@@ -37,15 +37,24 @@ class Bucket:
         taken = min(count, int(level))
         return replace(self, level=level - taken, at=max(now, self.at)), taken
 
+    def resized(self, burst: int) -> "Bucket":
+        """Make it hold more, or less: what was used of it stays used."""
+        return replace(self, burst=burst, level=max(0.0, self.level + burst - self.burst))
+
     @property
     def wait(self) -> float:
         """Seconds after ``at`` until there is a token."""
         return max(0.0, (1.0 - self.level) / self.rate)
 
 
+def burst_of(slots: int, least: int = BURST) -> int:
+    """Return what the bucket of a tree with so many slots holds."""
+    return max(least, BURST_PER_SLOT * slots)
+
+
 def full(slots: int, now: float, burst: int = BURST, rate: float = RATE) -> Bucket:
     """Make the bucket of a tree with so many slots."""
-    size = max(burst, BURST_PER_SLOT * slots)
+    size = burst_of(slots, burst)
     return Bucket(size, rate, float(size), now)
 
 

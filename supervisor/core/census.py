@@ -16,8 +16,10 @@ LEAST_RESERVE = 256 << 20
 class SlotView:
     """What was seen of one slot. ``generation`` counts its processes.
 
-    ``baseline``: private bytes when fresh, once known. ``trend``: bytes a second, once
-    known. ``lot``: a random number of its own from 0 to 1, the same on every look.
+    ``fresh``: private bytes when it got ready, if it has told; ``baseline``: those of a warm worker
+    without what it has leaked, once known. ``trend``: bytes a second, once known. ``temp``: bytes
+    of its temp files, if they are limited. ``lot``: a random number of its own from 0 to 1, the
+    same on every look.
     """
 
     path: str
@@ -28,13 +30,20 @@ class SlotView:
     recycling: bool = False
     age: float = 0.0
     private: int = 0
+    fresh: int | None = None
     baseline: int | None = None
     trend: float | None = None
     fds: int = 0
     threads: int = 1
     fresh_threads: int = 1
+    temp: int = 0
     messages: int = 0
     lot: float = 0.5
+
+    @property
+    def least(self) -> int:
+        """Private bytes that it needs at least, as far as that is known."""
+        return (self.fresh if self.baseline is None else self.baseline) or 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,9 @@ class Class(IntEnum):
     ETA = 2  # will be over its hard limit before a planned replacement could be through
     SOFT = 3
     HANDLES = 4  # descriptors or threads
-    AGE = 5
-    MESSAGES = 6
+    TEMP = 5  # temp files
+    AGE = 6
+    MESSAGES = 7
 
     @property
     def planned(self) -> bool:
@@ -127,10 +128,14 @@ class _Ask:
 
 
 def bounds_of(seen: Seen, slot: SlotView) -> Bounds:
-    """Return a slot's limits with the automatic ones filled in."""
+    """Return a slot's limits with the automatic ones filled in.
+
+    Until its baseline is known it is what the worker had when it got ready: its successors would be
+    over a limit below that, too, as soon as they are.
+    """
     pool = seen.pools[slot.pool]
     around = Surroundings(seen.policy.budget, len(seen.slots), pool.nofile)
-    return effective(pool.limits, around, slot.baseline, slot.fresh_threads)
+    return effective(pool.limits, around, slot.least or None, slot.fresh_threads)
 
 
 def arbitrate(memory: Memory, seen: Seen, now: float) -> tuple[Memory, tuple[Action, ...]]:
@@ -218,7 +223,7 @@ class _Round:
             if why is not None and (why is Class.HARD or self._seen.running):
                 asks[slot.path] = _Ask(slot, why, self._bounds[slot.path])
         if self._over_budget and free and self._seen.running:
-            worst = max(free, key=lambda slot: (slot.private - (slot.baseline or 0), slot.path))
+            worst = max(free, key=lambda slot: (slot.private - slot.least, slot.path))
             if worst.path not in asks or asks[worst.path].why > Class.BUDGET:
                 asks[worst.path] = _Ask(worst, Class.BUDGET, self._bounds[worst.path])
         return list(asks.values())
@@ -240,6 +245,9 @@ class _Round:
             return Class.SOFT
         if slot.fds > bounds.max_fds > 0 or slot.threads > bounds.max_threads > 0:
             return Class.HANDLES
+        most = pool.limits.max_temp
+        if most > 0 and slot.temp > self._spread(slot, most, float("inf")):
+            return Class.TEMP
         if slot.age > self._spread(slot, bounds.max_age, bounds.max_age):
             return Class.AGE
         if 0 < bounds.max_messages < slot.messages:
@@ -323,7 +331,7 @@ class _Round:
                 return Trim(slot.path)
             if self._now - trimmed < TRIM_WAIT:
                 return "trimming"
-        need = max(slot.baseline or 0, 1)
+        need = max(slot.least, 1)
         roomy = self._available - need >= self._seen.policy.surge_reserve and not self._full
         if not roomy and ask.why > Class.BUDGET:
             return "no memory for two at once"

@@ -43,7 +43,7 @@ THREAD_BASELINES = 8
 class Limits:
     """What a child may grow to before it is recycled. None: found out by itself, see `effective`.
 
-    ``inf``, and 0 messages: never.
+    ``inf``, and 0 messages or bytes of temp files: never.
     """
 
     memory_soft: int | None = None
@@ -52,6 +52,7 @@ class Limits:
     max_messages: int = 0
     max_fds: int | None = None
     max_threads: int | None = None
+    max_temp: int = 0
     min_lifetime: float = 60.0
     trim: bool = True
 

@@ -45,6 +45,7 @@ def limits(subject: Subject, child: Child, *, is_command: bool, preload: bool) -
         max_messages=checks.whole(subject, "max_messages", child.max_messages, 0, MAX_MESSAGES),
         max_fds=_handles(subject, "max_fds", child.max_fds, automatic),
         max_threads=_handles(subject, "max_threads", child.max_threads, automatic),
+        max_temp=_temp(subject, child),
         min_lifetime=_lifetime(subject, child.min_lifetime),
         trim=checks.flag(subject, "trim", child.trim),
     )
@@ -96,6 +97,17 @@ def _handles(subject: Subject, field: str, value: object, automatic: bool) -> in
     if value is None:
         return None if automatic else MAX_HANDLES
     return checks.whole(subject, field, value, 1, MAX_HANDLES)
+
+
+def _temp(subject: Subject, child: Child) -> int:
+    if child.max_temp is None:
+        return 0
+    if child.private_tmp is False or child.user is not None:
+        raise subject.error(
+            "max_temp is for a temp directory of its own, which this child does not have",
+            "leave max_temp out; what is in the system's belongs to nobody in particular",
+        )
+    return checks.size(subject, "max_temp", child.max_temp)
 
 
 def _age(subject: Subject, value: object, default: float) -> float:

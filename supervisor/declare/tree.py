@@ -158,6 +158,8 @@ class Child:
         max_messages: messages (steps of its work loop) after which it is (default 0: never).
         max_fds, max_threads: open descriptors and threads above which it is (default None: 80 % of
             its limit of descriptors, 8 times the threads that it has when fresh).
+        max_temp: bytes (or "1GiB") of files in its temp directory above which it is, and the
+            directory goes with it (default None: no limit).
         min_lifetime: seconds before which nothing of this but `memory_hard` recycles it (60.0).
         trim: try the gentle step first: cache-shrink hooks, ``gc.collect()``, ``malloc_trim``
             (default True).
@@ -199,6 +201,7 @@ class Child:
         max_messages: int = 0,
         max_fds: int | None = None,
         max_threads: int | None = None,
+        max_temp: int | str | None = None,
         min_lifetime: float = 60.0,
         trim: bool = True,
     ) -> None:
@@ -234,6 +237,7 @@ class Child:
         self.max_messages = max_messages
         self.max_fds = max_fds
         self.max_threads = max_threads
+        self.max_temp = max_temp
         self.min_lifetime = min_lifetime
         self.trim = trim
         self.where = _where()

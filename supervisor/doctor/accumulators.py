@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from supervisor.caches import summed
 from supervisor.core.thresholds import UNLIMITED
 from supervisor.doctor.sizes import bytes_below
-from supervisor.janitor.journal import JOURNAL
+from supervisor.janitor.journal import JOURNAL, TEMP
 from supervisor.logs import place
 from supervisor.logs.figures import FIGURES
 from supervisor.observe.judge import children
@@ -20,9 +20,18 @@ from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
 from supervisor.recycling import report as reports
 from supervisor.recycling.retention import CRASHES, KEEP
+from supervisor.recycling.temp_files import living
 
 #: The part of its limit from which on something is worth a look.
 HIGH = 0.9
+#: The folder of the durable queues in the state directory.
+QUEUES = "queues"
+#: What a queue has, who recycles it, and where the broker says how much it is and may be.
+_OF_A_QUEUE = (
+    ("messages of queue", "broker: back pressure", "depth", "capacity", "messages"),
+    ("bytes of queue", "broker: back pressure", "bytes", "bytes_capacity", "bytes"),
+    ("dead letters of queue", "broker: capacity, age", "dead", "dead_capacity", "messages"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,7 @@ def accumulators(snapshot: Snapshot, directory: str) -> list[Accumulator]:
         *_memory(snapshot, directory),
         *_handles(snapshot),
         *_files(snapshot, directory),
+        *_temp_files(snapshot, directory),
         *_queues(snapshot),
         *_caches(snapshot),
         *_recyclers(directory),
@@ -102,12 +112,34 @@ def _files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
         yield Accumulator("log files", "pump: rotation, budget", bytes_below(logs), most)
 
 
+def _temp_files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
+    """Show what the largest of a child's workers has; its directory goes with it."""
+    entry = (JOURNAL.read(directory) or {}).get(TEMP)
+    if entry is None or entry.path is None:
+        return
+    report = reports.read(directory, time.time())
+    places = living(entry.path)
+    for child in children(snapshot.tree):
+        sizes = [bytes_below(places[w.pid]) for w in child.workers if w.pid in places]
+        slots = report.slots if report is not None else {}
+        limit = max((slots[w.path].max_temp for w in child.workers if w.path in slots), default=0)
+        if limit or any(sizes):
+            how = "arbiter: recycle" if limit else "janitor, once it has ended"
+            largest = max(sizes, default=0)
+            yield Accumulator(f"temp files of {child.path}", how, largest, limit or None)
+
+
 def _queues(snapshot: Snapshot) -> Iterator[Accumulator]:
     for queue in snapshot.queues:
-        size, most = queue.get("size"), queue.get("capacity")
-        if isinstance(size, int) and isinstance(most, int):
-            name = f"queue {queue.get('name')}"
-            yield Accumulator(name, "broker: back pressure", size, most, "messages")
+        name = queue.get("name")
+        for what, how, size, most, unit in _OF_A_QUEUE:
+            found, limit = queue.get(size), queue.get(most)
+            if isinstance(found, int) and isinstance(limit, int):
+                yield Accumulator(f"{what} {name}", how, found, limit, unit)
+        folder = os.path.join(snapshot.state_dir, QUEUES, str(name))
+        if queue.get("durable") and os.path.isdir(folder):
+            how = "broker: capacity, checkpoints"
+            yield Accumulator(f"files of queue {name}", how, bytes_below(folder), None)
 
 
 def _caches(snapshot: Snapshot) -> Iterator[Accumulator]:

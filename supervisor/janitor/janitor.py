@@ -17,7 +17,7 @@ from supervisor.declare.recycler import Recycler
 from supervisor.definition import RecyclerDefinition
 from supervisor.errors import StartError
 from supervisor.janitor import leftovers
-from supervisor.janitor.journal import JOURNAL, Entry
+from supervisor.janitor.journal import CORES, JOURNAL, TEMP, Entry
 from supervisor.janitor.sweep import Keep, sweep
 from supervisor.janitor.task import Outcome, Task
 from supervisor.link import WorkerLink
@@ -29,10 +29,6 @@ log = logging.getLogger("supervisor.janitor")
 
 #: Seconds after the start until the first runs: an app that starts has other things to do.
 FIRST_AFTER = 1.0
-
-
-#: What the runtime's own recyclers are called: no name of an author's has a space.
-TEMP, CORES = "temp directories", "core files"
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -130,6 +126,10 @@ class Janitor:
             log.warning("recycler failed", extra={**fields, "problem": outcome.problem})
         elif outcome.removed:
             log.info("recycled", extra={**fields, "bytes": outcome.removed_bytes})
+        self.post()
+
+    def post(self) -> None:
+        """Write down what was done."""
         try:
             JOURNAL.post(self._directory, self._entries)
         except OSError as error:  # nobody will see it, that is all
@@ -191,5 +191,6 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     logging.getLogger().setLevel(logging.INFO)
     link.stop_on_signal()
     janitor = made_of(options)
+    link.on_directory_made = janitor.post
     link.ready()
     janitor.run(link)

@@ -24,5 +24,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str | None = None
 
 
+#: What the runtime's own recyclers are called: no name of an author's has a space.
+TEMP, CORES = "temp directories", "core files"
 #: By the recycler's name.
 JOURNAL = Bulletin[dict[str, Entry]]("janitor.json", dict[str, Entry])

@@ -2,9 +2,12 @@
 
 import msgspec
 
-from supervisor.link import StopRequest
+from supervisor.link import DirectoryMade, StopRequest
 from supervisor.logs.bucket import Rate
 from supervisor.logs.budget import Limits
+
+#: Processes of a slot that are remembered: lines of those before may still be in the pipe.
+REMEMBERED = 4
 
 
 class Source(msgspec.Struct, frozen=True, tag="source"):
@@ -19,7 +22,10 @@ class Source(msgspec.Struct, frozen=True, tag="source"):
 
 
 class Process(msgspec.Struct, frozen=True, tag="process"):
-    """Who writes to the pipes of a path from now on."""
+    """Who writes to the pipes of a path, if no mark in them says it (`supervisor.logs.marks`).
+
+    Not of those that leave no mark, and to a new pump, which has not seen what was marked.
+    """
 
     path: str
     pid: int
@@ -39,7 +45,7 @@ class Floor(msgspec.Struct, frozen=True, tag="floor"):
     level: str | None
 
 
-ToPump = Source | Process | Forget | Floor | StopRequest
+ToPump = Source | Process | Forget | Floor | DirectoryMade | StopRequest
 
 
 class FileOptions(msgspec.Struct, frozen=True):

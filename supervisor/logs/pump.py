@@ -18,13 +18,21 @@ from enum import Enum
 import msgspec
 
 from supervisor.channel import Channel
-from supervisor.link import StopRequest, WorkerLink
+from supervisor.link import DirectoryMade, StopRequest, WorkerLink
 from supervisor.logs.bucket import Flow, Gate
 from supervisor.logs.delivery import Delivery
 from supervisor.logs.ledger import Ledger
 from supervisor.logs.lines import MAX_LINE
 from supervisor.logs.memory import keep_freed_blocks
-from supervisor.logs.messages import Floor, Forget, Process, PumpOptions, Source, ToPump
+from supervisor.logs.messages import (
+    REMEMBERED,
+    Floor,
+    Forget,
+    Process,
+    PumpOptions,
+    Source,
+    ToPump,
+)
 from supervisor.logs.output import Output
 from supervisor.logs.pace import Pace
 from supervisor.logs.peek import CHUNK, Peeker
@@ -43,8 +51,6 @@ from supervisor.priority import interrupt_nobody
 PARTIAL_AFTER = 2.0
 #: Messages of root's that are read in one pass.
 MAX_MESSAGES = 256
-#: Processes remembered of a path whose pipes are not known yet, or any more.
-REMEMBERED = 4
 
 
 class Turn(Enum):
@@ -177,7 +183,6 @@ class Pump:
                 self._writers[message.path].append(message)
                 for pipe in self._by_path.get(message.path, {}).values():
                     pipe.written_by(message)
-                    self._turns.ready[pipe.fd] = None
             case Forget():
                 for pipe in self._pipes.values():
                     if pipe.source.id == message.id:
@@ -185,13 +190,14 @@ class Pump:
             case Floor():
                 if self._output is not None:
                     self._output.set_floor(message.path, message.level)
+            case DirectoryMade():
+                self._tally.again()
             case StopRequest():
                 self._stop()
 
     def _add(self, pipe: LogPipe) -> None:
         for process in self._writers[pipe.source.path]:
             pipe.written_by(process)
-        pipe.interrupted = False  # it may be us who are new
         self._pipes[pipe.fd] = self._by_path[pipe.source.path][pipe.fd] = pipe
         self._waiting.add_pipe(pipe.fd)
         self._turns.ready[pipe.fd] = None
@@ -301,7 +307,7 @@ class Pump:
     def _drop(self, pipe: LogPipe, data: bytes) -> Turn:
         """Throw the lines away that are too many."""
         end = data.rfind(b"\n") + 1
-        if not end and len(data) <= MAX_LINE:
+        if not end and len(data) <= MAX_LINE and not pipe.ended:
             return Turn.NOTHING
         end = end or len(data)
         lines = max(data.count(b"\n", 0, end), -(-end // MAX_LINE))
@@ -326,14 +332,9 @@ class Pump:
     # --- lines without an end -----------------------------------------------------------------
 
     def _wait_for_the_end_of_a_line(self, pipe: LogPipe, now: float) -> None:
-        if self._nobody:
+        if self._nobody or not pipe.has_part(self._peeker):
             return
-        interrupted, pipe.interrupted = pipe.interrupted, False
-        if not pipe.has_part(self._peeker):
-            return
-        if interrupted:
-            self._end_line(pipe)
-        elif pipe.deadline is None:
+        if pipe.deadline is None:
             pipe.deadline = now + PARTIAL_AFTER
             self._deadlines.append((pipe.deadline, pipe))
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from supervisor.logs.blocks import first_lines, whole_lines, wrap_raw, wrap_records
 from supervisor.logs.bucket import Gate
 from supervisor.logs.lines import MAX_LINE, Line, Splitter
-from supervisor.logs.messages import Process, Source
-from supervisor.logs.peek import Peeker
+from supervisor.logs.marks import find_mark, without_beginning
+from supervisor.logs.messages import REMEMBERED, Process, Source
+from supervisor.logs.peek import CHUNK, Peeker
 from supervisor.logs.record import MAX_RECORD, timestamp
 from supervisor.logs.render import JsonRenderer, Origin
 from supervisor.logs.room import WIDE, Room
@@ -18,8 +19,6 @@ from supervisor.logs.room import WIDE, Room
 HOLD = 4096
 #: Lines of a block at most: as JSON a short line is many times as long.
 MAX_LINES = 8192
-#: Processes of a slot that are remembered: lines of the one before may still be in the pipe.
-REMEMBERED = 4
 #: Bytes taken at most from the pipe of a slot that is gone: something may still write to it.
 LAST_BYTES = 1 << 20
 
@@ -81,7 +80,7 @@ class LogPipe:
         self.source, self.fd = source, fd
         self.gate = gate  # None: no limit
         self.deadline: float | None = None  # when what is there counts as a partial line
-        self.interrupted = False  # a new process writes: an unfinished line is not going on
+        self.ended = False  # what was looked at is the last of its writer's: no line goes on
         self.left: int | None = None  # bytes still taken, once the slot is gone
         self.splitter = Splitter(records=source.stream == "stderr")
         self.carried = b""  # taken out of the pipe before its line was whole
@@ -93,11 +92,7 @@ class LogPipe:
         self._origins: deque[Origin] = deque([unknown], REMEMBERED)
 
     def written_by(self, process: Process) -> None:
-        """Note who writes from now on.
-
-        Of the first one nobody was before it: what is there of a line is its own, and goes on.
-        """
-        self.interrupted = self._origins[-1].pid is not None
+        """Note who writes from now on."""
         self._origins.append(
             Origin(self.source.path, self.source.stream, process.pid, process.incarnation)
         )
@@ -107,9 +102,30 @@ class LogPipe:
         return Block(data, max(1, data.count(b"\n")), self._origins, None)
 
     def look(self, peeker: Peeker) -> bytes:
-        """Return what is there, from the first byte on that was not taken."""
+        """Return what is there of one writer's, from the first byte on that was not taken."""
         seen = peeker.peek(self.fd)
+        while (mark := find_mark(seen)) is not None:
+            process = Process(self.source.path, mark.pid, mark.incarnation)
+            if mark.start or self.carried:
+                self._not_yet_written_by(process)
+                seen = seen[: mark.start]
+                break
+            self.take(mark.end)
+            self.restart()
+            self.written_by(process)
+            seen = seen[mark.end :]
+        self.ended = mark is not None
+        if len(seen) == CHUNK:
+            seen = without_beginning(seen)
         return self.carried + seen if self.carried else seen
+
+    def _not_yet_written_by(self, process: Process) -> None:
+        """A new pump is told of writers whose marks it has not come to yet."""
+        known = [(origin.pid, origin.incarnation) for origin in self._origins]
+        who = process.pid, process.incarnation
+        if who in known:
+            for _ in known[known.index(who) :]:
+                self._origins.pop()
 
     def cut(
         self, data: bytes, lines: float, size: float, *, final: bool = False
@@ -134,7 +150,8 @@ class LogPipe:
                 return Block(data[:end], count, self._origins, None), end
         end, count = first_lines(data, len(data), lines, size)
         limited = data[:end] if count else data[: 2 * MAX_RECORD]
-        split, used = self.splitter.split(limited, final=final and len(limited) == len(data))
+        final = (final or self.ended) and len(limited) == len(data)
+        split, used = self.splitter.split(limited, final=final)
         if not used:
             return None
         block = Block(data[:used], len(split), self._origins, attributed(split, self._origins))

@@ -4,12 +4,13 @@ Root keeps a descriptor of the read end of every pipe in the tree. A new pump is
 """
 
 import os
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
-from supervisor.logs.messages import Floor, Forget, Process, Source
+from supervisor.logs.messages import REMEMBERED, Floor, Forget, Process, Source
 
 #: Sends one message, with or without a descriptor, to the pump, if there is one.
 Send = Callable[[msgspec.Struct, int | None], None]
@@ -27,7 +28,7 @@ class LogSources:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._pipes: dict[str, dict[str, _Pipe]] = {}
-        self._writers: dict[str, Process] = {}
+        self._writers: defaultdict[str, deque[Process]] = defaultdict(_few_processes)
         self._floors: dict[str, Floor] = {}
         self._next = 0
 
@@ -40,10 +41,12 @@ class LogSources:
         pipe = pipes[stream] = _Pipe(Source(self._next, path, stream), fd)
         self._send(pipe.source, fd)
 
-    def process(self, path: str, pid: int, incarnation: int) -> None:
-        """Note who writes to the pipes of that path from now on."""
-        self._writers[path] = Process(path, pid, incarnation)
-        self._send(self._writers[path], None)
+    def process(self, path: str, pid: int, incarnation: int, marked: bool) -> None:
+        """Note who writes to the pipes of that path. ``marked``: it says so there itself."""
+        process = Process(path, pid, incarnation)
+        self._writers[path].append(process)
+        if not marked:
+            self._send(process, None)
 
     def forget(self, path: str) -> None:
         """Drop a path's pipes or, when it ends with "/", those of all below it."""
@@ -64,8 +67,9 @@ class LogSources:
         """Tell a new pump everything."""
         for floor in self._floors.values():
             self._send(floor, None)
-        for writer in self._writers.values():
-            self._send(writer, None)
+        for writers in self._writers.values():
+            for writer in writers:
+                self._send(writer, None)
         for pipes in self._pipes.values():
             for pipe in pipes.values():
                 self._send(pipe.source, pipe.fd)
@@ -73,3 +77,7 @@ class LogSources:
     def _drop(self, pipe: _Pipe) -> None:
         os.close(pipe.fd)
         self._send(Forget(pipe.source.id), None)
+
+
+def _few_processes() -> deque[Process]:
+    return deque(maxlen=REMEMBERED)

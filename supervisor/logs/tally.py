@@ -52,6 +52,10 @@ class Tally:
         except OSError:  # nobody will see it, that is all
             pass
 
+    def again(self) -> None:
+        """Write it down at once: what was written is gone."""
+        self._told, self._due = -1, 0.0
+
     def retire(self, pipe: LogPipe) -> None:
         """Remember what a pipe has counted that is closed."""
         self._add(self._gone, pipe)

@@ -47,6 +47,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     capacity_lost: float = 0.0  # worker-seconds without a ready process, while one was wanted
     capacity_lost_since: float | None = None  # since when there is none
     caches: list[CacheFacts] = []  # of the process, as it has said
+    screen: int = 0  # bytes resident and not of files, when it got ready; 0: not known
 
 
 class ChildStatus(msgspec.Struct, frozen=True, tag="child"):
@@ -112,3 +113,4 @@ class Snapshot(msgspec.Struct, frozen=True):
     queues: list[QueueFacts] = []
     health_address: str | None = None
     templates: list[TemplateStatus] = []
+    state_dir: str = ""  # where durable queues are; "": there are none

@@ -25,6 +25,7 @@ from typing import NamedTuple, NoReturn
 from supervisor import link as links
 from supervisor.channel import KIND, Channel, DescriptorsLost, pair
 from supervisor.errors import Ignore, StartError, text_of
+from supervisor.logs.marks import mark
 from supervisor.logs.setup import configure, share_on_fork
 from supervisor.process import ending, settings, target, tempdir
 from supervisor.process import launch as launches
@@ -75,6 +76,13 @@ def _live(request: Spawn, fds: list[int], app: LoadedApp | None) -> int:
     return _run(told, _linked(sock, told), app)
 
 
+def mark_pipes(incarnation: int) -> None:
+    """Say in both log pipes that we write from here on. Waits for room, as any line does."""
+    said = mark(os.getpid(), incarnation)
+    for fd in (1, 2):
+        os.write(fd, said)
+
+
 class _Told(NamedTuple):
     """Who this process is; ``run`` is what is left to do, if it has got ready for that."""
 
@@ -90,6 +98,8 @@ def _linked(sock: socket.socket, told: _Told) -> links.WorkerLink:
     os.dup2(stderr, 2)
     os.close(stdout)
     os.close(stderr)
+    if told.launch.marks:
+        mark_pipes(told.launch.incarnation)
     named = dict(zip(told.launch.kind.fds, declared, strict=True))
     return links.WorkerLink(sock, _context(told.launch, named))
 
@@ -202,7 +212,8 @@ def _hear(sock: socket.socket, kind: launches.Kind | None, run: target.Run | Non
             if message.kind:
                 kind = launches.decode_kind(message.kind)
             assert kind is not None
-            return _Told(launches.Launch(message.path, message.incarnation, kind), fds, run)
+            who = message.path, message.incarnation, kind, message.marks
+            return _Told(launches.Launch(*who), fds, run)
     return None
 
 

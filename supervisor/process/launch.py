@@ -48,11 +48,15 @@ class Kind(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """One start of one child. ``path`` names its slot ("shop/charge.0")."""
+    """One start of one child. ``path`` names its slot ("shop/charge.0").
+
+    ``marks``: say in the log pipes who writes from there on (`supervisor.logs.marks`).
+    """
 
     path: str
     incarnation: int
     kind: Kind
+    marks: bool = False
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -104,15 +104,21 @@ def use() -> None:
 # --- the janitor's side -----------------------------------------------------------------------
 
 
-def is_abandoned(name: str) -> bool:
-    """Whether a directory's process is gone for certain; False for what has another name."""
+def owner_of(name: str) -> tuple[int, int] | None:
+    """Return the pid and the number that a directory's name has; None: it has another name."""
     run, _, rest = name.partition(".")
     pid, _, number = rest.partition(".")
     try:
         owner = int(pid), int(number.partition("-")[0], 16)
     except ValueError:
-        return False
-    if not run or owner[0] <= 0:
+        return None
+    return owner if run and owner[0] > 0 else None
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether a directory's process is gone for certain; False for what has another name."""
+    owner = owner_of(name)
+    if owner is None:
         return False
     tag = tag_of(owner[0])
     if tag is None:

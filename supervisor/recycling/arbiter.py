@@ -69,10 +69,14 @@ REPORT_EVERY = 5.0
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What an arbiter is told: root's control socket, and the tree."""
+    """What an arbiter is told: root's control socket, and the tree.
+
+    ``temp``: where workers have their temp directories; None: they have none of their own.
+    """
 
     control: str
     tree: SupervisorDefinition
+    temp: str | None = None
 
 
 class Arbiter:
@@ -81,7 +85,7 @@ class Arbiter:
     def __init__(self, options: Options) -> None:
         self._control = options.control
         self._ledger = Ledger(socket.gethostname())
-        self._census = Census(options.tree, self._ledger)
+        self._census = Census(options.tree, self._ledger, options.temp)
         self._memory = Memory()
         self._softs: dict[str, float] = {}
         limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
@@ -92,6 +96,7 @@ class Arbiter:
         self._leaks = Leaks(os.path.dirname(options.control))
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
+        self._last: Report | None = None
 
     def look(self, period: float) -> float:
         """Look once, and do what is to be done; returns the seconds until the next look."""
@@ -182,7 +187,7 @@ class Arbiter:
         if self._templates.is_blocked:
             warnings["template_blocked"] = [f"template {self._templates.reports[0].pid}"]
         memory = self._memory
-        report = Report(
+        self._last = Report(
             at=time.time(),
             period=period,
             budget=seen.policy.budget,
@@ -206,13 +211,21 @@ class Arbiter:
                     per_message=per_message(slot),
                     fds=slot.fds,
                     threads=slot.threads,
+                    temp=slot.temp,
+                    max_temp=seen.pools[slot.pool].limits.max_temp,
                 )
                 for slot in seen.slots
             },
             templates=self._templates.reports,
         )
+        self.post()
+
+    def post(self) -> None:
+        """Write the last report down."""
+        if self._last is None:
+            return
         try:
-            REPORT.post(os.path.dirname(self._control), report)
+            REPORT.post(os.path.dirname(self._control), self._last)
         except OSError as error:  # nobody will see it, that is all
             log.warning("no report", extra={"problem": str(error)})
 
@@ -246,6 +259,7 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     logging.getLogger().setLevel(logging.INFO)
     link.stop_on_signal()
     arbiter = Arbiter(options)
+    link.on_directory_made = arbiter.post
     link.ready()
     period = CLOSE
     while not link.wait(period):
@@ -255,4 +269,5 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
             log.exception("look failed; beginning anew")
             arbiter.close()
             arbiter, period = Arbiter(options), CALM
+            link.on_directory_made = arbiter.post
     arbiter.close()

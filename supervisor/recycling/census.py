@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from supervisor.core.census import Policy, PoolView, Seen
 from supervisor.core.thresholds import Limits
@@ -17,12 +18,14 @@ from supervisor.observe.snapshot import (
 from supervisor.process import sample
 from supervisor.recycling import machine
 from supervisor.recycling.ledger import Ledger
+from supervisor.recycling.temp_files import TempFiles
 
 #: Seconds that a replacement takes beside the start of a process: it soaks, the old one drains.
 SOAK_AND_DRAIN = 2.5
 #: Restarts of a child within a minute from which on it is in a crash loop.
 CRASH_LOOP = 3
 MINUTE = 60.0
+_AUTOMATIC = Limits()
 
 
 def limits_of(definition: SupervisorDefinition, path: str) -> Iterator[tuple[str, Limits]]:
@@ -73,11 +76,15 @@ class Census:
     Args:
         definition: the whole tree.
         ledger: what is known of the workers.
+        temp: where their temp directories are; None: there are none.
 
     """
 
-    def __init__(self, definition: SupervisorDefinition, ledger: Ledger) -> None:
+    def __init__(
+        self, definition: SupervisorDefinition, ledger: Ledger, temp: str | None = None
+    ) -> None:
         self._limits = dict(limits_of(definition, definition.name))
+        self._temp_files = TempFiles(temp)
         self._ledger = ledger
         self._restarts = Restarts()
         self._budget = definition.memory_budget or machine.budget()
@@ -93,9 +100,17 @@ class Census:
         self._ledger.look(workers, softs, now)
         self._restarts.forget(set(pools))
         self._measure_runtime(snapshot)
+        temp = self._temp_files.look(
+            {
+                worker.path: worker.pid
+                for path, child in pools.items()
+                for worker in child.workers
+                if worker.pid is not None and self._limits_of(path).max_temp
+            }
+        )
         queues = {str(queue.get("name")): queue for queue in snapshot.queues}
         slots = tuple(
-            self._ledger.view(worker, path)
+            replace(self._ledger.view(worker, path), temp=temp.get(worker.path, 0))
             for path, child in pools.items()
             for worker in child.workers
         )
@@ -117,7 +132,7 @@ class Census:
         wanted = [worker for worker in child.workers if _is_wanted(worker)]
         queue = queues.get(child.queue or "", {})
         return PoolView(
-            self._limits.get(child.path, Limits()),
+            self._limits_of(child.path),
             target=len(wanted),
             ready=sum(worker.state == "ready" for worker in wanted),
             queue_used=_part(queue, "depth", "capacity"),
@@ -127,6 +142,9 @@ class Census:
             start=_start_time(child.workers),
             nofile=min((account.nofile for account in accounts if account), default=1024),
         )
+
+    def _limits_of(self, path: str) -> Limits:
+        return self._limits.get(path, _AUTOMATIC)
 
     def _measure_runtime(self, snapshot: Snapshot) -> None:
         """Measure root, the templates and the services, now and then."""

@@ -42,6 +42,7 @@ class Account:
     private: int = 0
     screen: int = 0  # at the last exact look
     exact_at: float = float("-inf")
+    fresh: int | None = None  # private, when it got ready
     baseline: int | None = None
     fresh_threads: int = 1
     threads: int = 1
@@ -117,6 +118,7 @@ class Ledger:
             view,
             age=max(0.0, self._clock() - account.born),
             private=account.private,
+            fresh=account.fresh,
             baseline=account.baseline,
             trend=account.trend,
             fds=account.fds,
@@ -143,6 +145,8 @@ class Ledger:
         clock = self._clock()
         if self._is_due(account, estimate, soft, clock):
             estimate = self._exact(account, vitals.screen, estimate, clock)
+            if account.fresh is None and worker.screen:  # what it shares it has shared then, too
+                account.fresh = max(0, worker.screen - max(0, vitals.screen - estimate))
         account.private = estimate
         account.screen = vitals.screen
         account.samples.append((clock, estimate))

@@ -12,7 +12,10 @@ STALE_AFTER = 90.0
 
 
 class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One worker: what it has, and may have. Bytes; ``trend``: a second, ``per_message``: kept."""
+    """One worker: what it has, and may have. Bytes; ``trend``: a second, ``per_message``: kept.
+
+    ``temp`` is known where ``max_temp`` is set.
+    """
 
     private: int
     soft: int
@@ -22,6 +25,8 @@ class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     per_message: float | None = None
     fds: int = 0
     threads: int = 0
+    temp: int = 0
+    max_temp: int = 0
 
 
 class TemplateReport(msgspec.Struct, frozen=True, omit_defaults=True):

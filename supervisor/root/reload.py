@@ -128,6 +128,7 @@ class Reload:
         definition, reply = self._loaded
         root.definition = definition
         root.services.reload(root.shell, definition)
+        root.shell.starts.resize(descriptors.all_slots(definition))
         self._tokens -= 1
         change = Adopt(self._tokens, definition, not reply.threads, self._everything)
         root.commander.reloads.adopt(change, self._adopted)

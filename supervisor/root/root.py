@@ -228,6 +228,7 @@ class Root:
         self.shell.starts.allow(slots, options.restart_burst, options.restart_rate)
         logs = log_files.settled(options.logs, definition.logs)
         self.shell.log_level = logs.level or log_files.LEVEL
+        self.shell.marks = logs.format != "raw"  # whose files are to be the very bytes
         try:
             descriptors.require(definition)
             files = log_files.kept(logs, self.identity.name)
@@ -357,6 +358,7 @@ class Root:
             queues=queues or [],
             health_address=self.services.health_address,
             templates=self.release.status(),
+            state_dir=self.services.state_dir,
         )
 
 

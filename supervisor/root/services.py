@@ -31,6 +31,7 @@ from supervisor.core.events import (
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.definition import QueueDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
+from supervisor.link import DirectoryMade
 from supervisor.logs import ledger, place
 from supervisor.logs.messages import FileOptions, PumpOptions
 from supervisor.logs.sources import LogSources
@@ -46,6 +47,8 @@ from supervisor.shell.surroundings import Shell
 BACKLOG = 512
 #: What is told of the whole tree at its start, or has the app imported.
 WATCHERS = ("arbiter", "janitor")
+#: Who keeps files in the runtime directory for others to read.
+WRITERS = ("pump", *WATCHERS)
 
 
 class Services:
@@ -60,6 +63,7 @@ class Services:
         self._door = -1  # what workers connect to the broker by
         self._log_directory: str | None = None
         self._health: socket.socket | None = None
+        self.state_dir = ""  # of the durable queues, if there are any
         self._ledger = ledger.descriptors()  # what outlives a pump
 
     @property
@@ -99,10 +103,10 @@ class Services:
             self._health = health_listener(options.health)
             plan.append(observer_service(options.name or "", control, self._health))
         if queues:
-            state = queue_state(queues, options, shell.runtime_dir)
+            self.state_dir = queue_state(queues, options, shell.runtime_dir)
             self._queues, self._door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = self._door
-            plan.insert(1, broker_service(queues, self._queues, state))
+            plan.insert(1, broker_service(queues, self._queues, self.state_dir))
         plan += watchers(shell, definition, options.core_files)
         self._plan, self._core_files = plan, options.core_files
         self._actor = Actor(
@@ -133,10 +137,14 @@ class Services:
     def restore(self, directory: str) -> None:
         """Put back what we have in the runtime directory, and others look for there.
 
+        Who has written there is told to do it again.
+
         The broker's socket lives on without its file: workers have a descriptor of it. A link
         leads everybody else to that.
         """
         place.point(directory, self._log_directory)
+        for name in WRITERS:
+            self._tell(name, DirectoryMade())
         path = os.path.join(directory, QUEUES_SOCKET)
         if self._queues is not None and not os.path.lexists(path):
             os.symlink(f"/proc/{os.getpid()}/fd/{self._door}", path)
@@ -147,10 +155,13 @@ class Services:
         self._actor.deliver(Shutdown(SHUTDOWN))
 
     def _to_pump(self, message: msgspec.Struct, fd: int | None) -> None:
+        self._tell("pump", message, fd)
+
+    def _tell(self, name: str, message: msgspec.Struct, fd: int | None = None) -> None:
         if self._actor is None:
             return
-        for (name, _), process in self._actor.processes.items():
-            if name == "pump" and isinstance(process, ServiceProcess):
+        for (key, _), process in self._actor.processes.items():
+            if key == name and isinstance(process, ServiceProcess):
                 process.send(message, fd)
 
 
@@ -230,7 +241,8 @@ def _ignore(_result: object) -> None:
 
 def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:
     """Describe the arbiter."""
-    argument = msgspec.msgpack.encode({"control": control, "tree": definition})
+    told = {"control": control, "tree": definition, "temp": tempdir.base()}
+    argument = msgspec.msgpack.encode(told)
     return Service("arbiter", "supervisor.recycling.arbiter:main", argument)
 
 

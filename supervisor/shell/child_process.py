@@ -88,7 +88,7 @@ class ChildProcess:
         self._template: Template = shell.runtime
         self._serial = 0
         self._ready_ahead = False
-        self._kind_sent = b""
+        self._marks, self._kind_sent = False, b""
         self._listener: Listener | None = None
         self._stacks = -1  # where it writes them; -1: nowhere
         self._readiness = readiness_of(
@@ -128,7 +128,7 @@ class ChildProcess:
         self._stacks = stacks.make()
         self._listen(ours)
         end = theirs.detach()
-        launch = launches.encode(launches.Launch(self.start.path, self.slot.starts, kind))
+        launch = launches.encode(launches.Launch(self.path, self.slot.starts, kind, self._marks))
         self._serial = self._template.spawn(self, launch, [end, self._stacks, *fds], [end])
 
     def _take_spare(self, kind: bytes, fds: list[int]) -> bool:
@@ -137,7 +137,7 @@ class ChildProcess:
         if spare is None:
             return False
         known = kind if spare.kind != kind else b""
-        assign = link.Assign(self.start.path, self.slot.starts, known)
+        assign = link.Assign(self.path, self.slot.starts, known, self._marks)
         try:
             Channel(spare.link, self.accepts).send(assign, tuple(fds))
         except OSError:
@@ -180,7 +180,7 @@ class ChildProcess:
         """Its template has made it."""
         self.shell.starts.over(self)
         self.status = msgspec.structs.replace(self.status, pid=pid)
-        self.shell.process_up(self.start.path, pid, self.slot.starts)
+        self.shell.process_up(self.start.path, pid, self.slot.starts, self._marks)
         self._publish(self.status.state)
         self._readiness.begin()
         if self._ready_ahead:

@@ -61,6 +61,7 @@ class NestedSupervisor:
             log_level=arguments.log_level,
             fds={name: fd for name, fd in fds.items() if name not in CONNECTIONS},
             spares=arguments.spares,
+            marks=arguments.marks,
             preload=arguments.preload,
             fresh=arguments.fresh,
             more_starts=lambda count: self._outbox.send(uplink.StartsWanted(count)),

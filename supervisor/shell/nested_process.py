@@ -40,6 +40,7 @@ class Arguments(msgspec.Struct, frozen=True):
     spares: int
     preload: bool
     pipes: bool
+    marks: bool
     fresh: bool = True
     code: str = ""
 
@@ -176,6 +177,7 @@ class NestedProcess(LinkedProcess):
             spares=self.shell.spares,
             preload=self.shell.preload,
             pipes=self.shell.pipes is not None,
+            marks=self.shell.marks,
             fresh=not self.slot.counted,
             code=self.shell.release.code,
         )
@@ -246,7 +248,8 @@ class NestedProcess(LinkedProcess):
             case uplink.Statuses():
                 self.shell.board.merge(message)
             case uplink.ProcessUp():
-                self.shell.process_up(message.path, message.pid, message.incarnation)
+                up = message
+                self.shell.process_up(up.path, up.pid, up.incarnation, up.marked)
             case uplink.PipesGone():
                 self.shell.pipes_gone(message.path)
             case uplink.StartsWanted():

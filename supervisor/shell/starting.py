@@ -63,6 +63,7 @@ class Starts:
         self._loop, self._log = loop, log
         self._is_root = more is None
         self._more = more or self._pour
+        self._burst = budget.BURST  # at least
         self._bucket = budget.full(0, time.monotonic())
         self._budget = budget.Budget(budget.SPARE if more else 0)
         self._reserve = Reserve()
@@ -74,7 +75,12 @@ class Starts:
 
     def allow(self, slots: int, burst: int, rate: float) -> None:
         """Fill the bucket for a tree of that many slots."""
+        self._burst = burst
         self._bucket = budget.full(slots, time.monotonic(), burst, rate)
+
+    def resize(self, slots: int) -> None:
+        """The tree has that many slots now."""
+        self._bucket = self._bucket.resized(budget.burst_of(slots, self._burst))
 
     def begin(self, process: Process, *, counted: bool) -> None:
         """Start a process. ``counted``: it needs a token."""

@@ -37,11 +37,12 @@ class Shell:
     log: Log
     pipes: PipeSink | None
     pipes_gone: Callable[[str], None]
-    process_up: Callable[[str, int, int], None]
+    process_up: Callable[[str, int, int, bool], None]  # path, pid, incarnation, whether it marks
     runtime_dir: str
     log_level: str = "INFO"
     fds: dict[str, int] = field(default_factory=dict)  # given to every worker ("queues")
     spares: int = 2  # kept of the release template
+    marks: bool = False  # workers mark in their log pipes where their lines begin
     preload: bool = True  # False: the release template cannot fork (it has threads)
     fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too
     more_starts: Callable[[int], None] | None = None  # None: this is root, and has the bucket

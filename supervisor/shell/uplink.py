@@ -58,11 +58,12 @@ class PipesGone(msgspec.Struct, frozen=True, tag="pipes_gone"):
 
 
 class ProcessUp(msgspec.Struct, frozen=True, tag="process_up"):
-    """Who writes into a slot's pipes from now on."""
+    """Who writes into a slot's pipes from now on. ``marked``: it says so there itself."""
 
     path: str
     pid: int
     incarnation: int
+    marked: bool
 
 
 class StartsWanted(msgspec.Struct, frozen=True, tag="starts_wanted"):

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from supervisor.caches import Caches, bounded
+from supervisor.link import Ready
 from supervisor.logs.setup import LEVEL_SIGNALS
 from supervisor.memory import TrimRequest
 from supervisor.shell.child_process import ChildProcess, Phase
@@ -12,6 +13,11 @@ from supervisor.shell.child_process import ChildProcess, Phase
 
 class WorkerProcess(ChildProcess):
     """One process of a worker, or of a command."""
+
+    def begin(self) -> None:
+        """Ask for the process. Beside a predecessor, which may be in a line, it leaves no mark."""
+        self._marks = self.shell.marks and len(self.slot.occupants) == 1
+        super().begin()
 
     def stop(self) -> None:
         """Ask it to end; then a successor, if it has one, is seen in its place."""
@@ -23,8 +29,10 @@ class WorkerProcess(ChildProcess):
         if isinstance(message, Caches):
             self.status = replace(self.status, caches=bounded(message.caches))
             self.show()
-        else:
-            super().handle(message)
+            return
+        if isinstance(message, Ready):
+            self.status = replace(self.status, screen=message.screen)
+        super().handle(message)
 
     def trim(self) -> None:
         """Ask it to give back memory."""

@@ -210,7 +210,7 @@ class RealWorld:
             log=lambda *_args, **_fields: None,
             pipes=lambda _path, _stream, fd: os.close(fd),
             pipes_gone=lambda _path: None,
-            process_up=lambda _path, _pid, _incarnation: None,
+            process_up=lambda *_who: None,
             runtime_dir=self.site,
             spares=0,
         )

@@ -1,13 +1,16 @@
 """What an app does about bad apps, taken names and places, and bugs of its own."""
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.crash.running_app import TREES, family, run_tree
+from supervisor.errors import SupervisorError
+from tests.crash.app_harness import App, eventually
+from tests.crash.running_app import TREES, family, run_tree, templates
 
 INJECTED = (sys.executable, str(TREES / "injected.py"))
 
@@ -74,3 +77,34 @@ def test_a_health_port_that_is_taken_names_its_owner(tmp_path: Path) -> None:
             assert app.wait() == 78
     assert f"127.0.0.1:{port}" in app.errors
     assert f"(pid {os.getpid()})" in app.errors
+
+
+def is_up(app: App) -> bool:
+    """Whether an app whose log nobody can read is up."""
+    try:
+        return app.snapshot().phase == "running"
+    except SupervisorError:
+        return False
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_an_app_runs_without_standard_descriptors(tmp_path: Path, closed: str) -> None:
+    """A broken launcher has closed them: nothing else comes into their place, workers included."""
+    with run_tree("flat:three", tmp_path, wrapper=("sh", "-c", f'exec "$@" {closed}', "sh")) as app:
+        eventually(lambda: is_up(app))
+        before = app.ready("three/w.0").pid
+        assert before is not None
+        for pid in (app.process.pid, *templates(app)):
+            for fd, sign in enumerate(("<&-", ">&-", "2>&-")):
+                if sign in closed.split():
+                    assert os.readlink(f"/proc/{pid}/fd/{fd}") == os.devnull
+        os.kill(before, signal.SIGKILL)
+        app.wait_worker("three/w.0", lambda one: one.pid != before and one.state == "ready")
+        assert app.stop() == 0
+
+
+def test_without_standard_error_an_exit_code_still_says_what_is_wrong(tmp_path: Path) -> None:
+    """The same as with it."""
+    wrapper = ("sh", "-c", 'exec "$@" 2>&-', "sh")
+    with run_tree("bad_import:tree", tmp_path, wrapper=wrapper) as app:
+        assert app.wait() == 78

@@ -12,6 +12,8 @@ from tests.crash.test_environment_worlds import unshare
 READ_ONLY = ("ro", "Read-only file system")
 #: What a runtime directory needs: itself, its parent, lock, ledger, socket, pointer, broker's.
 INODES = 7
+#: Fewer than a durable queue needs: the root, the state, two folders, its files.
+STORE_INODES = 10
 
 
 def without_inodes(count: int) -> tuple[str, str]:
@@ -57,6 +59,20 @@ def test_a_place_that_was_chosen_and_cannot_be_used_is_refused(
     assert said in app.errors
     assert f"{option} DIR" in app.errors
     assert "Traceback" not in app.errors
+
+
+@pytest.mark.parametrize("inodes", range(2, STORE_INODES))
+def test_a_queue_that_finds_no_inodes_says_so(tmp_path: Path, inodes: int) -> None:
+    """Whichever of its files cannot be made: puts are refused, it is said why, the app runs."""
+    _, said = without_inodes(inodes)
+    mount, place = f"size=64m,nr_inodes={inodes}", tmp_path / "fs"
+    with run_on(mount, place, tmp_path, "--state", str(place / "x")) as app:
+        (refused,) = app.up().wait_until(
+            lambda: [r for r in app.records if r["event"].startswith("queue orders refuses puts")]
+        )
+        assert said in refused["event"]
+        assert app.snapshot().queues[0]["store"].startswith("failed: ")
+        assert app.stop() == 0
 
 
 def test_an_app_whose_logs_find_no_inodes_runs(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.crash.app_harness import App, eventually
 
 def said(app: App) -> list[str]:
     """Return what the worker has logged, once it has said all."""
-    app.wait_for(path="quiet/talk.0", event="end")
+    app.wait_for(path="quiet/talk.0", event="said at 30")
     return [record["event"] for record in app.find(path="quiet/talk.0", logger="talk")]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from supervisor.logs.ledger import descriptors
 from supervisor.logs.lines import MAX_LINE
+from supervisor.logs.marks import mark
 from supervisor.logs.record import encode
 from tests.pump_process import PumpProcess, Reader, log_pipe, widen
 
@@ -261,8 +262,7 @@ def test_a_line_begun_by_a_dead_process_is_not_joined_with_the_next(fds: list[in
     screen, out = terminal(fds)
     with PumpProcess(out, format="json") as pump:
         _, write = slot(fds, pump, 1, "shop/a.0", "stdout")
-        os.write(write, b"I am about to")
-        pump.writer("shop/a.0", 22, 2)
+        os.write(write, b"I am about to" + mark(22, 2))
         (document,) = screen.documents(1)
         assert (document["event"], document["partial"]) == ("I am about to", True)
         os.write(write, b"hello\n")

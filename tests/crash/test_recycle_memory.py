@@ -10,6 +10,7 @@ import pytest
 
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import QueueAnswer, QueueCommand
+from supervisor.core.thresholds import Oddity
 from supervisor.process.oom import confinement
 from supervisor.recycling.backstop import can_confine
 from supervisor.recycling.report import Report, read
@@ -86,6 +87,36 @@ def test_shared_pages_are_no_reason_to_recycle(tmp_path: Path) -> None:
         assert max(slot.private for slot in report.slots.values()) < 20 * MIB
         assert [one.recycles for one in workers(app.snapshot().tree)] == [0, 0]
         assert (report.recycled, report.failed, report.deferred) == (0, 0, {})
+
+
+def test_a_limit_below_what_a_worker_needs_is_raised_and_warned_of(tmp_path: Path) -> None:
+    """At once, not after half a minute of recycling one after the other (T4)."""
+    with App("needy:tree", tmp_path) as app:
+        before = {worker.path: worker.pid for worker in workers(app.up().snapshot().tree)}
+        looks: set[float] = set()
+
+        def looked_often() -> Report | None:
+            report = report_of(app)
+            looks.update({report.at} if report is not None and len(report.slots) == 3 else set())
+            return report if len(looks) == 2 else None  # five seconds apart
+
+        report = eventually(looked_often, "two reports")
+        assert report is not None
+        assert report.warnings == {
+            "soft_below_baseline": ["needy/soft.0"],
+            "hard_below_baseline": ["needy/hard.0", "needy/hard.1"],
+        }
+        assert min(slot.soft for slot in report.slots.values()) > 90 * MIB
+        assert {worker.path: worker.pid for worker in workers(app.snapshot().tree)} == before
+        assert (report.recycled, report.failed) == (0, 0)
+        warned = {
+            (r["child"], r["event"]) for r in app.find(path="runtime/arbiter", level="warning")
+        }
+        assert warned == {
+            ("needy/soft", Oddity.SOFT_BELOW_BASELINE.value),
+            ("needy/hard", Oddity.HARD_BELOW_BASELINE.value),
+        }
+        assert app.stop() == 0
 
 
 @pytest.mark.parametrize("path", ["hungry/hungry.0", "hungry/inner/hungry.0"])

@@ -76,10 +76,11 @@ LONG = 60.0
 class Edited(App):
     """An app whose source the test writes."""
 
-    def __init__(self, source: str, directory: Path, **popen: Any) -> None:
+    def __init__(self, source: str, directory: Path, *options: str, **popen: Any) -> None:
         self.source = directory / "edited.py"
         self.write(source)
-        super().__init__("edited:tree", directory, cwd=directory, wrapper=IMPATIENT, **popen)
+        named = {"cwd": directory, "wrapper": IMPATIENT, **popen}
+        super().__init__("edited:tree", directory, *options, **named)
 
     def write(self, source: str, line: str = "first") -> None:
         """Write a version of it."""

@@ -5,11 +5,22 @@ import signal
 from pathlib import Path
 from time import monotonic
 
-from supervisor.control.messages import RestartChildren
+from supervisor.control.messages import Reload, RestartChildren
 from tests.crash.app_harness import App, eventually, workers
 from tests.crash.running_app import restarted
+from tests.crash.test_reload import Edited
 
 BURST, RATE = 40, 20.0
+GROWING = """
+import signal
+from supervisor import Child, Supervisor
+
+def wait():
+    while True:
+        signal.pause()
+
+tree = Supervisor("app", intensity=1000, children=[Child("web", wait, count=COUNT)])
+"""
 
 
 def restarts(app: App) -> int:
@@ -50,4 +61,22 @@ def test_a_restarted_supervisor_pays_for_its_children(tmp_path: Path) -> None:
             os.kill(inner.pid, signal.SIGKILL)
         restarted(app, "calm/inner", 5)
         assert monotonic() - began >= (4 * 6 - burst) / 5
+        assert app.stop() == 0
+
+
+def test_a_tree_that_has_grown_by_a_reload_may_crash_as_a_whole(tmp_path: Path) -> None:
+    """The bucket is that of the tree there is now: all slots come back at once, not at the rate."""
+    options = ("--restart-burst", "1", "--restart-rate", "0.001")
+    with Edited(GROWING.replace("COUNT", "1"), tmp_path, *options) as app:
+        app.up()
+        app.write(GROWING.replace("COUNT", "10"))
+        app.ask(Reload())
+        before = app.pids()
+        assert len(before) == 10
+        for pid in before.values():
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        old = {None, *before.values()}
+        eventually(lambda: len({*app.pids().values()} - old) == 10, "all restarted", 10.0)
+        assert not app.find(event="restarts are slowed down")
         assert app.stop() == 0

@@ -61,17 +61,40 @@ def test_the_dead_ones_are_removed_and_those_of_the_living_are_not(app: App) -> 
     eventually(lambda: not own[0].exists(), "removed")
     assert all(path.exists() for path in (successor, *own[1:]))
 
-    def rows() -> dict[str, Accumulator]:
-        directory = os.path.dirname(app.socket)
-        return {one.name: one for one in accumulators(app.snapshot(), directory)}
-
-    eventually(lambda: {"temp directories", "core files"} <= rows().keys(), "both have run")
-    row = rows()["temp directories"]
+    eventually(lambda: {"temp directories", "core files"} <= rows(app).keys(), "both have run")
+    row = rows(app)["temp directories"]
     assert row.recycler == "janitor"
     assert row.note.endswith(" removed so far")
     assert row.size is not None
     assert row.size >= 3 * 100_000
-    assert rows()["core files"].limit == 1 << 30
+    assert rows(app)["core files"].limit == 1 << 30
+    one_childs = rows(app)["temp files of temporary/own"]
+    assert (one_childs.limit, one_childs.size) == (None, 100_000)
+    assert "temp files of temporary/systems" not in rows(app)
+
+
+def rows(app: App) -> dict[str, Accumulator]:
+    """Return what doctor lists."""
+    directory = os.path.dirname(app.socket)
+    return {one.name: one for one in accumulators(app.snapshot(), directory)}
+
+
+def test_a_worker_with_too_much_in_it_is_recycled(tmp_path: Path) -> None:
+    """Its successor is ready first, the directory goes with it; doctor shows size and limit."""
+    with App("temporary:hoarding", tmp_path, env={"CHOSEN": str(tmp_path)}) as app:
+        other = app.up().ready("hoarding/unlimited.0").pid
+        hoard = Path(app.said("hoarding/hoarder.0").split()[1]) / "hoard"
+        record = app.wait_for(event="recycle", child="hoarding/hoarder.0")
+        assert record["why"] == "temp"
+        after = app.wait_worker("hoarding/hoarder.0", lambda w: w.recycles == 1 and not w.recycling)
+        assert (after.restarts, after.capacity_lost) == (0, 0.0)
+        run_janitor(app)
+        eventually(lambda: not hoard.exists(), "removed")
+        row = eventually(lambda: rows(app).get("temp files of hoarding/hoarder"), "a row")
+        assert row is not None
+        assert (row.recycler, row.size, row.limit) == ("arbiter: recycle", 100_000, 1 << 20)
+        assert app.worker("hoarding/unlimited.0").pid == other
+        assert app.stop() == 0
 
 
 def test_what_an_earlier_run_has_left_is_found_at_the_start(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from supervisor.control import lock
+from supervisor.janitor.journal import JOURNAL, Entry
+from supervisor.logs.figures import FIGURES, Figures
+from supervisor.recycling.report import REPORT, Report
 from tests.crash.app_harness import App, eventually
 from tests.crash.running_app import IMPATIENT, TREES, run_tree, service, strace
 from tests.crash.test_root_faults import pids
@@ -76,6 +79,32 @@ def test_a_runtime_directory_that_is_wiped_is_made_anew(tmp_path: Path, name: st
         assert app.snapshot().queues[0]["depth"] == 1
         assert len(app.find(event=WIPED)) == 1
         assert app.stop() == 0
+
+
+def test_what_the_runtime_has_told_there_is_told_again(tmp_path: Path) -> None:
+    """Arbiter, pump and janitor rest for half a minute and more: they write at once."""
+    with run_tree("flat:three", tmp_path) as app:
+        app.up()
+        before = told(app)
+        remove(app, "all")
+        remade(app)
+        report, figures, journal = told(app, patience=5)
+        assert report.at >= before[0].at
+        assert figures.children.keys() >= {"runtime/arbiter"}
+        assert journal.keys() == before[2].keys()
+        assert app.stop() == 0
+
+
+def told(app: App, patience: float = 30.0) -> tuple[Report, Figures, dict[str, Entry]]:
+    """Wait for what arbiter, pump and janitor tell in the runtime directory."""
+    directory = str(app.runtime)
+    report = eventually(lambda: REPORT.read(directory), "a report", patience)
+    figures = eventually(lambda: FIGURES.read(directory), "figures", patience)
+    journal = eventually(lambda: JOURNAL.read(directory), "a journal", patience)
+    assert report is not None
+    assert figures is not None
+    assert journal is not None
+    return report, figures, journal
 
 
 def test_it_is_made_anew_every_time(tmp_path: Path) -> None:

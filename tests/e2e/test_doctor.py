@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.crash.app_harness import App, eventually
+from tests.crash.running_app import run_tree
 
 
 def doctor(runtime: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -49,6 +50,29 @@ def test_it_lists_what_accumulates_and_who_recycles_it(tmp_path: Path) -> None:
     assert text.returncode == 0
     assert "ACCUMULATES" in text.stdout
     assert "janitor" in text.stdout
+
+
+def test_it_lists_what_queues_have(tmp_path: Path) -> None:
+    """Messages, bytes, dead letters, and the files of durable ones."""
+    with run_tree("flat:kept", tmp_path, "--state", str(tmp_path / "state")) as app:
+        app.up()
+        env = {**os.environ, "SUPERVISOR_RUNTIME_DIR": str(app.runtime)}
+        put = [sys.executable, "-m", "supervisor.cli.main", "queue", "put", "orders"]
+        subprocess.run(put, env=env, input=b"1\n2\n", check=True, timeout=30)
+
+        def listed() -> dict[str, dict[str, object]] | None:
+            found = json.loads(doctor(app.runtime, "--json").stdout)["accumulators"]
+            rows = {one["name"]: one for one in found}
+            return rows if "files of queue orders" in rows else None
+
+        rows = eventually(listed, "the broker has its files")
+        assert rows is not None
+        messages = rows["messages of queue orders"]
+        assert (messages["size"], messages["limit"], messages["unit"]) == (2, 1000, "messages")
+        assert 0 < rows["bytes of queue orders"]["size"] < rows["bytes of queue orders"]["limit"]  # type: ignore[operator]
+        assert rows["dead letters of queue orders"]["size"] == 0
+        assert rows["files of queue orders"]["size"] > 1 << 20  # type: ignore[operator]
+        assert app.stop() == 0
 
 
 def test_without_an_app_it_checks_the_machine(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.core.budget import SPARE, Bucket, Budget
+from supervisor.core.budget import SPARE, Bucket, Budget, burst_of, full
 
 BURST, RATE = 20, 5.0
 
@@ -131,3 +131,16 @@ def test_who_wants_little_does_not_wait_for_who_wants_much(few: int, many: int) 
         assert isinstance(who, str)
         got[who] += tokens
     assert got == {"much": few, "little": few}
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 200)), min_size=1, max_size=8))
+def test_a_bucket_that_is_resized_gives_no_more_than_it_holds(steps: list[tuple[int, int]]) -> None:
+    """What was used stays used; a larger one has its new room filled, a smaller one spills."""
+    bucket = full(0, 0.0, burst=BURST, rate=RATE)
+    for slots, wanted in steps:
+        before, size = bucket, burst_of(slots, BURST)
+        bucket = bucket.resized(size)
+        assert bucket.burst == size >= max(BURST, 2 * slots)
+        assert bucket.level == max(0.0, before.level + size - before.burst) <= size
+        bucket, taken = bucket.take(wanted, 0.0)
+        assert taken == min(wanted, int(max(0.0, before.level + size - before.burst)))

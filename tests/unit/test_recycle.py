@@ -63,13 +63,14 @@ def decide(look: Seen, memory: Memory | None = None, now: float = 1e6) -> tuple[
         ({"private": 120 * MIB}, Class.SOFT),
         ({"fds": 900}, Class.HANDLES),
         ({"threads": 9}, Class.HANDLES),
+        ({"temp": 51 * MIB}, Class.TEMP),
         ({"age": 90_000.0}, Class.AGE),
         ({"messages": 2_000}, Class.MESSAGES),
     ],
 )
 def test_each_limit_has_its_class(fields: dict[str, object], why: Class) -> None:
     """A slot over one of its limits is replaced, the new process first, for that reason."""
-    limits = replace(LIMITS, max_messages=1_000)
+    limits = replace(LIMITS, max_messages=1_000, max_temp=50 * MIB)
     [action] = decide(seen(slot(**fields), limits=limits))
     assert isinstance(action, StartFirst)
     assert (action.path, action.why) == ("app/web.0", why)
@@ -256,6 +257,17 @@ def test_a_limit_below_the_baseline_is_raised_and_named() -> None:
     look = seen(slot(private=110 * MIB, baseline=100 * MIB), limits=limits)
     assert decide(look) == ()
     assert bounds_of(look, look.slots[0]).oddity is not None
+
+
+@pytest.mark.parametrize("baseline", [None, 100 * MIB])
+def test_a_worker_is_not_recycled_for_what_it_had_when_it_got_ready(baseline: int | None) -> None:
+    """Nor in the half minute until its baseline is known; for what it took since it is."""
+    limits = Limits(memory_soft=50 * MIB, memory_hard=60 * MIB, min_lifetime=0.0)
+    fresh = {"fresh": 100 * MIB, "baseline": baseline, "age": 1.0}
+    assert decide(seen(slot(private=101 * MIB, **fresh), limits=limits)) == ()
+    assert decide(seen(slot(private=210 * MIB, **fresh), limits=limits))
+    small = {"fresh": 10 * MIB, "baseline": None, "age": 1.0}
+    assert decide(seen(slot(private=101 * MIB, **small), limits=limits))
 
 
 def test_automatic_limits_follow_budget_and_baseline() -> None:

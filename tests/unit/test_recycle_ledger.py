@@ -4,6 +4,9 @@ import mmap
 import os
 import subprocess
 
+import msgspec
+
+from supervisor.link import screen_bytes
 from supervisor.observe.snapshot import WorkerStatus
 from supervisor.process import sample
 from supervisor.recycling.ledger import BASELINE_AFTER, EXACT_EVERY, Ledger
@@ -59,6 +62,19 @@ def test_the_baseline_is_what_a_warm_worker_has() -> None:
     view = ledger.view(young, "app/web")
     assert view.baseline == view.private > 0
     assert view.age == BASELINE_AFTER + 1
+
+
+def test_what_a_worker_had_when_it_got_ready_is_known_at_once() -> None:
+    """It has told; what it shares with its template, or took since, is no part of it."""
+    ledger = Ledger("host", Clock())
+    told = msgspec.structs.replace(status(os.getpid()), screen=screen_bytes())
+    kept = bytearray(b"x") * (30 * MIB)
+    before = (sample.private_bytes("self") or 0) - len(kept)
+    ledger.look([told], {}, NOW)
+    view = ledger.view(told, "app/web")
+    assert view.fresh is not None
+    assert abs(view.fresh - before) < 8 * MIB
+    assert view.private > view.fresh + 22 * MIB
 
 
 def test_a_leak_is_no_part_of_the_baseline() -> None:

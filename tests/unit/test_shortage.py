@@ -2,12 +2,13 @@
 
 import errno
 import os
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from supervisor.shortage import reason
+from supervisor.shortage import NO_INODES, explained, reason
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,11 @@ def test_a_want_of_inodes_is_called_by_its_name(
 
     monkeypatch.setattr(os, "statvfs", statvfs)
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert reason(error, str(tmp_path / "not" / "there")).startswith(said)
+    place = str(tmp_path / "not" / "there")
+    assert reason(error, place).startswith(said)
+    unable = sqlite3.OperationalError("unable to open database file")
+    assert (NO_INODES in explained(unable, place)) is (left < inodes and left == 0)
+    assert explained(unable, place).startswith("unable to open database file")
 
 
 def test_other_errors_are_the_kernels_own_words(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ class Talk(Worker):
         """Say it, and wait."""
         for level in (logging.DEBUG, logging.INFO, logging.WARNING):
             logging.getLogger("talk").log(level, "said at %d", level)
-        print("end")
         self.link.wait(1e6)
 
 

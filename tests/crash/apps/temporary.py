@@ -25,6 +25,18 @@ class Untidy(Worker):
         self.link.wait(1e6)
 
 
+class Hoarder(Untidy):
+    """Keeps much in it; its successors do not."""
+
+    def init(self) -> None:
+        """Write it once."""
+        super().init()
+        mark = Path(os.environ["CHOSEN"]) / "hoarded"
+        if not mark.exists():
+            mark.touch()
+            (Path(tempfile.gettempdir()) / "hoard").write_bytes(b"x" * 2_000_000)
+
+
 SAY = "import os, signal; print('temp', os.environ.get('TMPDIR'), flush=True); signal.pause()"
 
 tree = Supervisor(
@@ -36,5 +48,14 @@ tree = Supervisor(
         Child("chosen", Untidy, env={"TMPDIR": os.environ["CHOSEN"]}),
         Child("program", command=[sys.executable, "-c", SAY]),
         Supervisor("inner", [Child("own", Untidy)]),
+    ],
+)
+
+hoarding = Supervisor(
+    "hoarding",
+    intensity=0,
+    children=[
+        Child("hoarder", Hoarder, max_temp="1MiB", min_lifetime=0.5),
+        Child("unlimited", Untidy, min_lifetime=0.5),
     ],
 )

@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+from supervisor.shortage import explained
 from workers.queues.broker.connection import Connection
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.clients import Clients, Sent
@@ -26,6 +27,7 @@ from workers.queues.store.contract import (
     State,
     Store,
     StoreError,
+    StoreFailed,
     StoreFull,
     order,
 )
@@ -50,7 +52,7 @@ class Keeping:
     ``trouble``: what is wrong with the store; empty: nothing.
 
     Args:
-        opener: opens it; raises StoreError or OSError.
+        opener: opens it; raises StoreError.
 
     """
 
@@ -117,7 +119,7 @@ class Keeping:
         queue = core.definition.name
         try:
             self._store = self._opener(anew)
-        except (StoreError, OSError) as error:
+        except StoreError as error:
             self.trouble = f"failed: {error}"
             _log.error("queue %s refuses puts: it cannot be kept: %s", queue, error)
             return False
@@ -314,7 +316,10 @@ def keeping_of(state: str, queue: str, durability: str) -> Keeping:
 
     def opened(anew: Recovered | None) -> Store:
         folder = os.path.join(state, "queues")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StoreFailed(f"{folder} cannot be made: {explained(error, folder)}") from error
         return SqliteStore(os.path.join(folder, queue), durability, anew=anew)
 
     return Keeping(opened)

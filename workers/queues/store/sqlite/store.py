@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from supervisor.shortage import explained
 from workers.queues.core.dedupe import MAX_KEYS
 from workers.queues.core.journal import Change
 from workers.queues.store.batch import Batch
@@ -82,7 +83,8 @@ class SqliteStore:
                 os.close(self._lock)
                 raise
         except (OSError, sqlite3.Error) as error:
-            raise StoreFailed(f"{folder} cannot be opened: {error}") from error
+            why = explained(error, folder)
+            raise StoreFailed(f"{folder} cannot be opened: {why}") from error
 
     def _open(self, anew: Contents | None) -> None:
         schema.remove_file(os.path.join(self._folder, schema.NEW))
@@ -193,7 +195,7 @@ class SqliteStore:
     def _refusal(self, error: Exception) -> StoreFull | StoreFailed:
         """Draw the consequences of an error; return what to tell the caller."""
         if _is_full(error) or self._has_no_room(error):
-            self._fill(f"no space is left: {error}")
+            self._fill(f"no space is left: {explained(error, self._folder)}")
             return StoreFull(self.why)
         return self._failure(error)
 
@@ -207,7 +209,7 @@ class SqliteStore:
         return ballast.has_no_room(self._folder, self._file.log_bytes())
 
     def _failure(self, error: Exception) -> StoreFailed:
-        self.state, self.why = State.FAILED, f"the device failed: {error}"
+        self.state, self.why = State.FAILED, f"the device failed: {explained(error, self._folder)}"
         return StoreFailed(self.why)
 
     def _fill(self, why: str) -> None:
