@@ -14,9 +14,10 @@ from workers.queues import payload
 from workers.queues.broker.connection import Connection
 from workers.queues.broker.host import QueueHost
 from workers.queues.broker.keeping import PATIENCE, REOPEN, REOPEN_AT_MOST, Keeping
+from workers.queues.core.chunk import Chunk
 from workers.queues.core.journal import Added, Advanced, Change, Remembered, Sequenced
 from workers.queues.frames import HEADER, SIZE, Kind, Options
-from workers.queues.store.contract import Damage, Recovered, State, StoreFailed, StoreFull
+from workers.queues.store.contract import Ahead, Damage, Recovered, State, StoreFailed, StoreFull
 
 
 class Disk:
@@ -48,6 +49,27 @@ class Disk:
         """Nothing is open."""
 
 
+class Steps:
+    """A head start: does what it is told, in so many steps."""
+
+    def __init__(self, chunks: Sequence[Chunk], steps: int) -> None:
+        self.chunks, self.left = chunks, steps
+        self.given_up = False
+        self.broken = False
+
+    def step(self) -> bool:
+        """Write nothing."""
+        if self.broken:
+            raise StoreFailed("EIO")
+        self.left -= 1
+        return self.left > 0
+
+    def give_up(self) -> None:
+        """Note it."""
+        assert not self.given_up
+        self.given_up = True
+
+
 class Desk:
     """A durable queue with its store and one producer."""
 
@@ -55,14 +77,21 @@ class Desk:
         self.world = World(durable="full")
         self.disk = Disk()
         self.opened: list[Recovered | None] = []  # with what it was opened, each time
-        self.keeping = Keeping(self.open)
+        self.steps = 1  # of a head start
+        self.ahead: list[Steps] = []
+        self.keeping = Keeping(self.open, self.begin)
         self.keeping.restore(self.world.core)
         ours, self.theirs = socket.socketpair()
         self.producer = Connection(ours, 1, 1)
         self.producer.sent = self.keeping.clients.of("me")
         self.dirty: dict[int, Connection] = {}
 
-    def open(self, anew: Recovered | None) -> Disk:
+    def begin(self, chunks: Sequence[Chunk]) -> Steps:
+        """Begin to write it anew."""
+        self.ahead.append(Steps(chunks, self.steps))
+        return self.ahead[-1]
+
+    def open(self, anew: Recovered | None, ahead: Ahead | None) -> Disk:
         """Open the store, unless it is broken."""
         if self.disk.state is State.FAILED:
             raise StoreFailed("EIO")
@@ -313,6 +342,66 @@ def test_a_store_that_failed_is_opened_again_with_all_there_is(desk: Desk) -> No
     assert [type(one) for one in desk.disk.written[-1]] == [Added, Sequenced]
 
 
+def fail_and_reopen(desk: Desk, steps: int) -> Steps:
+    """Let the store of three messages fail, and what follows begin."""
+    for number in (1, 2, 3):
+        desk.put(number, f"message {number}")
+    desk.commit()
+    desk.disk.state = State.FAILED
+    desk.put(4, "not kept")
+    desk.commit()
+    desk.disk.state = State.OPEN
+    desk.steps = steps
+    desk.tend(1.0)
+    assert desk.tend(REOPEN)
+    return desk.ahead[0]
+
+
+def test_a_store_is_written_anew_in_steps(desk: Desk) -> None:
+    """A step a pass, puts are refused meanwhile; what it holds in the end is what is there then."""
+    ahead = fail_and_reopen(desk, steps=3)
+    assert [messages(one) for one in ahead.chunks] == [[f"message {n}"] for n in (1, 2, 3)]
+    world = desk.world
+    world.consumer(1, window=1)
+    (first,) = world.deliver()
+    world.ack(1, first, 1)
+    desk.commit()
+    assert desk.keeping.refuses
+    assert desk.keeping.due == world.now
+    assert not desk.tend(100.0), "one head start at a time"
+    desk.commit()
+    assert not desk.keeping.refuses
+    assert not ahead.given_up
+    _, anew = desk.opened
+    assert anew is not None
+    assert [messages(one) for one in anew.chunks] == [["message 2"], ["message 3"]]
+    desk.commit()
+    assert desk.keeping.due == math.inf
+
+
+@pytest.mark.parametrize("when", ["a step", "the end"])
+def test_a_device_that_fails_again_ends_a_head_start(desk: Desk, when: str) -> None:
+    """At whatever moment: nothing of it stays open, and the next one begins later."""
+    ahead = fail_and_reopen(desk, steps=2)
+    ahead.broken = when == "a step"
+    desk.disk.state = State.FAILED
+    desk.commit()
+    assert ahead.given_up
+    assert "EIO" in desk.keeping.trouble
+    desk.disk.state = State.OPEN
+    desk.steps = 1
+    assert not desk.tend(REOPEN)
+    assert desk.tend(REOPEN)
+    assert not desk.keeping.refuses
+
+
+def test_a_broker_that_stops_ends_a_head_start(desk: Desk) -> None:
+    """It is not made the queue's file: the rest is not in it."""
+    ahead = fail_and_reopen(desk, steps=2)
+    desk.keeping.close(desk.world.core, desk.dirty)
+    assert ahead.given_up
+
+
 def test_a_store_that_fails_on_is_tried_ever_more_rarely(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,7 +411,7 @@ def test_a_store_that_fails_on_is_tried_ever_more_rarely(
     desk.commit()
     tries: list[float] = []
 
-    def fail(anew: Recovered | None) -> Disk:
+    def fail(anew: Recovered | None, ahead: Ahead | None) -> Disk:
         tries.append(desk.world.now)
         raise StoreFailed("EIO")
 
@@ -338,7 +427,7 @@ def test_a_store_that_fails_on_is_tried_ever_more_rarely(
 def test_what_could_not_be_opened_is_read_when_it_can_be(desk: Desk) -> None:
     """A store that fails at the start is not written anew: what it has is not known yet."""
     desk.disk.state = State.FAILED
-    keeping = Keeping(desk.open)
+    keeping = Keeping(desk.open, desk.begin)
     core = World(durable="full").core
     keeping.restore(core)
     assert keeping.refuses

@@ -4,8 +4,9 @@ A put is confirmed, and delivered, only when it is kept. Acknowledgements wait a
 written together: what is lost of them is a redelivery.
 
 A store that has failed is opened again after a while. The queue goes on meanwhile, and it knows all
-that was ever confirmed: so it is written anew, and nothing of the failed file is believed. Before
-the store could be opened for the first time nothing was taken in: then what it has is read.
+that was ever confirmed: so it is written anew, and nothing of the failed file is believed. Chunks
+are written ahead, some in each pass; what has changed since, in the end. Before the store could be
+opened for the first time nothing was taken in: then what it has is read.
 """
 
 import logging
@@ -22,6 +23,7 @@ from workers.queues.core.intake import DUPLICATE
 from workers.queues.core.journal import Added, Advanced, Change, Remembered, Removed, Sequenced
 from workers.queues.core.queue import QueueCore
 from workers.queues.store.contract import (
+    Ahead,
     Damage,
     Recovered,
     State,
@@ -31,6 +33,7 @@ from workers.queues.store.contract import (
     StoreFull,
     order,
 )
+from workers.queues.store.sqlite.ahead import SqliteAhead
 from workers.queues.store.sqlite.store import SqliteStore
 
 #: Seconds that acknowledgements wait to be written, when no put is.
@@ -40,8 +43,10 @@ RETRY = 1.0
 #: Seconds after which a store that has failed is opened again: at first, and at most.
 REOPEN, REOPEN_AT_MOST = 2.0, 120.0
 
-#: Opens a store: with what it has, or with what it is given.
-Opener = Callable[[Recovered | None], Store]
+#: Opens a store: with what it has, or with what it is given, going on with a head start if any.
+Opener = Callable[[Recovered | None, Ahead | None], Store]
+#: Begins a head start on a store that is to hold these chunks.
+Beginner = Callable[[Sequence[Chunk]], Ahead]
 
 _log = logging.getLogger(__name__)
 
@@ -53,11 +58,13 @@ class Keeping:
 
     Args:
         opener: opens it; raises StoreError.
+        beginner: begins to write it anew; raises StoreError.
 
     """
 
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
+    def __init__(self, opener: Opener, beginner: Beginner) -> None:
+        self._opener, self._beginner = opener, beginner
+        self._ahead: Ahead | None = None  # the store is being written anew
         self._store: Store | None = None
         self.trouble = ""
         self._known = False  # the queue has been given what the store had
@@ -118,16 +125,30 @@ class Keeping:
     def _open(self, core: QueueCore, anew: Recovered | None) -> bool:
         queue = core.definition.name
         try:
-            self._store = self._opener(anew)
+            self._store = self._opener(anew, self._ahead)
         except StoreError as error:
-            self.trouble = f"failed: {error}"
-            _log.error("queue %s refuses puts: it cannot be kept: %s", queue, error)
+            self._cannot(queue, error)
             return False
+        self._ahead = None
         self.trouble, self._told, self._reopening = "", 0, Reopening()
         return True
 
+    def _cannot(self, queue: str, error: StoreError) -> None:
+        """Say that the store cannot be opened for now."""
+        self.trouble = f"failed: {error}"
+        _log.error("queue %s refuses puts: it cannot be kept: %s", queue, error)
+        if self._ahead is not None:
+            self._ahead.give_up()
+            self._ahead = None
+
     def commit(self, core: QueueCore, dirty: dict[int, Connection], now: float) -> None:
         """Write what has to be, and confirm what was put."""
+        self._commit(core, dirty, now)
+        if self._ahead is not None:
+            self._go_ahead(core)
+            self.due = now  # for the next step, when others had their turn
+
+    def _commit(self, core: QueueCore, dirty: dict[int, Connection], now: float) -> None:
         journal = core.books.journal
         assert journal is not None
         if not self._puts:
@@ -212,9 +233,9 @@ class Keeping:
         self._store = None
 
     def tend(self, core: QueueCore, now: float) -> bool:
-        """Let the store do what can wait; say whether it is open again."""
+        """Let the store do what can wait; say whether there is something to commit."""
         if self._store is None:
-            return self._reopening.is_due(now) and self._reopen(core)
+            return self._ahead is None and self._reopening.is_due(now) and self._reopen(core)
         self._store.tend()
         if self._store.state is State.FAILED:
             self._failed(core, self._store.why)
@@ -225,16 +246,36 @@ class Keeping:
     def _reopen(self, core: QueueCore) -> bool:
         if not self._known:
             self.restore(core)
-        elif self._open(core, _all_of(core, self.clients)):
+            if self._store is not None:
+                self._works(core)
+        else:
+            try:
+                self._ahead = self._beginner(_all_of(core, self.clients).chunks)
+            except StoreError as error:
+                self._cannot(core.definition.name, error)
+            else:
+                self._go_ahead(core)
+        return self._store is not None or self._ahead is not None
+
+    def _go_ahead(self, core: QueueCore) -> None:
+        """Write on what is written anew; when there is no more, open it."""
+        assert self._ahead is not None
+        try:
+            if self._ahead.step():
+                return
+        except StoreError as error:
+            self._cannot(core.definition.name, error)
+            return
+        if self._open(core, _all_of(core, self.clients)):
             assert self._store is not None
             self._store.recover()
             assert core.books.journal is not None
             core.books.journal.clear()  # all that it says is written
             self._look(core.definition.name)
-        if self._store is None:
-            return False
+            self._works(core)
+
+    def _works(self, core: QueueCore) -> None:
         _log.warning("queue %s takes puts again: its store works", core.definition.name)
-        return True
 
     def _look(self, queue: str) -> None:
         """See how the store is, and log what it has found since."""
@@ -257,7 +298,10 @@ class Keeping:
     def close(self, core: QueueCore, dirty: dict[int, Connection]) -> None:
         """Write what is left, and close the store."""
         self.due = self._full_until = 0.0
-        self.commit(core, dirty, math.inf)
+        self._commit(core, dirty, math.inf)
+        if self._ahead is not None:
+            self._ahead.give_up()
+            self._ahead = None
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -314,12 +358,16 @@ class Reopening:
 def keeping_of(state: str, queue: str, durability: str) -> Keeping:
     """Make the keeping of a queue in the state directory; `restore` opens it."""
 
-    def opened(anew: Recovered | None) -> Store:
-        folder = os.path.join(state, "queues")
+    def folder() -> str:
+        above = os.path.join(state, "queues")
         try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+            os.makedirs(above, mode=0o700, exist_ok=True)
         except OSError as error:
-            raise StoreFailed(f"{folder} cannot be made: {explained(error, folder)}") from error
-        return SqliteStore(os.path.join(folder, queue), durability, anew=anew)
+            raise StoreFailed(f"{above} cannot be made: {explained(error, above)}") from error
+        return os.path.join(above, queue)
 
-    return Keeping(opened)
+    def opened(anew: Recovered | None, ahead: Ahead | None) -> Store:
+        assert ahead is None or isinstance(ahead, SqliteAhead)
+        return SqliteStore(folder(), durability, anew=anew, ahead=ahead)
+
+    return Keeping(opened, lambda chunks: SqliteAhead(folder(), chunks))

@@ -140,6 +140,21 @@ class Store(Protocol):
         """End it. What was written stays."""
 
 
+class Ahead(Protocol):
+    """A head start on what a store is to hold, written while its queue goes on, and changes it."""
+
+    def step(self) -> bool:
+        """Write some of what is left, for milliseconds; return whether there is more.
+
+        Raises:
+            StoreFailed: the device fails.
+
+        """
+
+    def give_up(self) -> None:
+        """End it: no store goes on with it."""
+
+
 class MemoryStore:
     """Keeps what it is given for as long as it exists: the model of every other store."""
 

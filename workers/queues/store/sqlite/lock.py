@@ -8,8 +8,29 @@ import fcntl
 import os
 import struct
 
+from workers.queues.store.contract import StoreLocked
+from workers.queues.store.sqlite import schema
+
 #: struct flock: type, whence, start, length, pid.
 _FLOCK = "hhqqi0q"
+
+
+def lock_folder(folder: str) -> int:
+    """Make a queue's folder, if need be, and take its lock; return its descriptor.
+
+    Raises:
+        StoreLocked: another process holds it.
+
+    """
+    try:
+        os.mkdir(folder, 0o700)
+        schema.sync_path(os.path.dirname(folder) or ".")
+    except FileExistsError:
+        pass
+    lock = acquire(os.path.join(folder, "lock"))
+    if lock is None:
+        raise StoreLocked(f"another process keeps {folder}")
+    return lock
 
 
 def acquire(path: str) -> int | None:

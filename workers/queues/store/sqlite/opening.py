@@ -16,6 +16,7 @@ from workers.queues.core.journal import Added
 from workers.queues.store.batch import Batch
 from workers.queues.store.contract import Damage, DamageKind
 from workers.queues.store.sqlite import rows, schema
+from workers.queues.store.sqlite.ahead import SqliteAhead
 from workers.queues.store.sqlite.contents import Contents, read
 from workers.queues.store.sqlite.file import QueueFile, Writes, execute
 from workers.queues.store.sqlite.ledger import Ledger
@@ -76,7 +77,9 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
     return opened
 
 
-def begin_anew(folder: str, mark: Mark, contents: Contents, sync: bool) -> Opened:
+def begin_anew(
+    folder: str, mark: Mark, contents: Contents, sync: bool, ahead: SqliteAhead | None
+) -> Opened:
     """Write contents into a new file, and remove what is there: it is not even read.
 
     After a failed write or fsync a file may read well from memory, and not be on the device: what
@@ -88,7 +91,7 @@ def begin_anew(folder: str, mark: Mark, contents: Contents, sync: bool) -> Opene
     """
     marked, _ = mark.read()
     numbers = schema.file_numbers(folder)
-    opened = _begin(folder, contents, marked, numbers, sync)
+    opened = _begin(folder, contents, marked, numbers, sync, ahead)
     for old in numbers:
         schema.remove_file(os.path.join(folder, schema.file_name(old)))
     return opened
@@ -155,7 +158,12 @@ def _lost_end(ledger: Ledger | None, marked: Ledger, path: str) -> Damage:
 
 
 def _begin(
-    folder: str, contents: Contents, marked: Ledger | None, numbers: list[int], sync: bool
+    folder: str,
+    contents: Contents,
+    marked: Ledger | None,
+    numbers: list[int],
+    sync: bool,
+    ahead: SqliteAhead | None = None,
 ) -> Opened:
     """Write what was read into a new file; the old ones are still there."""
     known = [one for one in (contents.ledger, marked) if one is not None]
@@ -174,7 +182,7 @@ def _begin(
             last_letter=max((letter.id for letter in contents.letters), default=0),
         )
     )
-    path = _write(folder, contents, ledger)
+    path = _write(folder, contents, ledger, ahead)
     contents.progressed.clear()
     contents.spoilt.clear()
     return Opened(QueueFile(schema.open_file(path, sync), path), ledger, contents, False)
@@ -185,17 +193,19 @@ def _buried(contents: Contents, last: int) -> list[DeadLetter]:
     return [rows.remains(row, last + i, now) for i, row in enumerate(contents.spoilt, 1)]
 
 
-def _write(folder: str, contents: Contents, ledger: Ledger) -> str:
-    connection = schema.create_file(folder, ledger)
-    writes = Writes(
-        chunks=[rows.chunk_row(chunk) for chunk in contents.chunks],
-        letters=[rows.letter_row(letter) for letter in contents.letters],
-        sequences=[rows.sequence_row(one, ledger.commit) for one in contents.sequences],
-        keys=[rows.key_row(*one) for one in contents.keys.items()],
-        damage=[rows.damage_row(one) for one in (contents.past + contents.damage)[-MAX_TOLD:]],
-    )
+def _write(folder: str, contents: Contents, ledger: Ledger, ahead: SqliteAhead | None) -> str:
+    if ahead is None:
+        connection = schema.create_file(folder)
+        writes = Writes(chunks=[rows.chunk_row(chunk) for chunk in contents.chunks])
+    else:
+        connection, writes = ahead.connection, ahead.difference(contents.chunks)
+    writes.letters = [rows.letter_row(letter) for letter in contents.letters]
+    writes.sequences = [rows.sequence_row(one, ledger.commit) for one in contents.sequences]
+    writes.keys = [rows.key_row(*one) for one in contents.keys.items()]
+    writes.damage = [rows.damage_row(o) for o in (contents.past + contents.damage)[-MAX_TOLD:]]
     try:
         execute(connection, writes)
+        connection.execute("INSERT INTO ledger VALUES (1, ?)", (ledger.pack(),))
         return schema.name_file(folder, connection, ledger.file)
     finally:
         connection.close()

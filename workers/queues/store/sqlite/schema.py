@@ -10,7 +10,6 @@ import sqlite3
 import struct
 
 from workers.queues.store.contract import StoreTooNew
-from workers.queues.store.sqlite.ledger import Ledger
 
 VERSION = 1
 #: In the header of every file, so that no other SQLite file is taken for one.
@@ -141,8 +140,8 @@ def _require_writable(connection: sqlite3.Connection, path: str) -> None:
             connection.execute("ROLLBACK")
 
 
-def create_file(folder: str, ledger: Ledger) -> sqlite3.Connection:
-    """Begin a new file, without its name yet: fill it, then `name_file`."""
+def create_file(folder: str) -> sqlite3.Connection:
+    """Begin a new file, without its name yet: fill it, ledger and all, then `name_file`."""
     path = os.path.join(folder, NEW)
     remove_file(path)
     connection = sqlite3.connect(path, isolation_level=None)
@@ -155,7 +154,6 @@ def create_file(folder: str, ledger: Ledger) -> sqlite3.Connection:
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("INSERT INTO ledger VALUES (1, ?)", (ledger.pack(),))
     return connection
 
 

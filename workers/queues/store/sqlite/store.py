@@ -31,15 +31,15 @@ from workers.queues.store.contract import (
     State,
     StoreFailed,
     StoreFull,
-    StoreLocked,
 )
 from workers.queues.store.sqlite import ballast, opening, rows, schema
+from workers.queues.store.sqlite.ahead import SqliteAhead
 from workers.queues.store.sqlite.boot import BootNote
 from workers.queues.store.sqlite.contents import Contents
 from workers.queues.store.sqlite.file import Writes
 from workers.queues.store.sqlite.index import Index
 from workers.queues.store.sqlite.ledger import Ledger
-from workers.queues.store.sqlite.lock import acquire
+from workers.queues.store.sqlite.lock import lock_folder
 from workers.queues.store.sqlite.mark import Mark
 
 #: Clients beyond those whose last put is kept, before they are forgotten.
@@ -54,6 +54,8 @@ class SqliteStore:
         durability: "full" or "process".
         ballast_bytes: kept for a full device.
         anew: what it is to hold, whatever there is; None: what there is.
+        ahead: a file that was begun for that, which this one goes on with, and its lock; if an
+            error is raised, they are still the caller's.
 
     Raises:
         StoreLocked: another process keeps this queue.
@@ -68,6 +70,7 @@ class SqliteStore:
         durability: str = "full",
         ballast_bytes: int = ballast.SIZE,
         anew: Recovered | None = None,
+        ahead: SqliteAhead | None = None,
     ) -> None:
         if durability not in ("full", "process"):
             raise ValueError(f'durability is "full" or "process", not {durability!r}')
@@ -76,24 +79,26 @@ class SqliteStore:
         self._folder, self._sync = folder, durability == "full"
         self._ballast = ballast.Ballast(os.path.join(folder, "ballast"), ballast_bytes)
         try:
-            self._lock = _locked(folder)
+            self._lock = lock_folder(folder) if ahead is None else ahead.lock
             try:
-                self._open(None if anew is None else _contents(anew))
+                self._open(None if anew is None else _contents(anew), ahead)
             except BaseException:
-                os.close(self._lock)
+                if ahead is None:
+                    os.close(self._lock)
                 raise
         except (OSError, sqlite3.Error) as error:
             why = explained(error, folder)
             raise StoreFailed(f"{folder} cannot be opened: {why}") from error
 
-    def _open(self, anew: Contents | None) -> None:
-        schema.remove_file(os.path.join(self._folder, schema.NEW))
+    def _open(self, anew: Contents | None, ahead: SqliteAhead | None) -> None:
+        if ahead is None:
+            schema.remove_file(os.path.join(self._folder, schema.NEW))
         self._mark = Mark(os.path.join(self._folder, "mark"), self._sync)
         try:
             if anew is None:
                 opened = opening.open_folder(self._folder, self._mark, self._sync)
             else:
-                opened = opening.begin_anew(self._folder, self._mark, anew, self._sync)
+                opened = opening.begin_anew(self._folder, self._mark, anew, self._sync, ahead)
         except BaseException:
             self._mark.close()
             raise
@@ -281,19 +286,6 @@ def _contents(anew: Recovered) -> Contents:
         keys=anew.keys,
         damage=[Damage(DamageKind.REPLACED, what, found=time.time())],
     )
-
-
-def _locked(folder: str) -> int:
-    """Make the folder, if need be, and take its lock."""
-    try:
-        os.mkdir(folder, 0o700)
-        schema.sync_path(os.path.dirname(folder) or ".")
-    except FileExistsError:
-        pass
-    lock = acquire(os.path.join(folder, "lock"))
-    if lock is None:
-        raise StoreLocked(f"another process keeps {folder}")
-    return lock
 
 
 def _is_full(error: Exception) -> bool:
