@@ -94,12 +94,19 @@ def node(one: Node, now: float, down_since: Mapping[str, float]) -> str:
 
 def queue(one: Mapping[str, int | float | str]) -> str:
     """Judge a queue: fail when it can keep nothing, a warning when it is full or held up."""
-    if one.get("store", "ok") not in ("", "ok"):
+    if is_lost(one):
         return FAIL
     if one.get("dead_full"):
         return WARN  # nothing is delivered before somebody has looked at the dead letters
+    if one.get("damage"):
+        return WARN  # until somebody has looked at what was set aside
     used = utilization(one)
     return WARN if used is not None and used > QUEUE_WARN else PASS
+
+
+def is_lost(one: Mapping[str, int | float | str]) -> bool:
+    """Whether what is put into a queue cannot be kept, and so is refused."""
+    return one.get("store", "ok") not in ("", "ok")
 
 
 def utilization(one: Mapping[str, int | float | str]) -> float | None:
