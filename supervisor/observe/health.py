@@ -192,6 +192,8 @@ def _queue_trouble(queue: QueueFacts, used: float | None) -> str:
         return f"takes nothing: its store is {queue['store']}"
     if queue.get("dead_full"):
         return f"delivers nothing: its {queue.get('dead')} dead letters are all it may keep"
+    if queue.get("dead_lately"):
+        return f"has buried {queue['dead_lately']} messages in the last 10 minutes"
     if queue.get("damage"):
         return f"was damaged: {queue['damage']} things are not as they were written, see its log"
     return f"is {used or 0:.0%} full"

@@ -4,15 +4,26 @@ Liveness is not asked here: no child, queue or disk may get root restarted. A ch
 critical when it is permanent: nothing else says that the app cannot do without it.
 """
 
+from collections import deque
 from collections.abc import Mapping
 
+import msgspec
+
 from supervisor.core import flapping
-from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus, WorkerStatus
+from supervisor.observe.snapshot import (
+    ChildStatus,
+    QueueFacts,
+    Snapshot,
+    SupervisorStatus,
+    WorkerStatus,
+)
 
 #: Seconds that a critical child may have nothing ready before that is a failure.
 FAIL_AFTER = 10.0
 #: The part of a queue in use from which on it is a warning.
 QUEUE_WARN = 0.8
+#: Seconds for which a message that has become a dead letter is a warning.
+DEAD_LATELY = 600.0
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 _ORDER = (PASS, WARN, FAIL)
@@ -98,6 +109,8 @@ def queue(one: Mapping[str, int | float | str]) -> str:
         return FAIL
     if one.get("dead_full"):
         return WARN  # nothing is delivered before somebody has looked at the dead letters
+    if one.get("dead_lately"):
+        return WARN
     if one.get("damage"):
         return WARN  # until somebody has looked at what was set aside
     used = utilization(one)
@@ -137,6 +150,31 @@ def supervisors(one: Node) -> list[SupervisorStatus]:
     if isinstance(one, ChildStatus):
         return []
     return [one, *(found for below in one.children for found in supervisors(below))]
+
+
+class Burials:
+    """Remembers how many messages have died lately: a queue only counts how many ever have."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, deque[tuple[float, int]]] = {}  # by queue: since when how many
+
+    def update(self, snapshot: Snapshot) -> Snapshot:
+        """Take note of a snapshot; returns it with ``dead_lately`` among the facts of queues."""
+        marked: list[QueueFacts] = [
+            {**one, "dead_lately": self._lately(one, snapshot.time)} for one in snapshot.queues
+        ]
+        return msgspec.structs.replace(snapshot, queues=marked)
+
+    def _lately(self, one: QueueFacts, now: float) -> int:
+        total = int(one.get("dead_total", 0))
+        history = self._totals.setdefault(str(one.get("name")), deque())
+        if history and total < history[-1][1]:  # of another broker
+            history.clear()
+        if not history or total > history[-1][1]:
+            history.append((now, total))
+        while len(history) > 1 and now - history[1][0] > DEAD_LATELY:
+            history.popleft()
+        return total - history[0][1]
 
 
 class Downtime:

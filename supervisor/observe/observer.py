@@ -30,7 +30,7 @@ from supervisor.observe import health
 from supervisor.observe.extension import Document
 from supervisor.observe.host import facts
 from supervisor.observe.http import Answer, Refused, Request, Server
-from supervisor.observe.judge import FAIL, PASS, Downtime
+from supervisor.observe.judge import FAIL, PASS, Burials, Downtime
 from supervisor.observe.snapshot import Snapshot
 from supervisor.recycling.report import Report, read
 
@@ -74,7 +74,7 @@ class Observer:
         self._fetch, self._directory = fetch, directory
         self._lock = asyncio.Lock()
         self._cached: tuple[float, Snapshot | None] = (-FRESH, None)
-        self._downtime = Downtime()
+        self._downtime, self._burials = Downtime(), Burials()
         self._started = False  # latched: a complete start was seen
         self._host = facts()
         self._routes: dict[str, Callable[[Snapshot, Request], Any]] = {
@@ -156,6 +156,7 @@ class Observer:
         except (SupervisorError, OSError, TimeoutError):
             return None
         self._downtime.update(snapshot)
+        snapshot = self._burials.update(snapshot)
         self._started = self._started or snapshot.phase == "running"
         return snapshot
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from supervisor.observe import health, judge
-from supervisor.observe.judge import Downtime
+from supervisor.observe.judge import Burials, Downtime
 from supervisor.observe.snapshot import Snapshot
 from tests.health_snapshots import NOW, child, crashed, snapshot, supervisor, worker
 
@@ -147,6 +147,23 @@ def test_readiness_names_what_fails(state: Snapshot, failing: list[str]) -> None
     made = health.ready(state, NOW)
     assert made.get("failing", []) == failing
     assert made["status"] == ("fail" if failing else "pass")
+
+
+def test_messages_that_have_died_lately_are_a_warning() -> None:
+    """For ten minutes, whatever died before; a broker that counts anew has buried none."""
+    burials = Burials()
+
+    def seen(seconds: float, total: int) -> dict[str, Any]:
+        queue = {"name": "orders", "dead_total": total}
+        return document(burials.update(snapshot(queues=[queue], time=NOW + seconds)))
+
+    assert seen(0, 7)["status"] == "pass"
+    assert seen(10, 9)["output"] == "queue orders has buried 2 messages in the last 10 minutes"
+    assert seen(300, 10)["supervisor"]["queues"][0]["dead_lately"] == 3
+    assert seen(611, 10)["supervisor"]["queues"][0]["dead_lately"] == 1
+    assert seen(901, 10)["status"] == "pass"
+    assert seen(902, 0)["status"] == "pass"
+    assert seen(903, 1)["status"] == "warn"
 
 
 def test_readiness_is_told_in_parts_and_without_some() -> None:
