@@ -113,4 +113,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     queues: list[QueueFacts] = []
     health_address: str | None = None
     templates: list[TemplateStatus] = []
+    reloading: bool = False  # its code is being replaced
     state_dir: str = ""  # where durable queues are; "": there are none
