@@ -279,10 +279,11 @@ class WorkerLink:
 def screen_bytes() -> int:
     """Return what this process has resident that is not of files; 0 if that is not to be known."""
     try:
-        with open("/proc/self/statm", "rb", 0) as statm:
-            _, resident, shared, *_ = statm.read(100).split()
-    except (OSError, ValueError):
+        fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return 0
+    _, resident, shared, *_ = os.read(fd, 200).split()
+    os.close(fd)
     return (int(resident) - int(shared)) * PAGE
 
 

@@ -90,8 +90,12 @@ def readiness(snapshot: Snapshot, now: float) -> dict[str, str]:
     for one in filter(judge.is_critical, judge.children(snapshot.tree)):
         checks[one.path] = f"{one.path} has nothing ready" if judge.is_down(one) else ""
     for queue in snapshot.queues:
-        name = queue.get("name")
-        checks[f"queue/{name}"] = f"queue {name} cannot be kept" if judge.is_lost(queue) else ""
+        name, wrong = queue.get("name"), ""
+        if judge.is_lost(queue):
+            wrong = f"queue {name} cannot be kept"
+        elif queue.get("closed"):
+            wrong = f"queue {name} takes nothing: it is being drained"
+        checks[f"queue/{name}"] = wrong
     return checks
 
 

@@ -123,11 +123,13 @@ def is_lost(one: Mapping[str, int | float | str]) -> bool:
 
 
 def utilization(one: Mapping[str, int | float | str]) -> float | None:
-    """Return the part of a queue that is in use; None if that is not known."""
-    depth, capacity = one.get("depth"), one.get("capacity")
-    if isinstance(depth, int | float) and isinstance(capacity, int | float) and capacity > 0:
-        return depth / capacity
-    return None
+    """Return the part of a queue that is in use, of messages or bytes; None: it is not known."""
+    parts = []
+    for there, most in (("depth", "capacity"), ("bytes", "bytes_capacity")):
+        found, limit = one.get(there), one.get(most)
+        if isinstance(found, int | float) and isinstance(limit, int | float) and limit > 0:
+            parts.append(found / limit)
+    return max(parts, default=None)
 
 
 def whole(snapshot: Snapshot, now: float, down_since: Mapping[str, float]) -> str:

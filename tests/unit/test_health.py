@@ -49,6 +49,7 @@ FLAPPING = worker("shop/web.0", failure_score=7.0, started_at=NOW - 3, last_exit
         (snapshot(services=[worker("runtime/pump.0", "restarting")]), "warn"),
         (snapshot(queues=[{"name": "orders", "depth": 80, "capacity": 100}]), "pass"),
         (snapshot(queues=[{"name": "orders", "depth": 81, "capacity": 100}]), "warn"),
+        (snapshot(queues=[{"name": "orders", "bytes": 81, "bytes_capacity": 100}]), "warn"),
         (snapshot(queues=[{"name": "orders"}]), "pass"),
         (snapshot(queues=[{"name": "orders", "store": "full: no space is left"}]), "fail"),
         (snapshot(queues=[{"name": "orders", "store": "ok", "damage": 2}]), "warn"),
@@ -140,6 +141,10 @@ def test_liveness_looks_at_root_only() -> None:
         (snapshot(child("shop/web", DOWN, restart="transient")), []),
         (snapshot(child("shop/web", DOWN, worker("shop/web.1"))), []),
         (snapshot(queues=[LOST]), ["queue orders cannot be kept"]),
+        (
+            snapshot(queues=[{"name": "orders", "closed": True}]),
+            ["queue orders takes nothing: it is being drained"],
+        ),
     ],
 )
 def test_readiness_names_what_fails(state: Snapshot, failing: list[str]) -> None:
