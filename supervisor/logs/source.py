@@ -90,6 +90,8 @@ class LogPipe:
         self.room = self._rooms.look(fd)
         unknown = Origin(source.path, source.stream)
         self._origins: deque[Origin] = deque([unknown], REMEMBERED)
+        for process in source.writers:
+            self.written_by(process)
 
     def written_by(self, process: Process) -> None:
         """Note who writes from now on."""

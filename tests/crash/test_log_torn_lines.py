@@ -75,9 +75,7 @@ def test_a_new_pump_gives_what_is_before_a_mark_to_the_one_before(fds: list[int]
         read, write = log_pipe()
         fds += [read, write]
         os.write(write, b"old" + mark(22, 2) + b"new\n")
-        pump.writer("shop/a.0", 11, 1)
-        pump.writer("shop/a.0", 22, 2)
-        pump.source(1, "shop/a.0", "stdout", read)
+        pump.source(1, "shop/a.0", "stdout", read, 11, 22)
         screen.lines(2)  # that it is new
         lines = screen.documents(2)
         assert [(line["event"], line["source"]["pid"]) for line in lines] == [
