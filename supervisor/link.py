@@ -15,7 +15,7 @@ import msgspec
 
 from supervisor import caches
 from supervisor.channel import Channel
-from supervisor.memory import TrimRequest, trim
+from supervisor.memory import TrimRequest, screen_bytes, trim
 
 # --- from a process to its supervisor ---------------------------------------------------------
 
@@ -276,19 +276,6 @@ class WorkerLink:
             pass
 
 
-def screen_bytes() -> int:
-    """Return what this process has resident that is not of files; 0 if that is not to be known."""
-    try:
-        fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    _, resident, shared, *_ = os.read(fd, 200).split()
-    os.close(fd)
-    return (int(resident) - int(shared)) * PAGE
-
-
-#: Bytes of a page.
-PAGE = os.sysconf("SC_PAGESIZE")
 #: Bytes of a traceback that are sent; seconds that the last message waits for a busy supervisor.
 MAX_TEXT, LAST_WORDS = 60_000, 1.0
 

@@ -14,7 +14,7 @@ import msgspec
 from supervisor.logs.figures import Figures
 from supervisor.observe import judge, logged, steady
 from supervisor.observe.extension import Document, Since, View, extension, timestamp
-from supervisor.observe.snapshot import ChildStatus, QueueFacts, Snapshot, SupervisorStatus
+from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus
 from supervisor.recycling.report import Report
 
 #: Seconds after which a snapshot says nothing about now any more.
@@ -94,7 +94,7 @@ def readiness(snapshot: Snapshot, now: float) -> dict[str, str]:
         if judge.is_lost(queue):
             wrong = f"queue {name} cannot be kept"
         elif queue.get("closed"):
-            wrong = f"queue {name} takes nothing: it is being drained"
+            wrong = f"queue {name} takes nothing: it is drained"
         checks[f"queue/{name}"] = wrong
     return checks
 
@@ -186,21 +186,9 @@ def _checks(snapshot: Snapshot, now: float, down_since: Since) -> dict[str, list
         check = _measure("datastore", used, "ratio", judge.queue(queue), moment)
         check["componentId"] = f"queue/{queue.get('name')}"
         if check["status"] != judge.PASS:
-            check["output"] = f"queue {queue.get('name')} {_queue_trouble(queue, used)}"
+            check["output"] = f"queue {queue.get('name')} {judge.queue_trouble(queue)}"
         checks[f"{queue.get('name')}:utilization"] = [check]
     return checks
-
-
-def _queue_trouble(queue: QueueFacts, used: float | None) -> str:
-    if queue.get("store", "ok") not in ("", "ok"):
-        return f"takes nothing: its store is {queue['store']}"
-    if queue.get("dead_full"):
-        return f"delivers nothing: its {queue.get('dead')} dead letters are all it may keep"
-    if queue.get("dead_lately"):
-        return f"has buried {queue['dead_lately']} messages in the last 10 minutes"
-    if queue.get("damage"):
-        return f"was damaged: {queue['damage']} things are not as they were written, see its log"
-    return f"is {used or 0:.0%} full"
 
 
 def _supervisor_check(one: SupervisorStatus, moment: str | None) -> Document:

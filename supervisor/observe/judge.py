@@ -105,16 +105,27 @@ def node(one: Node, now: float, down_since: Mapping[str, float]) -> str:
 
 def queue(one: Mapping[str, int | float | str]) -> str:
     """Judge a queue: fail when it can keep nothing, a warning when it is full or held up."""
+    if not queue_trouble(one):
+        return PASS
+    return FAIL if is_lost(one) else WARN
+
+
+def queue_trouble(one: Mapping[str, int | float | str]) -> str:
+    """Say what is wrong with a queue; "" if nothing is."""
     if is_lost(one):
-        return FAIL
-    if one.get("dead_full"):
-        return WARN  # nothing is delivered before somebody has looked at the dead letters
+        return f"takes nothing: its store is {one['store']}"
+    if one.get("dead_full"):  # until somebody has looked at the dead letters
+        return f"delivers nothing: its {one.get('dead')} dead letters are all it may keep"
+    if one.get("paused"):
+        return "delivers nothing: it is paused"
+    if one.get("closed"):
+        return "takes nothing: it is drained"
     if one.get("dead_lately"):
-        return WARN
-    if one.get("damage"):
-        return WARN  # until somebody has looked at what was set aside
+        return f"has buried {one['dead_lately']} messages in the last 10 minutes"
+    if one.get("damage"):  # until somebody has looked at what was set aside
+        return f"was damaged: {one['damage']} things are not as they were written, see its log"
     used = utilization(one)
-    return WARN if used is not None and used > QUEUE_WARN else PASS
+    return f"is {used:.0%} full" if used is not None and used > QUEUE_WARN else ""
 
 
 def is_lost(one: Mapping[str, int | float | str]) -> bool:

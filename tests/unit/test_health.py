@@ -53,6 +53,8 @@ FLAPPING = worker("shop/web.0", failure_score=7.0, started_at=NOW - 3, last_exit
         (snapshot(queues=[{"name": "orders"}]), "pass"),
         (snapshot(queues=[{"name": "orders", "store": "full: no space is left"}]), "fail"),
         (snapshot(queues=[{"name": "orders", "store": "ok", "damage": 2}]), "warn"),
+        (snapshot(queues=[{"name": "orders", "paused": True}]), "warn"),
+        (snapshot(queues=[{"name": "orders", "closed": True}]), "warn"),
     ],
 )
 def test_the_status_of_the_whole_is_that_of_its_worst_part(state: Snapshot, status: str) -> None:
@@ -143,7 +145,7 @@ def test_liveness_looks_at_root_only() -> None:
         (snapshot(queues=[LOST]), ["queue orders cannot be kept"]),
         (
             snapshot(queues=[{"name": "orders", "closed": True}]),
-            ["queue orders takes nothing: it is being drained"],
+            ["queue orders takes nothing: it is drained"],
         ),
     ],
 )

@@ -6,7 +6,7 @@ import subprocess
 
 import msgspec
 
-from supervisor.link import screen_bytes
+from supervisor.memory import screen_bytes
 from supervisor.observe.snapshot import WorkerStatus
 from supervisor.process import sample
 from supervisor.recycling.ledger import BASELINE_AFTER, EXACT_EVERY, Ledger
