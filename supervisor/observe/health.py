@@ -6,6 +6,7 @@ Times are RFC 3339 in UTC, units are in the names, what is not known is null. Ke
 added within "supervisor.health/1".
 """
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -23,6 +24,7 @@ STALE_AFTER = 5.0
 MAX_DOCUMENT = 256 * 1024
 #: Notes in a document at most.
 MAX_NOTES = 50
+_COMMIT = re.compile(r"\(commit ([0-9a-f]+)")
 
 
 def health(
@@ -58,7 +60,7 @@ def health(
         return document | {"checks": names}
     notes = _notes(checks)
     document |= {
-        "releaseId": None,
+        "releaseId": code_of(snapshot),
         "serviceId": f"{snapshot.name}/{snapshot.run_id}",
         "description": f"{snapshot.name}: {snapshot.app}",
         "notes": notes[:MAX_NOTES],
@@ -148,8 +150,21 @@ def part(
 
 
 def version(snapshot: Snapshot) -> Document:
-    """Return the document of GET /version."""
-    return {"version": snapshot.version, "commit": None, "built_at": None}
+    """Return the document of GET /version: of the runtime, and of the app's code."""
+    code = code_of(snapshot)
+    commit = _COMMIT.search(code or "")
+    return {
+        "version": snapshot.version,
+        "code": code,
+        "commit": commit[1] if commit else None,
+        "built_at": None,
+    }
+
+
+def code_of(snapshot: Snapshot) -> str | None:
+    """Return which version of the app new workers have; None if that is not known."""
+    serving = (one.code for one in snapshot.templates if one.state == "serving" and one.code)
+    return next(serving, None)
 
 
 def _verdict(failing: list[str]) -> Document:

@@ -87,6 +87,7 @@ class TemplateStatus(msgspec.Struct, frozen=True):
     """One template process of the release. ``state``: loading, serving, lingering.
 
     ``processes`` that it is the parent of: workers, and connections of nested supervisors.
+    ``code``: which version of the app it has (`supervisor.process.code`); "": not known.
     """
 
     name: str
@@ -94,6 +95,7 @@ class TemplateStatus(msgspec.Struct, frozen=True):
     state: str
     age: float  # seconds
     processes: int = 0
+    code: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import pytest
 
 from supervisor.observe import health, judge
 from supervisor.observe.judge import Burials, Downtime
-from supervisor.observe.snapshot import Snapshot
+from supervisor.observe.snapshot import Snapshot, TemplateStatus
 from tests.health_snapshots import NOW, child, crashed, snapshot, supervisor, worker
 
 
@@ -154,6 +154,19 @@ def test_readiness_names_what_fails(state: Snapshot, failing: list[str]) -> None
     made = health.ready(state, NOW)
     assert made.get("failing", []) == failing
     assert made["status"] == ("fail" if failing else "pass")
+
+
+@pytest.mark.parametrize(
+    ("code", "commit"),
+    [("0f343b09 (commit 385b832a9c01)", "385b832a9c01"), ("0f343b09", None), ("", None)],
+)
+def test_the_version_is_that_of_the_code_that_serves(code: str, commit: str | None) -> None:
+    """Not of the template that lingers with what ran before; what is not known is null."""
+    old = TemplateStatus("release", 1, "lingering", 60.0, code="eeeeeeee (commit 111111111111)")
+    state = snapshot(templates=[old, TemplateStatus("release", 2, "serving", 1.0, code=code)])
+    made = health.version(state)
+    assert (made["code"], made["commit"]) == (code or None, commit)
+    assert document(state)["releaseId"] == (code or None)
 
 
 def test_messages_that_have_died_lately_are_a_warning() -> None:
