@@ -15,7 +15,7 @@ import msgspec
 
 from supervisor import caches
 from supervisor.channel import Channel
-from supervisor.memory import TrimRequest, trim
+from supervisor.memory import TrimRequest, screen_bytes, trim
 
 # --- from a process to its supervisor ---------------------------------------------------------
 
@@ -277,18 +277,6 @@ class WorkerLink:
             pass
 
 
-def screen_bytes() -> int:
-    """Return what this process has resident that is not of files; 0 if that is not to be known."""
-    try:
-        with open("/proc/self/statm", "rb", 0) as statm:
-            _, resident, shared, *_ = statm.read(100).split()
-    except (OSError, ValueError):
-        return 0
-    return (int(resident) - int(shared)) * PAGE
-
-
-#: Bytes of a page.
-PAGE = os.sysconf("SC_PAGESIZE")
 #: Bytes of a traceback that are sent; seconds that the last message waits for a busy supervisor.
 MAX_TEXT, LAST_WORDS = 60_000, 1.0
 

@@ -1,9 +1,10 @@
-"""Giving memory back: the gentle step before a process is recycled for what it has.
+"""What a process has, and giving it back: the gentle step before it is recycled for that.
 
 Caches and pools register what they can do without; `trim` has them do it, collects garbage, and
 returns freed heap to the kernel. It runs between two messages, never within one.
 """
 
+import os
 from collections.abc import Callable
 
 import msgspec
@@ -11,7 +12,19 @@ import msgspec
 Hook = Callable[[], None]
 #: Lines of the author's that are told when allocations are traced.
 ALLOCATIONS = 10
+PAGE = os.sysconf("SC_PAGESIZE")
 _hooks: list[Hook] = []
+
+
+def screen_bytes() -> int:
+    """Return what this process has resident that is not of files; 0 if that is not to be known."""
+    try:
+        fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    _, resident, shared, *_ = os.read(fd, 200).split()
+    os.close(fd)
+    return (int(resident) - int(shared)) * PAGE
 
 
 class TrimRequest(msgspec.Struct, frozen=True, tag="trim"):

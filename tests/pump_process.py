@@ -73,9 +73,10 @@ class PumpProcess:
     ) -> None:
         self.kill()
 
-    def source(self, number: int, path: str, stream: str, fd: int) -> None:
-        """Give it a pipe."""
-        self.channel.send(Source(number, path, stream), (fd,))
+    def source(self, number: int, path: str, stream: str, fd: int, *writers: int) -> None:
+        """Give it a pipe, and say which pids, the incarnations 1, 2 ..., have written to it."""
+        known = [Process(path, pid, number) for number, pid in enumerate(writers, 1)]
+        self.channel.send(Source(number, path, stream, known), (fd,))
 
     def writer(self, path: str, pid: int, incarnation: int) -> None:
         """Say who writes."""
@@ -115,6 +116,16 @@ class PumpProcess:
                 if line.startswith("voluntary_ctxt_switches"):
                     return int(line.split()[1])
         raise AssertionError(line)
+
+
+def slot(
+    fds: list[int], pump: PumpProcess, number: int, path: str, stream: str, *writers: int
+) -> tuple[int, int]:
+    """Make a slot's pipe and give it to a pump."""
+    read, write = log_pipe()
+    fds += [read, write]
+    pump.source(number, path, stream, read, *writers)
+    return read, write
 
 
 class Reader:

@@ -84,7 +84,7 @@ class Policy:
 class Seen:
     """One look at the tree. ``used``: private bytes of all, root's included.
 
-    ``running``: False while it is still being started.
+    ``running``: False while it is still being started, or is reloaded.
     """
 
     policy: Policy

@@ -10,26 +10,28 @@ from supervisor.logs.budget import Limits
 REMEMBERED = 4
 
 
-class Source(msgspec.Struct, frozen=True, tag="source"):
-    """Read a pipe from now on; its read end (non-blocking) is attached.
-
-    ``path``: the slot that writes to it; ``stream``: "stdout" or "stderr".
-    """
-
-    id: int
-    path: str
-    stream: str
-
-
 class Process(msgspec.Struct, frozen=True, tag="process"):
-    """Who writes to the pipes of a path, if no mark in them says it (`supervisor.logs.marks`).
+    """Who writes to the pipes of a path from now on; those that leave a mark say it themselves.
 
-    Not of those that leave no mark, and to a new pump, which has not seen what was marked.
+    See `supervisor.logs.marks`.
     """
 
     path: str
     pid: int
     incarnation: int
+
+
+class Source(msgspec.Struct, frozen=True, tag="source", omit_defaults=True):
+    """Read a pipe from now on; its read end (non-blocking) is attached.
+
+    ``path``: the slot that writes to it; ``stream``: "stdout" or "stderr". ``writers``: the last
+    that have written to it, in order: a new pump has not seen what was marked.
+    """
+
+    id: int
+    path: str
+    stream: str
+    writers: list[Process] = []
 
 
 class Forget(msgspec.Struct, frozen=True, tag="forget"):

@@ -24,15 +24,7 @@ from supervisor.logs.delivery import Delivery
 from supervisor.logs.ledger import Ledger
 from supervisor.logs.lines import MAX_LINE
 from supervisor.logs.memory import keep_freed_blocks
-from supervisor.logs.messages import (
-    REMEMBERED,
-    Floor,
-    Forget,
-    Process,
-    PumpOptions,
-    Source,
-    ToPump,
-)
+from supervisor.logs.messages import Floor, Forget, Process, PumpOptions, Source, ToPump
 from supervisor.logs.output import Output
 from supervisor.logs.pace import Pace
 from supervisor.logs.peek import CHUNK, Peeker
@@ -83,7 +75,6 @@ class Pump:
         self._turns = Turns()
         self._rooms = Room()
         self._by_path: defaultdict[str, dict[int, LogPipe]] = defaultdict(dict)
-        self._writers: defaultdict[str, deque[Process]] = defaultdict(_few_processes)
         self._deadlines: deque[tuple[float, LogPipe]] = deque()  # all equally far away: sorted
         self._tally = Tally(options.directory)
         self._stopping = False
@@ -180,7 +171,6 @@ class Pump:
             case Source():
                 self._add(LogPipe(message, fds[0], self._gate(), self._rooms))
             case Process():
-                self._writers[message.path].append(message)
                 for pipe in self._by_path.get(message.path, {}).values():
                     pipe.written_by(message)
             case Forget():
@@ -196,8 +186,6 @@ class Pump:
                 self._stop()
 
     def _add(self, pipe: LogPipe) -> None:
-        for process in self._writers[pipe.source.path]:
-            pipe.written_by(process)
         self._pipes[pipe.fd] = self._by_path[pipe.source.path][pipe.fd] = pipe
         self._waiting.add_pipe(pipe.fd)
         self._turns.ready[pipe.fd] = None
@@ -325,7 +313,6 @@ class Pump:
         self._turns.forget(pipe.fd)
         if not self._by_path[path]:
             del self._by_path[path]
-            self._writers.pop(path, None)
             if not self._stopping:
                 self._delivery.retire(pipe, self._by_path)
 
@@ -353,10 +340,6 @@ class Pump:
             if pipe.deadline == deadline and pipe.fd in self._pipes:
                 self._end_line(pipe)
                 self._turns.ready[pipe.fd] = None
-
-
-def _few_processes() -> deque[Process]:
-    return deque(maxlen=REMEMBERED)
 
 
 def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:

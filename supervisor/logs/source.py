@@ -90,6 +90,8 @@ class LogPipe:
         self.room = self._rooms.look(fd)
         unknown = Origin(source.path, source.stream)
         self._origins: deque[Origin] = deque([unknown], REMEMBERED)
+        for process in source.writers:
+            self.written_by(process)
 
     def written_by(self, process: Process) -> None:
         """Note who writes from now on."""
@@ -121,11 +123,10 @@ class LogPipe:
 
     def _not_yet_written_by(self, process: Process) -> None:
         """A new pump is told of writers whose marks it has not come to yet."""
-        known = [(origin.pid, origin.incarnation) for origin in self._origins]
-        who = process.pid, process.incarnation
-        if who in known:
-            for _ in known[known.index(who) :]:
-                self._origins.pop()
+        while self._origins and (self._origins[-1].incarnation or 0) >= process.incarnation:
+            self._origins.pop()
+        if not self._origins:
+            self._origins.append(Origin(self.source.path, self.source.stream))
 
     def cut(
         self, data: bytes, lines: float, size: float, *, final: bool = False

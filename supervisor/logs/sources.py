@@ -67,12 +67,10 @@ class LogSources:
         """Tell a new pump everything."""
         for floor in self._floors.values():
             self._send(floor, None)
-        for writers in self._writers.values():
-            for writer in writers:
-                self._send(writer, None)
-        for pipes in self._pipes.values():
+        for path, pipes in self._pipes.items():
+            writers = list(self._writers.get(path, ()))
             for pipe in pipes.values():
-                self._send(pipe.source, pipe.fd)
+                self._send(msgspec.structs.replace(pipe.source, writers=writers), pipe.fd)
 
     def _drop(self, pipe: _Pipe) -> None:
         os.close(pipe.fd)

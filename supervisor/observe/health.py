@@ -6,35 +6,25 @@ Times are RFC 3339 in UTC, units are in the names, what is not known is null. Ke
 added within "supervisor.health/1".
 """
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import re
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
-from supervisor import caches
 from supervisor.logs.figures import Figures
 from supervisor.observe import judge, logged, steady
-from supervisor.observe.snapshot import (
-    ChildStatus,
-    LastExit,
-    QueueFacts,
-    Snapshot,
-    SupervisorStatus,
-    WorkerStatus,
-)
+from supervisor.observe.extension import Document, Since, View, extension, timestamp
+from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus
 from supervisor.recycling.report import Report
 
-SCHEMA = "supervisor.health/1"
 #: Seconds after which a snapshot says nothing about now any more.
 STALE_AFTER = 5.0
 #: Bytes of a document; a larger one is given without its slots, and says so.
 MAX_DOCUMENT = 256 * 1024
 #: Notes in a document at most.
 MAX_NOTES = 50
-
-Document = dict[str, Any]
-Since = Mapping[str, float]
+_COMMIT = re.compile(r"\(commit ([0-9a-f]+)")
 
 
 def health(
@@ -44,6 +34,7 @@ def health(
     report: Report | None = None,
     figures: Figures | None = None,
     *,
+    host: Document | None = None,
     detail: bool = True,
 ) -> Document:
     """Return the document of GET /healthz.
@@ -54,6 +45,7 @@ def health(
         down_since: by child path, since when it has nothing ready (`judge.Downtime`).
         report: what the arbiter has seen of memory.
         figures: what the pump has counted of logs.
+        host: where it runs (`observe.host`).
         detail: False for clients that may know the status only: no paths in notes, no tree.
 
     """
@@ -68,7 +60,7 @@ def health(
         return document | {"checks": names}
     notes = _notes(checks)
     document |= {
-        "releaseId": None,
+        "releaseId": code_of(snapshot),
         "serviceId": f"{snapshot.name}/{snapshot.run_id}",
         "description": f"{snapshot.name}: {snapshot.app}",
         "notes": notes[:MAX_NOTES],
@@ -77,7 +69,7 @@ def health(
         document["output"] = notes[0] if notes else f"the app is {snapshot.phase}"
     document["checks"] = checks
     document["links"] = {"self": "/healthz", "live": "/livez", "ready": "/readyz"}
-    document["supervisor"] = _extension(snapshot, now, down_since)
+    document["supervisor"] = extension(snapshot, now, down_since, report, host or {})
     document["supervisor"]["steady_state"] = steady.section(snapshot, report, now)
     document["supervisor"]["logs"] = logged.section(figures, now)
     return _bounded(document, checks)
@@ -90,17 +82,38 @@ def live(snapshot: Snapshot | None, now: float) -> Document:
     return {"status": judge.FAIL, "output": "root does not answer"}
 
 
-def ready(snapshot: Snapshot, now: float) -> Document:
-    """Return the document of GET /readyz: whether to send work here."""
-    failing = [] if snapshot.phase == "running" else [f"the app is {snapshot.phase}"]
-    failing += [
-        f"{one.path} has nothing ready"
-        for one in judge.children(snapshot.tree)
-        if judge.is_critical(one) and judge.is_down(one)
-    ]
-    if now - snapshot.time > STALE_AFTER:
-        failing.append("root does not answer")
-    return _verdict(failing)
+def readiness(snapshot: Snapshot, now: float) -> dict[str, str]:
+    """Return what has to be so for work to be sent here, by name: what is wrong with it, or ""."""
+    stale = now - snapshot.time > STALE_AFTER
+    checks = {
+        "phase": "" if snapshot.phase == "running" else f"the app is {snapshot.phase}",
+        "root": "root does not answer" if stale else "",
+    }
+    for one in filter(judge.is_critical, judge.children(snapshot.tree)):
+        checks[one.path] = f"{one.path} has nothing ready" if judge.is_down(one) else ""
+    for queue in snapshot.queues:
+        name, wrong = queue.get("name"), ""
+        if judge.is_lost(queue):
+            wrong = f"queue {name} cannot be kept"
+        elif queue.get("closed"):
+            wrong = f"queue {name} takes nothing: it is drained"
+        checks[f"queue/{name}"] = wrong
+    return checks
+
+
+def ready(snapshot: Snapshot, now: float, exclude: Collection[str] = ()) -> Document:
+    """Return the document of GET /readyz: whether to send work here.
+
+    ``exclude``: names of `readiness` that are not looked at.
+    """
+    found = readiness(snapshot, now).items()
+    return _verdict([wrong for name, wrong in found if wrong and name not in exclude])
+
+
+def ready_part(snapshot: Snapshot, name: str, now: float) -> Document | None:
+    """Return the document of GET /readyz/<check>; None if there is no such check."""
+    wrong = readiness(snapshot, now).get(name)
+    return None if wrong is None else _verdict([wrong] if wrong else [])
 
 
 def started(snapshot: Snapshot, latched: bool) -> Document:
@@ -117,33 +130,41 @@ def started(snapshot: Snapshot, latched: bool) -> Document:
     }
 
 
-def part(snapshot: Snapshot, path: str, now: float, down_since: Since) -> Document | None:
+def part(
+    snapshot: Snapshot, path: str, now: float, down_since: Since, report: Report | None = None
+) -> Document | None:
     """Return the document of GET /healthz/tree/<path>; None if there is no such path."""
+    view = View(now, down_since, report)
     pending: list[SupervisorStatus | ChildStatus] = [snapshot.tree]
     while pending:
         node = pending.pop()
         if node.path == path:
-            return _node(node, now, down_since)
+            return view.node(node)
         if isinstance(node, SupervisorStatus):
             pending.extend(node.children)
         else:
             for worker in node.workers:
                 if worker.path == path:
-                    return {"path": path} | _worker(worker, node.restart, now)
+                    return {"path": path} | view.worker(worker, node.restart)
     return None
 
 
 def version(snapshot: Snapshot) -> Document:
-    """Return the document of GET /version."""
-    return {"version": snapshot.version, "commit": None, "built_at": None}
+    """Return the document of GET /version: of the runtime, and of the app's code."""
+    code = code_of(snapshot)
+    commit = _COMMIT.search(code or "")
+    return {
+        "version": snapshot.version,
+        "code": code,
+        "commit": commit[1] if commit else None,
+        "built_at": None,
+    }
 
 
-def timestamp(when: float | None) -> str | None:
-    """Write a Unix time as RFC 3339 in UTC, to the millisecond."""
-    if when is None:
-        return None
-    text = datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+def code_of(snapshot: Snapshot) -> str | None:
+    """Return which version of the app new workers have; None if that is not known."""
+    serving = (one.code for one in snapshot.templates if one.state == "serving" and one.code)
+    return next(serving, None)
 
 
 def _verdict(failing: list[str]) -> Document:
@@ -180,17 +201,9 @@ def _checks(snapshot: Snapshot, now: float, down_since: Since) -> dict[str, list
         check = _measure("datastore", used, "ratio", judge.queue(queue), moment)
         check["componentId"] = f"queue/{queue.get('name')}"
         if check["status"] != judge.PASS:
-            check["output"] = f"queue {queue.get('name')} {_queue_trouble(queue, used)}"
+            check["output"] = f"queue {queue.get('name')} {judge.queue_trouble(queue)}"
         checks[f"{queue.get('name')}:utilization"] = [check]
     return checks
-
-
-def _queue_trouble(queue: QueueFacts, used: float | None) -> str:
-    if queue.get("store", "ok") not in ("", "ok"):
-        return f"takes nothing: its store is {queue['store']}"
-    if queue.get("dead_full"):
-        return f"delivers nothing: its {queue.get('dead')} dead letters are all it may keep"
-    return f"is {used or 0:.0%} full"
 
 
 def _supervisor_check(one: SupervisorStatus, moment: str | None) -> Document:
@@ -231,119 +244,6 @@ def _notes(checks: dict[str, list[Document]]) -> list[str]:
     wrong = [found[0] for found in checks.values() if "output" in found[0]]
     wrong.sort(key=lambda check: check["status"])  # "fail" before "warn"
     return [check["output"] for check in wrong]
-
-
-# --- the extension ----------------------------------------------------------------------------
-
-
-def _extension(snapshot: Snapshot, now: float, down_since: Since) -> Document:
-    children = judge.children(snapshot.tree)
-    return {
-        "schema": SCHEMA,
-        "snapshot_age_seconds": round(max(0.0, now - snapshot.time), 3),
-        "phase": snapshot.phase,
-        "instance": {
-            "app": snapshot.app,
-            "name": snapshot.name,
-            "pid": snapshot.pid,
-            "run_id": snapshot.run_id,
-            "runtime_version": snapshot.version,
-            "started_at": timestamp(snapshot.started_at),
-            "uptime_seconds": round(now - snapshot.started_at, 3),
-        },
-        "summary": {
-            "supervisors": len(judge.supervisors(snapshot.tree)),
-            "children": len(children),
-            "workers_target": sum(one.count for one in children),
-            "workers_ready": sum(one.ready for one in children),
-            "restarts": sum(slot.restarts for one in children for slot in one.workers),
-        },
-        "tree": _node(snapshot.tree, now, down_since),
-        "services": [_worker(one, "permanent", now) for one in snapshot.services],
-        "queues": [{**queue, "status": judge.queue(queue)} for queue in snapshot.queues],
-    }
-
-
-def _node(one: SupervisorStatus | ChildStatus, now: float, down_since: Since) -> Document:
-    if isinstance(one, ChildStatus):
-        return {
-            "path": one.path,
-            "kind": one.kind,
-            "restart": one.restart,
-            "critical": judge.is_critical(one),
-            "status": judge.child(one, now, down_since),
-            "target": one.count,
-            "ready": one.ready,
-            "runs": one.target,
-            "queue": one.queue,
-            "down_since": timestamp(down_since.get(one.path)),
-            "caches": [_cache(cache) for cache in caches.summed([w.caches for w in one.workers])],
-            "workers": [_worker(slot, one.restart, now) for slot in one.workers],
-        }
-    return {
-        "path": one.path,
-        "kind": "supervisor",
-        "status": judge.supervisor(one, now, down_since),
-        "state": one.state,
-        "strategy": one.strategy,
-        "restart": one.restart,
-        "pid": one.pid,
-        "generation": one.generation,
-        "started_at": timestamp(one.started_at),
-        "restarts": one.restarts,
-        "last_exit": _last_exit(one.last_exit),
-        "intensity": {
-            "max_restarts": one.intensity,
-            "period_seconds": one.period,
-            "used": one.restarts_in_period,
-        },
-        "children": [_node(below, now, down_since) for below in one.children],
-    }
-
-
-def _cache(one: caches.CacheFacts) -> Document:
-    asked = one.hits + one.misses
-    ratio = round(one.hits / asked, 4) if asked else None
-    return {**msgspec.structs.asdict(one), "hit_ratio": ratio}
-
-
-def _worker(one: WorkerStatus, restart: str, now: float) -> Document:
-    return {
-        "slot": one.slot,
-        "pid": one.pid,
-        "generation": one.generation,
-        "state": one.state,
-        "status": judge.worker(one, restart, now),
-        "started_at": timestamp(one.started_at),
-        "uptime_seconds": _age(one.started_at if one.pid else None, now),
-        "heartbeat_age_seconds": _age(one.heartbeat_at, now),
-        "progress": one.progress,
-        "restarts": one.restarts,
-        "flapping": judge.is_flapping_slot(one, now),
-        "recycles": one.recycles,
-        "recycling": one.recycling,
-        "backoff_seconds": max(0.0, round(one.restart_at - now, 3)) if one.restart_at else 0,
-        "last_exit": _last_exit(one.last_exit),
-    }
-
-
-def _age(since: float | None, now: float) -> float | None:
-    return None if since is None else max(0.0, round(now - since, 3))
-
-
-def _last_exit(one: LastExit | None) -> Document | None:
-    if one is None:
-        return None
-    return {
-        "cause": one.cause,
-        "signal": one.signal,
-        "exit_code": one.exit_code,
-        "at": timestamp(one.at),
-        "detail": one.detail or None,
-        "user_seconds": one.user_seconds,
-        "system_seconds": one.system_seconds,
-        "max_rss_bytes": one.max_rss_bytes,
-    }
 
 
 # --- size -------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class Request:
 
     path: str
     local: bool
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,9 @@ class Server:
 
     async def _answer(self, request: h11.Request, local: bool) -> Answer:
         target = self._check(request)
+        path, _, query = target.partition("?")
         try:
-            return await self._handler(Request(target.partition("?")[0], local))
+            return await self._handler(Request(path, local, query))
         except Refused:
             raise
         except Exception as error:

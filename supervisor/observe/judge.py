@@ -4,15 +4,26 @@ Liveness is not asked here: no child, queue or disk may get root restarted. A ch
 critical when it is permanent: nothing else says that the app cannot do without it.
 """
 
+from collections import deque
 from collections.abc import Mapping
 
+import msgspec
+
 from supervisor.core import flapping
-from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus, WorkerStatus
+from supervisor.observe.snapshot import (
+    ChildStatus,
+    QueueFacts,
+    Snapshot,
+    SupervisorStatus,
+    WorkerStatus,
+)
 
 #: Seconds that a critical child may have nothing ready before that is a failure.
 FAIL_AFTER = 10.0
 #: The part of a queue in use from which on it is a warning.
 QUEUE_WARN = 0.8
+#: Seconds for which a message that has become a dead letter is a warning.
+DEAD_LATELY = 600.0
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 _ORDER = (PASS, WARN, FAIL)
@@ -94,20 +105,42 @@ def node(one: Node, now: float, down_since: Mapping[str, float]) -> str:
 
 def queue(one: Mapping[str, int | float | str]) -> str:
     """Judge a queue: fail when it can keep nothing, a warning when it is full or held up."""
-    if one.get("store", "ok") not in ("", "ok"):
-        return FAIL
-    if one.get("dead_full"):
-        return WARN  # nothing is delivered before somebody has looked at the dead letters
+    if not queue_trouble(one):
+        return PASS
+    return FAIL if is_lost(one) else WARN
+
+
+def queue_trouble(one: Mapping[str, int | float | str]) -> str:
+    """Say what is wrong with a queue; "" if nothing is."""
+    if is_lost(one):
+        return f"takes nothing: its store is {one['store']}"
+    if one.get("dead_full"):  # until somebody has looked at the dead letters
+        return f"delivers nothing: its {one.get('dead')} dead letters are all it may keep"
+    if one.get("paused"):
+        return "delivers nothing: it is paused"
+    if one.get("closed"):
+        return "takes nothing: it is drained"
+    if one.get("dead_lately"):
+        return f"has buried {one['dead_lately']} messages in the last 10 minutes"
+    if one.get("damage"):  # until somebody has looked at what was set aside
+        return f"was damaged: {one['damage']} things are not as they were written, see its log"
     used = utilization(one)
-    return WARN if used is not None and used > QUEUE_WARN else PASS
+    return f"is {used:.0%} full" if used is not None and used > QUEUE_WARN else ""
+
+
+def is_lost(one: Mapping[str, int | float | str]) -> bool:
+    """Whether what is put into a queue cannot be kept, and so is refused."""
+    return one.get("store", "ok") not in ("", "ok")
 
 
 def utilization(one: Mapping[str, int | float | str]) -> float | None:
-    """Return the part of a queue that is in use; None if that is not known."""
-    depth, capacity = one.get("depth"), one.get("capacity")
-    if isinstance(depth, int | float) and isinstance(capacity, int | float) and capacity > 0:
-        return depth / capacity
-    return None
+    """Return the part of a queue that is in use, of messages or bytes; None: it is not known."""
+    parts = []
+    for there, most in (("depth", "capacity"), ("bytes", "bytes_capacity")):
+        found, limit = one.get(there), one.get(most)
+        if isinstance(found, int | float) and isinstance(limit, int | float) and limit > 0:
+            parts.append(found / limit)
+    return max(parts, default=None)
 
 
 def whole(snapshot: Snapshot, now: float, down_since: Mapping[str, float]) -> str:
@@ -130,6 +163,31 @@ def supervisors(one: Node) -> list[SupervisorStatus]:
     if isinstance(one, ChildStatus):
         return []
     return [one, *(found for below in one.children for found in supervisors(below))]
+
+
+class Burials:
+    """Remembers how many messages have died lately: a queue only counts how many ever have."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, deque[tuple[float, int]]] = {}  # by queue: since when how many
+
+    def update(self, snapshot: Snapshot) -> Snapshot:
+        """Take note of a snapshot; returns it with ``dead_lately`` among the facts of queues."""
+        marked: list[QueueFacts] = [
+            {**one, "dead_lately": self._lately(one, snapshot.time)} for one in snapshot.queues
+        ]
+        return msgspec.structs.replace(snapshot, queues=marked)
+
+    def _lately(self, one: QueueFacts, now: float) -> int:
+        total = int(one.get("dead_total", 0))
+        history = self._totals.setdefault(str(one.get("name")), deque())
+        if history and total < history[-1][1]:  # of another broker
+            history.clear()
+        if not history or total > history[-1][1]:
+            history.append((now, total))
+        while len(history) > 1 and now - history[1][0] > DEAD_LATELY:
+            history.popleft()
+        return total - history[0][1]
 
 
 class Downtime:

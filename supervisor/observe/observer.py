@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -26,10 +27,12 @@ from supervisor.logs.figures import FIGURES
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.observe import health
+from supervisor.observe.extension import Document
+from supervisor.observe.host import facts
 from supervisor.observe.http import Answer, Refused, Request, Server
-from supervisor.observe.judge import FAIL, PASS, Downtime
+from supervisor.observe.judge import FAIL, PASS, Burials, Downtime
 from supervisor.observe.snapshot import Snapshot
-from supervisor.recycling.report import read
+from supervisor.recycling.report import Report, read
 
 #: Seconds that root has to answer.
 FETCH_DEADLINE = 1.0
@@ -37,7 +40,9 @@ FETCH_DEADLINE = 1.0
 FRESH = 0.5
 #: Connections that wait to be accepted, if the socket is made here.
 BACKLOG = 128
-TREE = "/healthz/tree/"
+TREE, READY = "/healthz/tree/", "/readyz/"
+#: Checks that one request may exclude.
+MAX_EXCLUDED = 64
 
 FetchSnapshot = Callable[[], Awaitable[Snapshot]]
 _encode = msgspec.json.Encoder().encode
@@ -69,8 +74,9 @@ class Observer:
         self._fetch, self._directory = fetch, directory
         self._lock = asyncio.Lock()
         self._cached: tuple[float, Snapshot | None] = (-FRESH, None)
-        self._downtime = Downtime()
+        self._downtime, self._burials = Downtime(), Burials()
         self._started = False  # latched: a complete start was seen
+        self._host = facts()
         self._routes: dict[str, Callable[[Snapshot, Request], Any]] = {
             "/healthz": self._health,
             "/readyz": self._ready,
@@ -83,7 +89,7 @@ class Observer:
         if request.path == "/livez":
             return await self._live()
         route = self._routes.get(request.path)
-        if route is None and not request.path.startswith(TREE):
+        if route is None and not request.path.startswith((TREE, READY)):
             raise Refused(404, "not found")
         try:
             snapshot = await self._snapshot()
@@ -102,20 +108,31 @@ class Observer:
     def _health(self, snapshot: Snapshot, request: Request) -> Any:
         since = self._downtime.since
         now = time.time()
-        report = read(self._directory, now) if self._directory else None
         logs = FIGURES.read(self._directory) if self._directory else None
-        return health.health(snapshot, now, since, report, logs, detail=request.local)
+        report, local = self._report(now), request.local
+        return health.health(snapshot, now, since, report, logs, host=self._host, detail=local)
+
+    def _report(self, now: float) -> Report | None:
+        return read(self._directory, now) if self._directory else None
 
     def _ready(self, snapshot: Snapshot, request: Request) -> Any:
-        return _for(request, health.ready(snapshot, time.time()))
+        try:
+            exclude = parse_qs(request.query, max_num_fields=MAX_EXCLUDED).get("exclude", [])
+        except ValueError as error:
+            raise Refused(400, f"exclude at most {MAX_EXCLUDED} checks") from error
+        return _for(request, health.ready(snapshot, time.time(), exclude))
 
     def _startup(self, snapshot: Snapshot, request: Request) -> Any:
         return _for(request, health.started(snapshot, self._started))
 
     def _part(self, snapshot: Snapshot, request: Request) -> Any:
-        path = request.path.removeprefix(TREE)
-        since = self._downtime.since
-        found = health.part(snapshot, path, time.time(), since) if request.local else None
+        """Answer for one part of the tree, or one check; strangers learn of none."""
+        now, found = time.time(), None
+        if request.local and request.path.startswith(TREE):
+            path, since = request.path.removeprefix(TREE), self._downtime.since
+            found = health.part(snapshot, path, now, since, self._report(now))
+        elif request.local:
+            found = health.ready_part(snapshot, request.path.removeprefix(READY), now)
         if found is None:
             raise Refused(404, "not found")
         return found
@@ -139,11 +156,12 @@ class Observer:
         except (SupervisorError, OSError, TimeoutError):
             return None
         self._downtime.update(snapshot)
+        snapshot = self._burials.update(snapshot)
         self._started = self._started or snapshot.phase == "running"
         return snapshot
 
 
-def _for(request: Request, document: health.Document) -> health.Document:
+def _for(request: Request, document: Document) -> Document:
     return document if request.local else {"status": document["status"]}
 
 

@@ -87,6 +87,7 @@ class TemplateStatus(msgspec.Struct, frozen=True):
     """One template process of the release. ``state``: loading, serving, lingering.
 
     ``processes`` that it is the parent of: workers, and connections of nested supervisors.
+    ``code``: which version of the app it has (`supervisor.process.code`); "": not known.
     """
 
     name: str
@@ -94,6 +95,7 @@ class TemplateStatus(msgspec.Struct, frozen=True):
     state: str
     age: float  # seconds
     processes: int = 0
+    code: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -113,4 +115,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     queues: list[QueueFacts] = []
     health_address: str | None = None
     templates: list[TemplateStatus] = []
+    reloading: bool = False  # its code is being replaced
     state_dir: str = ""  # where durable queues are; "": there are none

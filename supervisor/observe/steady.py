@@ -11,7 +11,7 @@ from supervisor.recycling.report import Report, TemplateReport
 
 Document = dict[str, Any]
 #: The part of its budget from which on an app's memory is a warning.
-BUDGET_WARN = 0.9
+BUDGET_WARN = 0.85
 #: Paths that a note names.
 MAX_NAMED = 3
 #: Workers that are listed by what they have.

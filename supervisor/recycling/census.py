@@ -123,7 +123,7 @@ class Census:
             available=machine.available(),
             psi_some=pressure.some,
             psi_full=pressure.full,
-            running=snapshot.phase == "running",
+            running=snapshot.phase == "running" and not snapshot.reloading,
             period=period,
         )
 

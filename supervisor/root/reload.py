@@ -68,6 +68,11 @@ class Reload:
         self._loaded: tuple[SupervisorDefinition, Loaded] | None = None
         self._tokens = 0  # negative: a command's are not
 
+    @property
+    def under_way(self) -> bool:
+        """Whether one is."""
+        return bool(self._askers)
+
     def ask(self, everything: bool, answer: Asker) -> None:
         """Reload; ``answer`` is called once, when it is done or has failed."""
         self._next.append((everything, answer))

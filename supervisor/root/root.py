@@ -359,6 +359,7 @@ class Root:
             health_address=self.services.health_address,
             templates=self.release.status(),
             state_dir=self.services.state_dir,
+            reloading=self._reloads.under_way,
         )
 
 

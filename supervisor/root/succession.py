@@ -112,6 +112,7 @@ class Succession:
                 state=self._state(keeper),
                 age=now - keeper.started_at,
                 processes=keeper.template.processes,
+                code=keeper.template.code,
             )
             for keeper in self.keepers
         ]

@@ -15,7 +15,7 @@ from supervisor.logs.bucket import Rate
 from supervisor.logs.ledger import descriptors
 from supervisor.logs.record import encode
 from tests.log_files import Sampler, content, documents, events, options, segments, used
-from tests.pump_process import PumpProcess, log_pipe
+from tests.pump_process import PumpProcess, log_pipe, slot
 
 KiB, MiB = 1 << 10, 1 << 20
 
@@ -34,14 +34,6 @@ def nowhere(fds: list[int]) -> int:
     """Where the pump prints."""
     fds.append(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
     return fds[-1]
-
-
-def slot(fds: list[int], pump: PumpProcess, number: int, path: str, stream: str) -> tuple[int, int]:
-    """Make a slot's pipe and give it to a pump."""
-    read, write = log_pipe()
-    fds += [read, write]
-    pump.source(number, path, stream, read)
-    return read, write
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -81,8 +73,7 @@ def flood_and_kill(
     writer.start()
     for incarnation in range(1, kills + 2):
         with PumpProcess(terminal, incarnation, ledger, format="none", files=kept) as pump:
-            pump.writer("shop/a.0", 33, 3)
-            pump.source(1, "shop/a.0", stream, read)
+            pump.source(1, "shop/a.0", stream, read, 11, 22, 33)
             if incarnation <= kills:
                 before = used(Path(kept.directory))
                 while writer.is_alive() and used(Path(kept.directory)) < before + 100 * KiB:
@@ -151,9 +142,8 @@ def test_hostile_bytes_are_valid_json_in_files(
     hostile = [bytes(range(256)).replace(b"\n", b""), b"\x1b[2J\x9b31m", b'{"event":"forged"}']
     hostile += [b"\x1e" + b'{"a":[{"b":1}', b"\x1e{}]}", b"\x1e{},{}", "é\u202e\u2028".encode()]
     with PumpProcess(nowhere, format="none", files=options(tmp_path / "logs")) as pump:
-        pump.writer("shop/a.0", 33, 3)
         for number, stream in enumerate(("stdout", "stderr")):
-            _, write = slot(fds, pump, number, "shop/a.0", stream)
+            _, write = slot(fds, pump, number, "shop/a.0", stream, 33)
             for line in hostile:
                 write_all(write, line + b"\n")
             write_all(write, b"\n".join(hostile) + b"\n" + os.urandom(100_000) + b"\n")

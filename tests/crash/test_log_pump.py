@@ -15,7 +15,7 @@ from supervisor.logs.ledger import descriptors
 from supervisor.logs.lines import MAX_LINE
 from supervisor.logs.marks import mark
 from supervisor.logs.record import encode
-from tests.pump_process import PumpProcess, Reader, log_pipe, widen
+from tests.pump_process import PumpProcess, Reader, log_pipe, slot, widen
 
 MiB = 1 << 20
 #: Memory of a pump whatever it is fed: an interpreter, and one chunk.
@@ -40,14 +40,6 @@ def terminal(fds: list[int], room: bool = True) -> tuple[Reader, int]:
     return Reader(read), write
 
 
-def slot(fds: list[int], pump: PumpProcess, number: int, path: str, stream: str) -> tuple[int, int]:
-    """Make a slot's pipe and give it to a pump."""
-    read, write = log_pipe()
-    fds += [read, write]
-    pump.source(number, path, stream, read)
-    return read, write
-
-
 def write_all(fd: int, data: bytes) -> None:
     """Write, waiting as a worker would."""
     view = memoryview(data)
@@ -65,8 +57,7 @@ def test_lines_are_attributed_by_their_pipe(fds: list[int]) -> None:
     """A worker that says it is root is still itself; its dead predecessor's lines are not its."""
     screen, out = terminal(fds)
     with PumpProcess(out, format="json") as pump:
-        _, err = slot(fds, pump, 1, "shop/a.0", "stderr")
-        pump.writer("shop/a.0", 11, 1)
+        _, err = slot(fds, pump, 1, "shop/a.0", "stderr", 11)
         pump.writer("shop/a.0", 22, 2)
         for claimed in (1, 2, 99):
             record = {"event": "x", "source": {"path": "root"}, "incarnation": claimed}

@@ -10,6 +10,7 @@ import pytest
 from supervisor.logs.ledger import descriptors
 from supervisor.logs.lines import MAX_LINE
 from supervisor.logs.marks import mark
+from supervisor.logs.messages import Process, Source
 from tests.crash.app_harness import App
 from tests.crash.apps.torn import LIVES
 from tests.crash.running_app import service
@@ -75,13 +76,28 @@ def test_a_new_pump_gives_what_is_before_a_mark_to_the_one_before(fds: list[int]
         read, write = log_pipe()
         fds += [read, write]
         os.write(write, b"old" + mark(22, 2) + b"new\n")
-        pump.writer("shop/a.0", 11, 1)
-        pump.writer("shop/a.0", 22, 2)
-        pump.source(1, "shop/a.0", "stdout", read)
+        pump.source(1, "shop/a.0", "stdout", read, 11, 22)
         screen.lines(2)  # that it is new
         lines = screen.documents(2)
         assert [(line["event"], line["source"]["pid"]) for line in lines] == [
             ("old", 11),
+            ("new", 22),
+        ]
+
+
+def test_a_new_pump_does_not_say_what_it_cannot_know(fds: list[int]) -> None:
+    """What is before the mark of one whom root has forgotten is nobody's that root remembers."""
+    screen, out = terminal(fds)
+    with PumpProcess(out, incarnation=2, format="json") as pump:
+        read, write = log_pipe()
+        fds += [read, write]
+        os.write(write, b"old" + mark(22, 2) + b"new\n" + mark(77, 7))
+        known = [Process("shop/a.0", 11 * life, life) for life in (4, 5, 6, 7)]
+        pump.channel.send(Source(1, "shop/a.0", "stdout", known), (read,))
+        screen.lines(2)  # that it is new
+        lines = screen.documents(2)
+        assert [(line["event"], line["source"]["pid"]) for line in lines] == [
+            ("old", None),
             ("new", 22),
         ]
 

@@ -108,7 +108,7 @@ class Watch:
     def __init__(self, app: App, path: str) -> None:
         self._app, self._path = app, path
         self._over = threading.Event()
-        self.looks, self.fewest = 0, 1_000
+        self.looks, self.fewest, self.reloading = 0, 1_000, False
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> "Watch":
@@ -121,8 +121,9 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.02):
-            tree = self._app.snapshot().tree
-            ready = [one.ready for one in judge.children(tree) if one.path == self._path]
+            seen = self._app.snapshot()
+            self.reloading = self.reloading or seen.reloading
+            ready = [one.ready for one in judge.children(seen.tree) if one.path == self._path]
             self.looks, self.fewest = self.looks + 1, min([self.fewest, *ready])
 
 
@@ -136,6 +137,8 @@ def test_a_reload_brings_the_tree_to_what_is_declared_now(tmp_path: Path) -> Non
             app.ask(Reload())
         assert web.looks > 10
         assert web.fewest == 3
+        assert web.reloading
+        assert not app.snapshot().reloading
         after = app.pids()
         assert sorted(after) == [
             *("app/inner/deep.0", "app/inner/deep.1", "app/inner/fresh.0"),

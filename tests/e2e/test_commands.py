@@ -34,7 +34,10 @@ def test_health_shows_the_tree() -> None:
                 assert answer.status == 200
         with urllib.request.urlopen(f"http://{address}/healthz", timeout=5) as answer:
             assert answer.headers["Content-Type"] == "application/health+json"
-            tree = json.load(answer)["supervisor"]["tree"]
+            document = json.load(answer)
+        with urllib.request.urlopen(f"http://{address}/version", timeout=5) as answer:
+            assert json.load(answer)["code"] == document["releaseId"] is not None
+        tree = document["supervisor"]["tree"]
         assert tree["path"] == "zoo"
         assert tree["strategy"] == "one_for_one"
         sleeper = next(child for child in tree["children"] if child["path"] == "zoo/sleeper")

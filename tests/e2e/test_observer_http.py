@@ -55,6 +55,15 @@ def test_a_client_on_this_machine_sees_the_tree(served: Served) -> None:
     assert served.ask(GET % b"/")[0] == 404
 
 
+def test_readiness_is_asked_in_parts(served: Served) -> None:
+    """Each check by its name, and the whole without some; too many are refused."""
+    part = msgspec.json.decode(served.ask(GET % b"/readyz/shop/web")[2])
+    assert part == {"status": "pass"}
+    assert served.ask(GET % b"/readyz/shop/none")[0] == 404
+    assert served.ask(GET % b"/readyz?exclude=shop/web&exclude=root")[0] == 200
+    assert served.ask(GET % (b"/readyz?" + b"exclude=a&" * 65))[0] == 400
+
+
 def test_head_is_get_without_the_body(served: Served) -> None:
     """Same status and length, nothing after the headers."""
     status, headers, body = served.ask(b"HEAD /version HTTP/1.1\r\nHost: localhost\r\n\r\n")

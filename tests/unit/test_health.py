@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from supervisor.observe import health, judge
-from supervisor.observe.judge import Downtime
-from supervisor.observe.snapshot import Snapshot
+from supervisor.observe.judge import Burials, Downtime
+from supervisor.observe.snapshot import Snapshot, TemplateStatus
 from tests.health_snapshots import NOW, child, crashed, snapshot, supervisor, worker
 
 
@@ -22,6 +22,7 @@ def document(of: Snapshot, now: float = NOW, **more: Any) -> dict[str, Any]:
 
 DOWN = worker("shop/web.0", "restarting", last_exit=crashed(11))
 JUST_DOWN = worker("shop/web.0", "restarting", last_exit=crashed(9))
+LOST = {"name": "orders", "store": "failed: the device failed"}
 FLAPPING = worker("shop/web.0", failure_score=7.0, started_at=NOW - 3, last_exit=crashed(3))
 
 
@@ -48,7 +49,12 @@ FLAPPING = worker("shop/web.0", failure_score=7.0, started_at=NOW - 3, last_exit
         (snapshot(services=[worker("runtime/pump.0", "restarting")]), "warn"),
         (snapshot(queues=[{"name": "orders", "depth": 80, "capacity": 100}]), "pass"),
         (snapshot(queues=[{"name": "orders", "depth": 81, "capacity": 100}]), "warn"),
+        (snapshot(queues=[{"name": "orders", "bytes": 81, "bytes_capacity": 100}]), "warn"),
         (snapshot(queues=[{"name": "orders"}]), "pass"),
+        (snapshot(queues=[{"name": "orders", "store": "full: no space is left"}]), "fail"),
+        (snapshot(queues=[{"name": "orders", "store": "ok", "damage": 2}]), "warn"),
+        (snapshot(queues=[{"name": "orders", "paused": True}]), "warn"),
+        (snapshot(queues=[{"name": "orders", "closed": True}]), "warn"),
     ],
 )
 def test_the_status_of_the_whole_is_that_of_its_worst_part(state: Snapshot, status: str) -> None:
@@ -90,6 +96,7 @@ def test_the_document_has_the_form_of_the_draft_and_our_extension() -> None:
     assert extension["schema"] == "supervisor.health/1"
     assert extension["summary"] == {
         "supervisors": 2, "children": 1, "workers_target": 1, "workers_ready": 1, "restarts": 2,
+        "unkillable": 0,
     }  # fmt: skip
     nested = extension["tree"]["children"][0]
     assert nested["intensity"] == {"max_restarts": 3, "period_seconds": 5, "used": 0}
@@ -135,13 +142,61 @@ def test_liveness_looks_at_root_only() -> None:
         (snapshot(child("shop/web", JUST_DOWN)), ["shop/web has nothing ready"]),
         (snapshot(child("shop/web", DOWN, restart="transient")), []),
         (snapshot(child("shop/web", DOWN, worker("shop/web.1"))), []),
+        (snapshot(queues=[LOST]), ["queue orders cannot be kept"]),
+        (
+            snapshot(queues=[{"name": "orders", "closed": True}]),
+            ["queue orders takes nothing: it is drained"],
+        ),
     ],
 )
 def test_readiness_names_what_fails(state: Snapshot, failing: list[str]) -> None:
-    """Ready: running, with something ready in each critical child, at this moment."""
+    """Ready: running, something ready in each critical child, what is put can be kept: now."""
     made = health.ready(state, NOW)
     assert made.get("failing", []) == failing
     assert made["status"] == ("fail" if failing else "pass")
+
+
+@pytest.mark.parametrize(
+    ("code", "commit"),
+    [("0f343b09 (commit 385b832a9c01)", "385b832a9c01"), ("0f343b09", None), ("", None)],
+)
+def test_the_version_is_that_of_the_code_that_serves(code: str, commit: str | None) -> None:
+    """Not of the template that lingers with what ran before; what is not known is null."""
+    old = TemplateStatus("release", 1, "lingering", 60.0, code="eeeeeeee (commit 111111111111)")
+    state = snapshot(templates=[old, TemplateStatus("release", 2, "serving", 1.0, code=code)])
+    made = health.version(state)
+    assert (made["code"], made["commit"]) == (code or None, commit)
+    assert document(state)["releaseId"] == (code or None)
+
+
+def test_messages_that_have_died_lately_are_a_warning() -> None:
+    """For ten minutes, whatever died before; a broker that counts anew has buried none."""
+    burials = Burials()
+
+    def seen(seconds: float, total: int) -> dict[str, Any]:
+        queue = {"name": "orders", "dead_total": total}
+        return document(burials.update(snapshot(queues=[queue], time=NOW + seconds)))
+
+    assert seen(0, 7)["status"] == "pass"
+    assert seen(10, 9)["output"] == "queue orders has buried 2 messages in the last 10 minutes"
+    assert seen(300, 10)["supervisor"]["queues"][0]["dead_lately"] == 3
+    assert seen(611, 10)["supervisor"]["queues"][0]["dead_lately"] == 1
+    assert seen(901, 10)["status"] == "pass"
+    assert seen(902, 0)["status"] == "pass"
+    assert seen(903, 1)["status"] == "warn"
+
+
+def test_readiness_is_told_in_parts_and_without_some() -> None:
+    """By the names of what is looked at; one that there is not is None."""
+    state = snapshot(child("shop/web", JUST_DOWN), child("shop/api"), queues=[LOST])
+    names = {"phase", "root", "shop/web", "shop/api", "queue/orders"}
+    assert health.readiness(state, NOW).keys() == names
+    found = {name: health.ready_part(state, name, NOW) for name in names}
+    failing = {name for name, one in found.items() if one is not None and one["status"] == "fail"}
+    assert failing == {"shop/web", "queue/orders"}
+    assert health.ready_part(state, "shop/none", NOW) is None
+    assert health.ready(state, NOW, ["shop/web"])["failing"] == ["queue orders cannot be kept"]
+    assert health.ready(state, NOW, ["shop/web", "queue/orders"])["status"] == "pass"
 
 
 def test_a_start_is_latched() -> None:

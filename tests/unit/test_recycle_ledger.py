@@ -6,7 +6,7 @@ import subprocess
 
 import msgspec
 
-from supervisor.link import screen_bytes
+from supervisor.memory import screen_bytes
 from supervisor.observe.snapshot import WorkerStatus
 from supervisor.process import sample
 from supervisor.recycling.ledger import BASELINE_AFTER, EXACT_EVERY, Ledger
@@ -68,8 +68,10 @@ def test_what_a_worker_had_when_it_got_ready_is_known_at_once() -> None:
     """It has told; what it shares with its template, or took since, is no part of it."""
     ledger = Ledger("host", Clock())
     told = msgspec.structs.replace(status(os.getpid()), screen=screen_bytes())
-    kept = bytearray(b"x") * (30 * MIB)
-    before = (sample.private_bytes("self") or 0) - len(kept)
+    before = sample.private_bytes("self") or 0
+    kept = mmap.mmap(-1, 30 * MIB)  # new pages, whatever the heap has free
+    for page in range(0, len(kept), mmap.PAGESIZE):
+        kept[page] = 1
     ledger.look([told], {}, NOW)
     view = ledger.view(told, "app/web")
     assert view.fresh is not None

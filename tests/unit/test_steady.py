@@ -42,15 +42,33 @@ def test_memory_is_told_against_its_budget() -> None:
     assert document["status"] == "pass"
 
 
+def test_each_worker_shows_what_it_has() -> None:
+    """As the arbiter has seen it: beside its state, and on its own page; unknown is null."""
+    web = child("shop/web", worker("shop/web.0"), worker("shop/web.1"))
+    pump = worker("runtime/pump.0")
+    state = snapshot(web, services=[pump])
+    told = report(runtime={"root": 10, "runtime/pump.0": 7})
+    document = health.health(state, NOW, {}, told, host={"host": "a"})
+    first, second = document["supervisor"]["tree"]["children"][0]["workers"]
+    assert (first["memory_private_bytes"], first["memory_soft_bytes"]) == (90, 200)
+    assert (first["memory_hard_bytes"], first["fds"], first["threads"]) == (300, 0, 0)
+    assert second["memory_private_bytes"] is None
+    assert document["supervisor"]["services"][0]["memory_private_bytes"] == 7
+    assert document["supervisor"]["instance"]["host"] == "a"
+    page = health.part(state, "shop/web.0", NOW, {}, told)
+    assert page is not None
+    assert page["memory_private_bytes"] == 90
+
+
 def test_thrash_and_a_full_budget_are_warnings() -> None:
     """They raise the health of the app to warn, and say who and why."""
     thrash = report(warnings={"recycle_thrash": ["shop/web.0"]})
     document = health.health(snapshot(child("shop/web")), NOW, {}, thrash)
     assert document["status"] == "warn"
     assert document["output"].startswith("shop/web.0: recycled over and over")
-    full = health.health(snapshot(child("shop/web")), NOW, {}, report(used=950))
+    full = health.health(snapshot(child("shop/web")), NOW, {}, report(used=860))
     assert full["status"] == "warn"
-    assert full["output"] == "the app uses 95% of its memory budget"
+    assert full["output"] == "the app uses 86% of its memory budget"
 
 
 def test_templates_are_told_of() -> None:
