@@ -123,12 +123,12 @@ def test_hundreds_of_restarts_leak_nothing(tmp_path: Path) -> None:
     """Five hundred crashes: as many descriptors as before, and hardly more memory."""
     with run_tree("flat:hundred", tmp_path) as app:
         app.up()
-        for life in range(2, 5):  # until all is made that is made once
+        for life in range(2, 7):  # until all is made that is made once
             crash_all(app, life)
         pids = [app.process.pid, *templates(app), service(app, "pump")]
         assert not await_death(app.process.pid, patience=0.3)  # spares come, clients go
         fds, memory = [fds_of(pid) for pid in pids], [memory_of(pid) for pid in pids]
-        for life in range(5, 10):
+        for life in range(7, 12):
             crash_all(app, life)
         # A spare has two, a client one; a leak of one a restart would be five hundred.
         eventually(
@@ -136,7 +136,8 @@ def test_hundreds_of_restarts_leak_nothing(tmp_path: Path) -> None:
             "descriptors as before",
         )
         grown = {pid: memory_of(pid) - was for pid, was in zip(pids, memory, strict=True)}
-        assert max(grown.values()) < 512, grown
+        # Timers of the last seconds are still there. What is kept of a process has over 2 KiB.
+        assert max(grown.values()) < 1024, grown
         assert app.stop() == 0
 
 
