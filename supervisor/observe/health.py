@@ -18,7 +18,6 @@ from supervisor.observe import judge, logged, steady
 from supervisor.observe.snapshot import (
     ChildStatus,
     LastExit,
-    QueueFacts,
     Snapshot,
     SupervisorStatus,
     WorkerStatus,
@@ -180,17 +179,9 @@ def _checks(snapshot: Snapshot, now: float, down_since: Since) -> dict[str, list
         check = _measure("datastore", used, "ratio", judge.queue(queue), moment)
         check["componentId"] = f"queue/{queue.get('name')}"
         if check["status"] != judge.PASS:
-            check["output"] = f"queue {queue.get('name')} {_queue_trouble(queue, used)}"
+            check["output"] = f"queue {queue.get('name')} {judge.queue_trouble(queue)}"
         checks[f"{queue.get('name')}:utilization"] = [check]
     return checks
-
-
-def _queue_trouble(queue: QueueFacts, used: float | None) -> str:
-    if queue.get("store", "ok") not in ("", "ok"):
-        return f"takes nothing: its store is {queue['store']}"
-    if queue.get("dead_full"):
-        return f"delivers nothing: its {queue.get('dead')} dead letters are all it may keep"
-    return f"is {used or 0:.0%} full"
 
 
 def _supervisor_check(one: SupervisorStatus, moment: str | None) -> Document:

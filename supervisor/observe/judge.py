@@ -94,12 +94,23 @@ def node(one: Node, now: float, down_since: Mapping[str, float]) -> str:
 
 def queue(one: Mapping[str, int | float | str]) -> str:
     """Judge a queue: fail when it can keep nothing, a warning when it is full or held up."""
+    if not queue_trouble(one):
+        return PASS
+    return WARN if one.get("store", "ok") in ("", "ok") else FAIL
+
+
+def queue_trouble(one: Mapping[str, int | float | str]) -> str:
+    """Say what is wrong with a queue; "" if nothing is."""
     if one.get("store", "ok") not in ("", "ok"):
-        return FAIL
-    if one.get("dead_full"):
-        return WARN  # nothing is delivered before somebody has looked at the dead letters
+        return f"takes nothing: its store is {one['store']}"
+    if one.get("dead_full"):  # until somebody has looked at the dead letters
+        return f"delivers nothing: its {one.get('dead')} dead letters are all it may keep"
+    if one.get("paused"):
+        return "delivers nothing: it is paused"
+    if one.get("closed"):
+        return "takes nothing: it is drained"
     used = utilization(one)
-    return WARN if used is not None and used > QUEUE_WARN else PASS
+    return f"is {used:.0%} full" if used is not None and used > QUEUE_WARN else ""
 
 
 def utilization(one: Mapping[str, int | float | str]) -> float | None:

@@ -49,6 +49,8 @@ FLAPPING = worker("shop/web.0", failure_score=7.0, started_at=NOW - 3, last_exit
         (snapshot(queues=[{"name": "orders", "depth": 80, "capacity": 100}]), "pass"),
         (snapshot(queues=[{"name": "orders", "depth": 81, "capacity": 100}]), "warn"),
         (snapshot(queues=[{"name": "orders"}]), "pass"),
+        (snapshot(queues=[{"name": "orders", "paused": True}]), "warn"),
+        (snapshot(queues=[{"name": "orders", "closed": True}]), "warn"),
     ],
 )
 def test_the_status_of_the_whole_is_that_of_its_worst_part(state: Snapshot, status: str) -> None:
