@@ -20,7 +20,7 @@ from supervisor.janitor import leftovers
 from supervisor.janitor.journal import JOURNAL, Entry
 from supervisor.janitor.sweep import Keep, sweep
 from supervisor.janitor.task import Outcome, Task
-from supervisor.link import WorkerLink
+from supervisor.link import LONGEST_WAIT, WorkerLink
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.process.app import LoadedApp, load
@@ -98,7 +98,7 @@ class Janitor:
             if link.stopping:
                 task.kill("stopped")
                 return False
-            poll.poll(task.left * 1000)
+            poll.poll(min(task.left, LONGEST_WAIT) * 1000)
         self._note(recycler, outcome, time.monotonic() - began)
         return True
 
