@@ -56,12 +56,18 @@ def load(app: str) -> LoadedApp | LoadFailed:
 
 
 def child_at(tree: Supervisor, path: str) -> Child:
-    """Return the author's Child at a path such as "shop/payments/charge"."""
-    node: Supervisor | Child = tree
+    """Return the author's Child at a path such as "shop/payments/charge".
+
+    Raises:
+        LookupError: this version of the app has none there.
+
+    """
+    node: Supervisor | Child | None = tree
     for name in path.split("/")[1:]:
-        assert isinstance(node, Supervisor)
-        node = next(child for child in node.children if child.name == name)
-    assert isinstance(node, Child)
+        below = node.children if isinstance(node, Supervisor) else ()
+        node = next((child for child in below if child.name == name), None)
+    if not isinstance(node, Child):
+        raise LookupError(f"this version of the app has no child {path}")
     return node
 
 
