@@ -61,6 +61,10 @@ def described(subject: Subject, value: object) -> str:
             f"its target is the class {qualified_name(value)}, which is no Worker",
             "derive it from workers.Worker, Consumer or Producer, or give a function",
         )
+    made = value if isinstance(value, type) else type(value)
+    if hasattr(made, "supervised"):
+        for method in ("init", "run", "terminate"):  # called, whatever they are
+            runs_when_called(subject, getattr(made, method, None), coroutines=False)
     if isinstance(value, type) or callable(value):
         return qualified_name(value)
     if _can_run(type(value)):
@@ -80,15 +84,16 @@ def runs_when_called(subject: Subject, function: object, *, coroutines: bool = T
         coroutines: whether what ``async def`` makes is run.
 
     """
+    name = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise subject.error(
-            f"{shown(getattr(function, '__name__', function))} has a yield: it would never be run",
+            f"{shown(name)} has a yield: it would never be run",
             "return instead, or loop over it in a function of its own",
         )
     if not coroutines and inspect.iscoroutinefunction(function):
         raise subject.error(
-            f"{shown(getattr(function, '__name__', function))} is async def: nobody would await it",
-            "write a plain def, that calls asyncio.run",
+            f"{shown(name)} is async def: nobody would await it",
+            "write a plain def, that calls asyncio.run if it has to",
         )
 
 

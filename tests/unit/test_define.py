@@ -4,11 +4,10 @@ import functools
 import math
 import os
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from supervisor import Child, Queue, Supervisor, recycle
+from supervisor import Child, Queue, Supervisor
 from supervisor.declare.define import MAX_DEPTH, define
 from supervisor.definition import ChildDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
@@ -326,24 +325,6 @@ def test_a_coroutine_instead_of_its_function_is_explained() -> None:
     """Calling the async function in the declaration is the usual slip."""
     error = refused(Supervisor("s", [Child("a", work_async())]))
     assert "already called" in error.problem
-
-
-def test_a_generator_function_is_no_target() -> None:
-    """It would be called, and nothing of it run; nor would what nobody awaits."""
-
-    def produce() -> Iterator[int]:
-        yield 1
-
-    async def purge() -> int:
-        return 1
-
-    for tree in (
-        Supervisor("s", [Child("a", produce)]),
-        Supervisor("s", recyclers=[recycle()(produce)]),
-    ):
-        assert '"produce" has a yield: it would never be run' in refused(tree).problem
-    error = refused(Supervisor("s", recyclers=[recycle()(purge)]))
-    assert '"purge" is async def: nobody would await it' in error.problem
 
 
 def test_instances_and_callables_are_targets() -> None:
