@@ -6,6 +6,7 @@ hangs is killed at its deadline and keeps the others from nothing but their turn
 """
 
 import logging
+import os
 import select
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ class Options(msgspec.Struct, frozen=True):
     directory: str
     recyclers: list[RecyclerDefinition]
     temp: str | None = None
-    cwds: list[str] = []
+    cwds: list[bytes] = []  # a path may be any bytes
     cores: int = 0
 
 
@@ -179,7 +180,8 @@ def made_of(options: Options) -> Janitor:
                 deadline=leftovers.DEADLINE,
             )
         )
-        functions[CORES] = partial(leftovers.prune_cores, options.cwds, options.cores)
+        cwds = [os.fsdecode(directory) for directory in options.cwds]
+        functions[CORES] = partial(leftovers.prune_cores, cwds, options.cores)
     return Janitor(options.directory, recyclers, functions)
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from supervisor.declare.define import define
 from supervisor.declare.tree import Child, Supervisor
 from supervisor.definition import SupervisorDefinition
-from supervisor.errors import DefinitionError, summary_of
+from supervisor.errors import DefinitionError, escaped, summary_of
 from supervisor.process.code import identity
 from supervisor.process.messages import LoadFailed
 
@@ -32,6 +32,15 @@ class LoadedApp:
 
 def load(app: str) -> LoadedApp | LoadFailed:
     """Import "module:attribute" and check the tree that it names, or makes when called."""
+    loaded = _load(app)
+    if isinstance(loaded, LoadFailed):  # what is no text, as the names of files may be, is escaped
+        problem, where = escaped(loaded.problem), escaped(loaded.where)
+        help_text, detail = escaped(loaded.help), escaped(loaded.detail)
+        return LoadFailed(problem, where, help_text, detail, loaded.exit_code)
+    return loaded
+
+
+def _load(app: str) -> LoadedApp | LoadFailed:
     module_name, _, attribute = app.partition(":")
     try:
         here = os.getcwd()
@@ -72,7 +81,7 @@ def child_at(tree: Supervisor, path: str) -> Child:
 
 
 def _failure(app: str, module: str, attribute: str, error: BaseException) -> LoadFailed:
-    detail = traceback.format_exc()[-MAX_DETAIL:].encode(errors="backslashreplace").decode()
+    detail = traceback.format_exc()[-MAX_DETAIL:]
     where = _place(error.__traceback__)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.app_harness import App
 from tests.crash.running_app import TREES, family, run_tree
 
 INJECTED = (sys.executable, str(TREES / "injected.py"))
@@ -74,3 +75,21 @@ def test_a_health_port_that_is_taken_names_its_owner(tmp_path: Path) -> None:
             assert app.wait() == 78
     assert f"127.0.0.1:{port}" in app.errors
     assert f"(pid {os.getpid()})" in app.errors
+
+
+def test_an_app_may_live_in_a_directory_whose_name_is_no_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 in its path: it runs, and a mistake in it is named with its place."""
+    home = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    home.mkdir()
+    (home / "lone.py").write_text(
+        "import signal\nfrom supervisor import Child, Supervisor\n"
+        'tree = Supervisor("lone", [Child("one", signal.pause)])\n'
+    )
+    with App("lone:tree", tmp_path, cwd=home) as app:
+        app.up()
+        assert app.stop() == 0
+    (home / "lone.py").write_text("1 / 0\n")
+    with App("lone:tree", tmp_path, cwd=home) as app:
+        assert app.wait() == 78
+    assert "caf\\udce9/lone.py:1" in app.errors
+    assert "Traceback" not in app.errors
