@@ -137,7 +137,7 @@ class NotifyReadiness(Readiness):
             self._socket = None
             try:
                 os.unlink(self._path)
-            except FileNotFoundError:
+            except OSError:  # it was wiped, or cannot be written to any more: it stays
                 pass
 
     def _read(self) -> None:
