@@ -91,6 +91,11 @@ def text_of(error: BaseException) -> str:
         text = str(error)
     except Exception as problem:
         text = f"<its str() raised {type(problem).__name__}>"
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Write out what of a text is no character, as in the names of files: then it can be sent."""
     return text.encode(errors="backslashreplace").decode()
 
 

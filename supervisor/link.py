@@ -234,7 +234,12 @@ class WorkerLink:
         return self._stopping
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until a request to stop comes: then return True."""
+        """Wait so long, or until a request to stop comes: then return True.
+
+        Args:
+            seconds: how long; infinity: until it comes.
+
+        """
         if caches.known:
             self.tell_caches(idle=True)
         deadline = time.monotonic() + seconds
@@ -245,7 +250,7 @@ class WorkerLink:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            poll.poll(left * 1000)
+            poll.poll(min(left, LONGEST_WAIT) * 1000)
         return True
 
     @property
@@ -277,6 +282,8 @@ class WorkerLink:
             pass
 
 
+#: Seconds of one wait in the kernel, which counts milliseconds in an int: beyond, it waits again.
+LONGEST_WAIT = 86_400.0
 #: Bytes of a traceback that are sent; seconds that the last message waits for a busy supervisor.
 MAX_TEXT, LAST_WORDS = 60_000, 1.0
 

@@ -65,6 +65,12 @@ class _Entry(Generic[Value]):
     until: float
 
 
+class _Flight(Future[Value]):
+    """A load that is under way; ``leader``: the thread that does it."""
+
+    leader = 0
+
+
 class _Store(TLRUCache[Hashable, _Entry[Any]]):
     """Entries by key; counts what it drops for want of room or for its age."""
 
@@ -119,7 +125,7 @@ class Cache(Generic[Value]):
             timer=clock,
             getsizeof=lambda entry: entry.bytes,
         )
-        self._flights: dict[Hashable, Future[Value]] = {}
+        self._flights: dict[Hashable, _Flight[Value]] = {}
         self._refreshing = 0
         self._hits = self._stale_hits = self._misses = 0
         self._tell_at = clock()
@@ -133,6 +139,9 @@ class Cache(Generic[Value]):
             key: what is wanted.
             load: returns the value. Of all threads that want the same key, one calls it; what it
                 raises, all of them get. In the background an exception keeps the old value.
+
+        Raises:
+            RuntimeError: ``load`` asks for the key that it loads, and would wait for itself.
 
         """
         now = self._clock()
@@ -152,9 +161,11 @@ class Cache(Generic[Value]):
             self._misses += 1
             leads = flight is None
             if flight is None:
-                flight = self._flights[key] = Future()
+                flight = self._flights[key] = _Flight()
         if leads:
             self._fly(key, load, flight)
+        elif flight.leader == threading.get_ident():
+            raise RuntimeError(f"cache {self.name!r}: to load {key!r} asks for {key!r} itself")
         return flight.result()
 
     def put(self, key: Hashable, value: Value) -> None:
@@ -169,8 +180,9 @@ class Cache(Generic[Value]):
                 self._store[key] = entry
 
     def forget(self, key: Hashable) -> None:
-        """Drop a key: the next who wants it has it loaded."""
+        """Drop a key: the next who wants it has it loaded. What is being loaded is not kept."""
         with self._lock:
+            self._flights.pop(key, None)
             self._store.pop(key, None)
 
     def shrink(self) -> None:
@@ -223,27 +235,32 @@ class Cache(Generic[Value]):
                 self._store.evictions,
             )
 
-    def _fly(self, key: Hashable, load: Callable[[], Value], flight: "Future[Value]") -> None:
+    def _fly(self, key: Hashable, load: Callable[[], Value], flight: _Flight[Value]) -> None:
         """Load a value, and give it to all that wait for it."""
+        flight.leader = threading.get_ident()
         try:
             value = load()
-            self.put(key, value)
+            with self._lock:
+                wanted = self._flights.get(key) is flight  # the key was not forgotten meanwhile
+            if wanted:
+                self.put(key, value)
         except BaseException as error:
-            self._land(key)
+            self._land(key, flight)
             flight.set_exception(error)
             if not isinstance(error, Exception):
                 raise
             return
-        self._land(key)
+        self._land(key, flight)
         flight.set_result(value)
 
-    def _land(self, key: Hashable) -> None:
+    def _land(self, key: Hashable, flight: _Flight[Value]) -> None:
         with self._lock:
-            self._flights.pop(key, None)
+            if self._flights.get(key) is flight:
+                del self._flights[key]
 
     def _refresh(self, key: Hashable, load: Callable[[], Value]) -> None:
         """Load a new value in the background; the lock is held."""
-        flight = self._flights[key] = Future()
+        flight = self._flights[key] = _Flight()
         self._refreshing += 1
 
         def run() -> None:
@@ -253,7 +270,11 @@ class Cache(Generic[Value]):
                 with self._lock:
                     self._refreshing -= 1
 
-        threading.Thread(target=run, name=f"cache-{self.name}", daemon=True).start()
+        try:
+            threading.Thread(target=run, name=f"cache-{self.name}", daemon=True).start()
+        except RuntimeError:  # no thread is to be had: who asks next tries again
+            del self._flights[key]
+            self._refreshing -= 1
 
 
 def deep_size(value: object) -> int:

@@ -41,8 +41,8 @@ class Consumer(Worker):
     #: Messages of a batch of `handle_many` at most, and seconds to wait for a full one.
     batch: int = 100
     batch_wait: float = 0.0
-    #: Messages that are handled at once: by threads; or, if `handle` is ``async def``, by tasks.
-    #: Not for batches.
+    #: Messages that are handled at once, 511 at most: by threads; or, if `handle` is ``async def``,
+    #: by tasks. Not for batches.
     threads: int = 1
     concurrency: int = 100
     #: After an exception: "crash" ends the process, "retry" goes on with the next message.

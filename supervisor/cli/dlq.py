@@ -21,12 +21,12 @@ from supervisor.cli.queue_view import letter_text, letters_text
 from supervisor.cli.report import Problem, print_json
 from supervisor.cli.text import plural
 from supervisor.cli.units import COUNT
-from supervisor.control.messages import QueueCommand, QueueVerb
+from supervisor.control.messages import QueueCommand
 
 EXIT_PARTLY = 5
 EXIT_TIMED_OUT = 6
-#: Letters in one request.
-PAGE = 200
+#: Letters in one request; and of those that are answered whole, a MiB each at most.
+PAGE, WHOLE = 200, 16
 #: Seconds to wait for room in a queue before it is tried again.
 WAIT = 0.2
 
@@ -78,9 +78,7 @@ def show(
     debug: bool,
 ) -> None:
     """Show dead letters whole: message, error, traceback, times."""
-    command = QueueCommand("dead_show", queue_name, list(ids))
-    answer = ask_queues(control_path(name), command, timeout)
-    letters = [_readable(one) for one in answer["letters"]]
+    letters = [_readable(one) for one in _named(control_path(name), queue_name, ids, timeout)]
     if as_json:
         print_json({"schema": "supervisor.dead_letters/1", "queue": queue_name, "letters": letters})
     else:
@@ -168,11 +166,17 @@ def _chosen(
     if bool(ids) == everything:
         raise click.UsageError("name letters by their ids, or say --all")
     if ids:
-        pages = [list(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE)]
-        verb: QueueVerb = "dead_show"
-        asked = [QueueCommand(verb, queue_name, page) for page in pages]
-        return [one for c in asked for one in ask_queues(control, c, timeout)["letters"]]
+        return _named(control, queue_name, ids, timeout)
     return _all(lambda c: ask_queues(control, c, timeout), queue_name)
+
+
+def _named(
+    control: str, queue_name: str, ids: tuple[int, ...], timeout: float
+) -> list[dict[str, Any]]:
+    """Return letters by their ids, whole, a few at a time: an answer has a size."""
+    pages = [list(ids[start : start + WHOLE]) for start in range(0, len(ids), WHOLE)]
+    asked = [QueueCommand("dead_show", queue_name, page) for page in pages]
+    return [one for command in asked for one in ask_queues(control, command, timeout)["letters"]]
 
 
 def _all(ask: Callable[[QueueCommand], Any], queue_name: str) -> list[dict[str, Any]]:

@@ -1,10 +1,13 @@
 """Emptying the queues of an app before it is stopped."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from supervisor.cli.broker import ask_queues, queue_statistics
 from supervisor.cli.progress import Progress
 from supervisor.cli.report import Problem
+from supervisor.cli.text import plural
 from supervisor.control.messages import QueueCommand
 
 EXIT_TIMED_OUT = 6
@@ -46,6 +49,7 @@ def _empty(control: str, name: str, deadline: float, quiet: bool) -> None:
     begun = left = int(ask_queues(control, QueueCommand("hold", name), seconds)["left"])
     advice = "Ctrl-C stops it, and the app goes on"
     progress = Progress(f"drain {name}", "messages", begun, advice, quiet)
+    found: dict[str, Any] = {}
     while left and time.monotonic() < deadline:
         time.sleep(min(LOOK, max(0.0, deadline - time.monotonic())))
         found = {one["name"]: one for one in queue_statistics(control, seconds)}[name]
@@ -54,8 +58,18 @@ def _empty(control: str, name: str, deadline: float, quiet: bool) -> None:
     progress.end()
     if left:
         raise Problem(
-            f"{left} messages are left in {name}: the app was not stopped, and goes on",
-            "give it more time with --timeout; without --drain it is stopped at once",
+            f"{plural(left, 'message')} left in {name}: the app was not stopped, and goes on",
+            obstacle(found) or "give it more time with --timeout; without --drain it is stopped",
             "timed-out",
             EXIT_TIMED_OUT,
         )
+
+
+def obstacle(queue: Mapping[str, Any]) -> str:
+    """Say what keeps a queue from becoming empty, however long one waits; "" if nothing does."""
+    name = queue.get("name")
+    if queue.get("dead_full"):
+        return f"its dead letters are full, so it delivers nothing: supervisor dlq list {name}"
+    if queue.get("paused"):
+        return f"it is paused, so it delivers nothing: supervisor queue resume {name}"
+    return "" if queue.get("consumers", 1) else "it has no consumers: supervisor status"

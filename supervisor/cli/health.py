@@ -7,6 +7,7 @@ not as declared. Pure: a snapshot in, a verdict out.
 from dataclasses import dataclass
 
 from supervisor.cli.text import duration, line, plural
+from supervisor.observe import judge
 from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus, WorkerStatus
 
 #: States of a slot that is not meant to run now.
@@ -36,6 +37,10 @@ def assess(snapshot: Snapshot) -> Verdict:
     for service in snapshot.services:
         if service.state != "ready":
             warnings.append(f"{service.path} (of the runtime) is {service.state}")
+    for queue in snapshot.queues:
+        if trouble := judge.queue_trouble(queue):
+            found = fails if judge.queue(queue) == judge.FAIL else warnings
+            found.append(f"queue {queue.get('name')} {trouble}")
     word = "FAIL" if fails else "WARN" if warnings else "OK"
     return Verdict(word, [line(note) for note in fails + warnings])
 

@@ -16,6 +16,7 @@ from supervisor.cli.app import (
     timeout_option,
 )
 from supervisor.cli.broker import EXIT_NO_SUCH, ask_queues, message_of, queue_statistics
+from supervisor.cli.drain import obstacle
 from supervisor.cli.progress import Progress
 from supervisor.cli.queue_view import messages_text, queue_text, queues_text
 from supervisor.cli.report import Problem, print_json, use_colour
@@ -111,6 +112,7 @@ def drain(
     begun = left
     advice = "Ctrl-C leaves it running"
     progress = Progress(f"drain {queue_name}", "messages", begun, advice, as_json)
+    found: dict[str, Any] = {}
     while left and time.monotonic() < deadline:
         found = _statistics(control, queue_name, timeout)
         left = int(found["depth"])
@@ -123,7 +125,7 @@ def drain(
     elif left:
         raise Problem(
             f"{plural(left, 'message')} left in {queue_name} after {timeout:g} s",
-            f"it is drained on; see how far it is with: supervisor queue show {queue_name}",
+            obstacle(found) or f"it is drained on: supervisor queue show {queue_name}",
             "timed-out",
             EXIT_TIMED_OUT,
         )

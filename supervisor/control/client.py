@@ -162,7 +162,8 @@ def wait_for_end(pidfd: int, timeout: float | None) -> bool:
     """Wait until a process has ended; False if it has not in time."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
-    return bool(poller.poll(None if timeout is None else timeout * 1000))
+    # The kernel counts milliseconds in an int: nobody waits for more than three weeks.
+    return bool(poller.poll(None if timeout is None else min(timeout * 1000, 2**31 - 1)))
 
 
 def accepted(reply: Reply) -> Reply:

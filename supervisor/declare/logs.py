@@ -6,6 +6,8 @@ What is said on the command line of `supervisor run` goes before it.
 import sys
 from os import PathLike
 
+from supervisor.errors import escaped
+
 
 class Logs:
     """How the log lines of an app are kept and printed: ``Supervisor(logs=Logs(...))`` of the root.
@@ -53,4 +55,4 @@ class Logs:
         self.compress = compress
         self.level = level
         frame = sys._getframe(1)
-        self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        self.where = escaped(f"{frame.f_code.co_filename}:{frame.f_lineno}")

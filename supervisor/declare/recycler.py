@@ -9,10 +9,12 @@ from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
+from supervisor.errors import escaped
+
 
 def _where(depth: int = 2) -> str:
     frame = sys._getframe(depth)
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return escaped(f"{frame.f_code.co_filename}:{frame.f_lineno}")
 
 
 class Recycler:

@@ -5,6 +5,7 @@ import os
 from supervisor.declare import checks
 from supervisor.declare.checks import Subject, shown
 from supervisor.declare.recycler import Recycler
+from supervisor.declare.targets import runs_when_called
 from supervisor.declare.tree import Supervisor
 from supervisor.definition import RecyclerDefinition
 
@@ -79,6 +80,7 @@ def _recycler(recycler: Recycler) -> RecyclerDefinition:
 def _directory(subject: Subject, recycler: Recycler) -> str | None:
     value = recycler.path
     if recycler.call is not None:
+        runs_when_called(subject, recycler.call, coroutines=False)
         return None
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise subject.error(

@@ -55,11 +55,16 @@ def described(subject: Subject, value: object) -> str:
             "its target is a coroutine: the async function was already called",
             "give the function itself, without parentheses; its arguments go into args=(...)",
         )
+    runs_when_called(subject, value)
     if isinstance(value, type) and not _can_run(value):
         raise subject.error(
             f"its target is the class {qualified_name(value)}, which is no Worker",
             "derive it from workers.Worker, Consumer or Producer, or give a function",
         )
+    made = value if isinstance(value, type) else type(value)
+    if hasattr(made, "supervised"):
+        for method in ("init", "run", "terminate"):  # called, whatever they are
+            runs_when_called(subject, getattr(made, method, None), coroutines=False)
     if isinstance(value, type) or callable(value):
         return qualified_name(value)
     if _can_run(type(value)):
@@ -68,6 +73,28 @@ def described(subject: Subject, value: object) -> str:
         f"its target is {shown(value)}, which cannot be called",
         'give a Worker class or instance, a function, or "module:function"',
     )
+
+
+def runs_when_called(subject: Subject, function: object, *, coroutines: bool = True) -> None:
+    """Check that to call a function runs it: a call that only makes something is no work.
+
+    Args:
+        subject: what it is of.
+        function: anything.
+        coroutines: whether what ``async def`` makes is run.
+
+    """
+    name = getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise subject.error(
+            f"{shown(name)} has a yield: it would never be run",
+            "return instead, or loop over it in a function of its own",
+        )
+    if not coroutines and inspect.iscoroutinefunction(function):
+        raise subject.error(
+            f"{shown(name)} is async def: nobody would await it",
+            "write a plain def, that calls asyncio.run if it has to",
+        )
 
 
 def _can_run(kind: type) -> bool:

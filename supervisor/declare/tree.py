@@ -13,11 +13,12 @@ from typing import Any
 
 from supervisor.declare.logs import Logs
 from supervisor.declare.recycler import Recycler
+from supervisor.errors import escaped
 
 
 def _where(depth: int = 2) -> str:
     frame = sys._getframe(depth)
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return escaped(f"{frame.f_code.co_filename}:{frame.f_lineno}")
 
 
 class Queue:

@@ -6,6 +6,7 @@ hangs is killed at its deadline and keeps the others from nothing but their turn
 """
 
 import logging
+import os
 import select
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from supervisor.janitor import leftovers
 from supervisor.janitor.journal import CORES, JOURNAL, TEMP, Entry
 from supervisor.janitor.sweep import Keep, sweep
 from supervisor.janitor.task import Outcome, Task
-from supervisor.link import WorkerLink
+from supervisor.link import LONGEST_WAIT, WorkerLink
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.process.app import LoadedApp, load
@@ -42,7 +43,7 @@ class Options(msgspec.Struct, frozen=True):
     directory: str
     recyclers: list[RecyclerDefinition]
     temp: str | None = None
-    cwds: list[str] = []
+    cwds: list[bytes] = []  # a path may be any bytes
     cores: int = 0
 
 
@@ -94,7 +95,7 @@ class Janitor:
             if link.stopping:
                 task.kill("stopped")
                 return False
-            poll.poll(task.left * 1000)
+            poll.poll(min(task.left, LONGEST_WAIT) * 1000)
         self._note(recycler, outcome, time.monotonic() - began)
         return True
 
@@ -179,7 +180,8 @@ def made_of(options: Options) -> Janitor:
                 deadline=leftovers.DEADLINE,
             )
         )
-        functions[CORES] = partial(leftovers.prune_cores, options.cwds, options.cores)
+        cwds = [os.fsdecode(directory) for directory in options.cwds]
+        functions[CORES] = partial(leftovers.prune_cores, cwds, options.cores)
     return Janitor(options.directory, recyclers, functions)
 
 

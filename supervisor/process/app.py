@@ -11,7 +11,7 @@ from types import TracebackType
 from supervisor.declare.define import define
 from supervisor.declare.tree import Child, Supervisor
 from supervisor.definition import SupervisorDefinition
-from supervisor.errors import DefinitionError, summary_of
+from supervisor.errors import DefinitionError, escaped, summary_of
 from supervisor.process.code import identity
 from supervisor.process.messages import LoadFailed
 
@@ -32,6 +32,15 @@ class LoadedApp:
 
 def load(app: str) -> LoadedApp | LoadFailed:
     """Import "module:attribute" and check the tree that it names, or makes when called."""
+    loaded = _load(app)
+    if isinstance(loaded, LoadFailed):  # what is no text, as the names of files may be, is escaped
+        problem, where = escaped(loaded.problem), escaped(loaded.where)
+        help_text, detail = escaped(loaded.help), escaped(loaded.detail)
+        return LoadFailed(problem, where, help_text, detail, loaded.exit_code)
+    return loaded
+
+
+def _load(app: str) -> LoadedApp | LoadFailed:
     module_name, _, attribute = app.partition(":")
     try:
         here = os.getcwd()
@@ -56,17 +65,23 @@ def load(app: str) -> LoadedApp | LoadFailed:
 
 
 def child_at(tree: Supervisor, path: str) -> Child:
-    """Return the author's Child at a path such as "shop/payments/charge"."""
-    node: Supervisor | Child = tree
+    """Return the author's Child at a path such as "shop/payments/charge".
+
+    Raises:
+        LookupError: this version of the app has none there.
+
+    """
+    node: Supervisor | Child | None = tree
     for name in path.split("/")[1:]:
-        assert isinstance(node, Supervisor)
-        node = next(child for child in node.children if child.name == name)
-    assert isinstance(node, Child)
+        below = node.children if isinstance(node, Supervisor) else ()
+        node = next((child for child in below if child.name == name), None)
+    if not isinstance(node, Child):
+        raise LookupError(f"this version of the app has no child {path}")
     return node
 
 
 def _failure(app: str, module: str, attribute: str, error: BaseException) -> LoadFailed:
-    detail = traceback.format_exc()[-MAX_DETAIL:].encode(errors="backslashreplace").decode()
+    detail = traceback.format_exc()[-MAX_DETAIL:]
     where = _place(error.__traceback__)
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else 1

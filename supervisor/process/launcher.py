@@ -152,15 +152,24 @@ def start_template(*preload: str) -> tuple[int, TemplateClient]:
 
     ``preload`` names modules that its processes will need: imported once, before the first fork.
     It is our child, to be reaped by us; it ends when the connection is closed.
+
+    Raises:
+        OSError: there is no descriptor for it, or no process.
+
     """
     ours, theirs = pair()
     module = ["-X", "utf8", "-m", "supervisor.process"]  # whatever the locale says
-    process = subprocess.Popen(
-        [sys.executable, *module, str(theirs.fileno()), *preload],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    theirs.close()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *module, str(theirs.fileno()), *preload],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     process.returncode = 0  # Popen must not wait for it: root reaps by itself
     return process.pid, TemplateClient(ours)

@@ -41,7 +41,11 @@ def call_broker(
         answered: takes the reply.
 
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:  # no descriptors are left
+        answered(_later(f"the queue broker cannot be asked: {error.strerror}"))
+        return
     try:
         sock.connect(path)
     except OSError as error:

@@ -253,7 +253,7 @@ def janitor_service(shell: Shell, definition: SupervisorDefinition, cores: int) 
         "directory": shell.runtime_dir,
         "recyclers": definition.recyclers,
         "temp": tempdir.base(),
-        "cwds": sorted({os.getcwd(), *directories(definition)}),
+        "cwds": sorted(map(os.fsencode, {os.getcwd(), *directories(definition)})),
         "cores": cores,
     }
     encoded = msgspec.msgpack.encode(argument)

@@ -17,6 +17,8 @@ from supervisor.shell.templates import Template
 #: Templates may be replaced this often in `PERIOD` seconds; one more ends the app.
 INTENSITY = 5
 PERIOD = 60.0
+#: Seconds until a template that could not be started is tried again.
+START_AGAIN = 1.0
 #: Seconds that a template may stay stopped (SIGSTOP): nobody is restarted or stopped meanwhile.
 SUSPENDED_LIMIT = 10.0
 #: What the runtime's template imports ahead: a nested supervisor starts in 10 ms, not 80.
@@ -72,10 +74,15 @@ class TemplateKeeper:
         template.on_lost = self._lost
 
     def start(self) -> None:
-        """Execute the process; it is attached once it has loaded the app."""
+        """Execute the process; it is attached once it has loaded the app.
+
+        Raises:
+            OSError: there is no descriptor for it, or no process.
+
+        """
+        self.pid, client = start_template(*(RUNTIME if self._app is None else ()))
         self.started_at = time.monotonic()
         self._starts.append(self.started_at)
-        self.pid, client = start_template(*(RUNTIME if self._app is None else ()))
         self.pids.add(self.pid)
         self.reaped = False
         if self._app is None:
@@ -177,7 +184,18 @@ class TemplateKeeper:
         if len(self._starts) > INTENSITY and now - self._starts[0] <= PERIOD:
             self._hooks.gave_up(f"template {self.template.name} died {INTENSITY + 1} times")
         else:
+            self._start_again()
+
+    def _start_again(self) -> None:
+        """Replace a process that has died; later, if there is nothing to make one of now."""
+        if self._closing:
+            return
+        try:
             self.start()
+        except OSError as error:
+            name = self.template.name
+            self._log(WARNING, "template cannot be started", template=name, error=error.strerror)
+            self._loop.call_later(START_AGAIN, self._start_again)
 
 
 def reap(keepers: list[TemplateKeeper]) -> None:

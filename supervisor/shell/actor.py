@@ -15,6 +15,7 @@ from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.core.machine import State, new, step
 from supervisor.core.results import Error
 from supervisor.core.spec import SupervisorSpec
+from supervisor.core.state import Phase
 from supervisor.definition import SupervisorDefinition
 from supervisor.loop import TimerHandle
 from supervisor.shell.child_process import ChildProcess
@@ -70,6 +71,9 @@ class Actor:
 
     def call(self, request: ev.Request, on_reply: Callable[[Any], None]) -> None:
         """Make an API call; ``on_reply`` gets OTP's return value."""
+        if self.state.phase is Phase.DEAD:
+            self.shell.loop.post(partial(on_reply, self._noproc()))
+            return
         self._calls += 1
         self._replies[self._calls] = on_reply
         self.deliver(ev.Call(self._calls, request))
@@ -206,7 +210,10 @@ class Actor:
             slot.close()
             self.shell.pipes_gone(slot.path)
         self._slots.clear()
-        for on_reply in self._replies.values():  # OTP: exit noproc
-            on_reply(Error("noproc", f"{self.path} has ended"))
-        self._replies.clear()
+        replies, self._replies = self._replies, {}
+        for on_reply in replies.values():  # OTP: exit noproc
+            on_reply(self._noproc())
         self.shell.loop.post(partial(self._on_quit, action.reason, action.failed_child))
+
+    def _noproc(self) -> Error:
+        return Error("noproc", f"{self.path} has ended")

@@ -308,8 +308,8 @@ class NestedProcess(LinkedProcess):
         path = self.start.path
         self.shell.pipes_gone(path + "/")
         self.shell.board.remove(path)
-        for token, answered in self._answers.items():
-            answered(uplink.Answer(token, False, f"{path} ended meanwhile", "not_running"))
-        self._answers.clear()
         self.shell.starts.gone(self)
         super()._finish(status, reason, blameless=blameless)
+        answers, self._answers = self._answers, {}  # who is told may ask for more, in vain now
+        for token, answered in answers.items():
+            answered(uplink.Answer(token, False, f"{path} ended meanwhile", "not_running"))

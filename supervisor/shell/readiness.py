@@ -111,17 +111,23 @@ class NotifyReadiness(Readiness):
     def __init__(self, loop: Loop, directory: str, ready: Callable[[], None]) -> None:
         super().__init__()
         self._loop, self._ready = loop, ready
-        self._path = os.path.join(directory, f"notify-{os.urandom(8).hex()}")
+        # No longer than the control socket's name: where that fits, this does.
+        self._path = os.path.join(directory, f"n-{os.urandom(4).hex()}")
         self._socket: socket.socket | None = None
         self.environment = {"NOTIFY_SOCKET": self._path}
 
     def prepare(self) -> None:
         """Make the socket, if it was not made for an earlier try."""
         if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.setblocking(False)
-            self._socket.bind(self._path)
-            self._loop.watch(self._socket, lambda _mask: self._read())
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                made.setblocking(False)
+                made.bind(self._path)
+            except OSError:
+                made.close()
+                raise
+            self._socket = made
+            self._loop.watch(made, lambda _mask: self._read())
 
     def close(self) -> None:
         """Remove the socket."""
@@ -131,7 +137,7 @@ class NotifyReadiness(Readiness):
             self._socket = None
             try:
                 os.unlink(self._path)
-            except FileNotFoundError:
+            except OSError:  # it was wiped, or cannot be written to any more: it stays
                 pass
 
     def _read(self) -> None:

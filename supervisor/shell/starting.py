@@ -19,7 +19,10 @@ from supervisor.descriptors import NO_DESCRIPTORS, Reserve
 from supervisor.loop import Loop, TimerHandle
 
 #: Errors that pass when others have given back what they hold.
-EXHAUSTED = NO_DESCRIPTORS | {errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN}
+EXHAUSTED = NO_DESCRIPTORS | {
+    *(errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT),
+    errno.ENOENT,  # the runtime directory was wiped, and is made anew within moments
+}
 #: Seconds until the first new try at most; doubled for each further one, up to the longest.
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 5.0
@@ -35,7 +38,7 @@ class Process(Hashable, Protocol):
         """Its slot's path."""
 
     def begin(self) -> None:
-        """Start it. Raises OSError when nothing was started."""
+        """Start it. Raises OSError when nothing was started: it is tried again, or has failed."""
 
     def spawn_failed(self, problem: str, transient: bool = False) -> None:
         """It is not going to be started."""
@@ -159,9 +162,10 @@ class Starts:
                 with self._reserve.lent():
                     process.begin()
         except OSError as error:
-            if error.errno not in EXHAUSTED:
-                raise
-            self.again(process, error.strerror or "")
+            if error.errno in EXHAUSTED:
+                self.again(process, error.strerror or "")
+            else:
+                process.spawn_failed(error.strerror or str(error))
 
     # --- tokens -------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ until the last one has gone, and then closes its connection.
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,6 +82,19 @@ class Spare:
         self.gone = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One that may have to wait. ``needs``: descriptors that nobody needs once it was made."""
+
+    send: Callable[[TemplateClient], None]
+    needs: Sequence[int] = ()
+
+    def over(self) -> None:
+        """It was made, or never will be."""
+        for fd in self.needs:
+            os.close(fd)
+
+
 class Template:
     """One template: spawns, signals and opens connections through whichever connection is there."""
 
@@ -93,7 +106,7 @@ class Template:
         self._owners: dict[int, Owner] = {}
         self._opened: dict[int, Callable[[int], None]] = {}
         self._closed: dict[int, Callable[[], None]] = {}
-        self._backlog: dict[int, Callable[[TemplateClient], None]] = {}
+        self._backlog: dict[int, _Request] = {}
         self._spares: list[Spare] = []
         self._refill_due = False
         self._expected = b""  # the kind of child that is started next, most likely: the last one
@@ -153,6 +166,9 @@ class Template:
 
     def _lose(self) -> None:
         self.close()
+        backlog, self._backlog = self._backlog, {}  # the next one is not asked for these
+        for request in backlog.values():
+            request.over()
         owners, self._owners = self._owners, {}
         for spare in self._spares:
             spare.discard()
@@ -210,20 +226,22 @@ class Template:
     def _send_backlog(self) -> None:
         client = self._client
         while client is not None and self._backlog:
-            key, send = next(iter(self._backlog.items()))
+            key, request = next(iter(self._backlog.items()))
             try:
-                send(client)
+                request.send(client)
             except OSError:  # no descriptors are left
                 self._loop.call_later(SEND_AGAIN, self._send_backlog)
                 break
+            request.over()
             del self._backlog[key]
         self._flush()
 
-    def _send(self, key: int, send: Callable[[TemplateClient], None]) -> None:
+    def _send(self, key: int, request: _Request) -> None:
         if self._client is None or self._backlog:
-            self._backlog[key] = send
+            self._backlog[key] = request
             return
-        send(self._client)
+        request.send(self._client)
+        request.over()
         self._flush()
 
     def _flush(self) -> None:
@@ -247,7 +265,7 @@ class Template:
     # --- processes ----------------------------------------------------------------------------
 
     def spawn(self, owner: Owner, launch: bytes, fds: list[int], close: list[int]) -> int:
-        """Ask for a process. ``close``: descriptors that are not needed here once it was asked.
+        """Ask for a process. ``close``: descriptors that are not needed here after that.
 
         Returns:
             the serial, for `signal`.
@@ -255,13 +273,7 @@ class Template:
         """
         serial = self._next()
         self._owners[serial] = owner
-
-        def send(client: TemplateClient) -> None:
-            client.spawn(serial, launch, fds)
-            for fd in close:
-                os.close(fd)
-
-        self._send(serial, send)
+        self._send(serial, _Request(lambda client: client.spawn(serial, launch, fds), close))
         return serial
 
     def adopt(self, owner: Owner, serial: int) -> None:
@@ -272,6 +284,7 @@ class Template:
         """Send a signal to a process, if it is still there."""
         waiting = self._backlog.pop(serial, None)
         if waiting is not None:  # never asked for: there is nothing to signal
+            waiting.over()
             owner = self._owners.pop(serial)
             self._loop.post(lambda: owner.spawn_failed("stopped before it was started"))
         elif self._client is not None and serial in self._owners:
@@ -291,7 +304,7 @@ class Template:
         token = self._next()
         self._opened[token] = opened
         self._closed[token] = closed
-        self._send(token, lambda client: client.open(token))
+        self._send(token, _Request(lambda client: client.open(token)))
         return token
 
     # --- spares -------------------------------------------------------------------------------

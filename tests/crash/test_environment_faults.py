@@ -108,3 +108,36 @@ def test_without_standard_error_an_exit_code_still_says_what_is_wrong(tmp_path: 
     wrapper = ("sh", "-c", 'exec "$@" 2>&-', "sh")
     with run_tree("bad_import:tree", tmp_path, wrapper=wrapper) as app:
         assert app.wait() == 78
+
+
+def test_an_app_may_live_in_a_directory_whose_name_is_no_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 in its path: it runs, and a mistake in it is named with its place."""
+    home = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    home.mkdir()
+    (home / "lone.py").write_text(
+        "import signal\nfrom supervisor import Child, Supervisor\n"
+        'tree = Supervisor("lone", [Child("one", signal.pause)])\n'
+    )
+    with App("lone:tree", tmp_path, cwd=home) as app:
+        app.up()
+        assert app.stop() == 0
+    (home / "lone.py").write_text("1 / 0\n")
+    with App("lone:tree", tmp_path, cwd=home) as app:
+        assert app.wait() == 78
+    assert "caf\\udce9/lone.py:1" in app.errors
+    assert "Traceback" not in app.errors
+
+
+def test_where_the_control_socket_fits_all_sockets_do(tmp_path: Path) -> None:
+    """The longest runtime directory that is not refused: a child that notifies gets ready."""
+    (tmp_path / "telling.py").write_text(
+        "import signal\nfrom supervisor import Child, Supervisor, link\n"
+        "def tell():\n    link.ready()\n    signal.pause()\n"
+        'tree = Supervisor("telling", [Child("one", tell, ready="notify")])\n'
+    )
+    name = "x" * (107 - len(os.fsencode(tmp_path)) - len("//rt/control.sock"))
+    (tmp_path / name).mkdir()
+    with App("telling:tree", tmp_path / name, cwd=tmp_path) as app:
+        app.up()
+        assert len(app.socket) == 107
+        assert app.stop() == 0

@@ -5,7 +5,9 @@ Everything here is real: a broker process behind a listening Unix socket, and pr
 
 import os
 import random
+import select
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.crash.queue_harness import Make, scenes
-from workers.queues.client.reader import Delivery
+from workers.queues.broker import broker
+from workers.queues.client.reader import Delivery, QueueReader
 from workers.queues.client.writer import QueueWriter
+from workers.queues.frames import Nack
 
 
 @pytest.fixture
@@ -104,3 +108,22 @@ def test_poison_is_buried_and_innocents_are_not_blamed(make: Make) -> None:
     others = [(message, attempt) for message, attempt, _ in lines if message != 50]
     assert sorted(others) == [(number, 1) for number in range(100) if number != 50]
     assert scene.alive(survivor)
+
+
+@pytest.mark.parametrize("option", ["lease", "dead_ttl"])
+def test_a_broker_waits_for_longer_than_the_kernel_counts(
+    make: Make, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """A year until anything is due: an idle broker sleeps in parts, and lives on."""
+    monkeypatch.setattr(broker, "IDLE", 0.01)
+    scene = make(max_attempts=1, **{"lease": None, option: 366 * 86_400.0})
+    with QueueWriter("q", scene.path) as writer:
+        writer.put(1)
+    reader = QueueReader("q", scene.path)
+    (chunk,) = reader.take(time.monotonic() + 10)
+    reader.nack(chunk, 0, Nack("dead"))
+    scene.until(dead=1)
+    pidfd = os.pidfd_open(scene.broker)
+    assert not select.select([pidfd], [], [], 0.3)[0]  # it has nothing to do any more
+    os.close(pidfd)
+    reader.close()

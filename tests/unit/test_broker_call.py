@@ -1,16 +1,19 @@
 """One command from root to the broker: what it sends, and what it makes of any answer."""
 
+import errno
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from supervisor.control.messages import Failed, QueueAnswer, QueueCommand, Reply
 from supervisor.loop import Loop
-from supervisor.root import broker_call
+from supervisor.root import broker_call, queue_watch
 from supervisor.root.broker_call import HEADER, MANAGED, REFUSED, WELCOME, call_broker
+from supervisor.root.queue_watch import QueueWatch
 from workers.queues import frames
 
 COMMAND = QueueCommand("dead_show", "orders", [1, 2], 3, 4)
@@ -149,3 +152,30 @@ def test_nobody_listens(broker: Broker) -> None:
     call_broker(broker.loop, broker.path, COMMAND, replies.append)
     assert isinstance(replies[0], Failed)
     assert replies[0].exit_code == 75
+
+
+def test_without_a_descriptor_the_broker_is_asked_the_next_time(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an answer, no error of root; and what root knows of the queues is not old for ever."""
+
+    def no_socket(*_arguments: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    watch, known = QueueWatch(broker.loop), list[list[dict[str, Any]]]()
+    with monkeypatch.context() as patched:
+        patched.setattr(broker_call.socket, "socket", no_socket)
+        watch.ask(broker.path, known.append)
+    assert known == [[]]
+    monkeypatch.setattr(queue_watch, "call_broker", answering([{"name": "orders"}]))
+    watch.ask(broker.path, known.append)
+    assert known[1:] == [[{"name": "orders"}]]
+
+
+def answering(facts: list[dict[str, Any]]) -> Callable[..., None]:
+    """Make a call of the broker that is answered at once."""
+
+    def call(_loop: Loop, _path: str, _command: QueueCommand, answered: Any) -> None:
+        answered(QueueAnswer(msgspec.msgpack.encode(facts)))
+
+    return call

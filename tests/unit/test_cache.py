@@ -172,3 +172,41 @@ def test_limits_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None
     """The message names the cache and the value."""
     with pytest.raises(DefinitionError, match='cache "c"'):
         Cache("c", **{"max_bytes": 1000, "ttl": 1.0, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_key_that_is_forgotten_while_it_is_loaded_is_loaded_again() -> None:
+    """What was read before the change is given to who waits for it, and not kept."""
+    ours = cache(Clock())
+
+    def load() -> bytes:
+        ours.forget("k")  # somebody changes it now
+        return b"old"
+
+    assert ours.get("k", load) == b"old"
+    assert ours.get("k", lambda: b"new") == b"new"
+    assert ours.get("k", lambda: b"newer") == b"new"
+
+
+def test_a_load_that_asks_for_its_own_key_is_an_error() -> None:
+    """It would wait for itself for ever; other keys may be asked for."""
+    ours = cache(Clock())
+    with pytest.raises(RuntimeError, match="asks for 'k' itself"):
+        ours.get("k", lambda: ours.get("k", lambda: b"value"))
+    assert ours.get("k", lambda: ours.get("other", lambda: b"value")) == b"value"
+
+
+def test_without_a_thread_the_stale_value_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has no thread left costs a refresh, and leaves nobody waiting for it."""
+
+    def no_thread(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = Clock()
+    ours = cache(clock, stale=10.0)
+    ours.put("k", b"old")
+    clock.now = 11.0
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        assert [ours.get("k", lambda: b"new") for _ in range(10)] == [b"old"] * 10
+    clock.now = 21.0
+    assert ours.get("k", lambda: b"new") == b"new"

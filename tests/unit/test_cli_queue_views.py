@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from supervisor.cli import dlq
 from supervisor.cli.broker import message_of
 from supervisor.cli.queue_view import (
     letter_text,
@@ -14,6 +15,10 @@ from supervisor.cli.queue_view import (
     queue_text,
     queues_text,
 )
+from supervisor.control.messages import QueueCommand
+from supervisor.root.broker_call import MAX_ANSWER
+from workers.queues.core.burial import MAX_TRACEBACK
+from workers.queues.frames import MAX_BODY
 
 STATISTICS: dict[str, Any] = {
     "name": "orders", "depth": 7, "capacity": 100, "bytes": 700, "bytes_capacity": 1 << 20,
@@ -98,3 +103,17 @@ def test_what_is_no_message_is_shown_as_bytes() -> None:
         "size": 10,
     }
     assert message_of(msgspec.msgpack.encode("whole")[:3], 6)["size"] == 6  # type: ignore[index]
+
+
+def test_letters_are_asked_for_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand letters of a MiB are no single answer, nor a thousand ids one question."""
+    asked: list[list[int]] = []
+
+    def ask(_control: str, command: QueueCommand, _timeout: float) -> dict[str, Any]:
+        asked.append(command.ids)
+        return {"letters": [{"id": number} for number in command.ids]}
+
+    monkeypatch.setattr(dlq, "ask_queues", ask)
+    ids = tuple(range(2000))
+    assert [one["id"] for one in dlq._named("", "orders", ids, 1.0)] == list(ids)
+    assert max(map(len, asked)) * (MAX_BODY + MAX_TRACEBACK) < MAX_ANSWER

@@ -1,7 +1,9 @@
 """What status and tree print, to the letter; and that nothing in it can steer a terminal."""
 
+import msgspec
 import pytest
 
+from supervisor.cli.drain import obstacle
 from supervisor.cli.health import assess
 from supervisor.cli.status_view import MAX_NOTES, status_text
 from supervisor.cli.text import clean, duration, line, table, width
@@ -10,6 +12,7 @@ from supervisor.definition import ChildDefinition, SupervisorDefinition
 from supervisor.observe.snapshot import (
     ChildStatus,
     LastExit,
+    QueueFacts,
     Snapshot,
     SupervisorStatus,
     WorkerStatus,
@@ -150,6 +153,37 @@ def test_the_verdict(children: list[ChildStatus], phase: str, word: str, note: s
     assert verdict.word == word
     assert note in " ".join(verdict.notes)
     assert verdict.exit_code == (3 if word == "FAIL" else 0)
+
+
+@pytest.mark.parametrize(
+    ("queue", "word", "note"),
+    [
+        ({"depth": 1, "capacity": 100}, "OK", ""),
+        ({"dead": 9, "dead_full": True}, "WARN", "queue q delivers nothing: its 9 dead letters"),
+        ({"paused": True}, "WARN", "queue q delivers nothing: it is paused"),
+        ({"store": "full"}, "FAIL", "queue q takes nothing: its store is full"),
+    ],
+)
+def test_the_verdict_knows_the_queues(queue: QueueFacts, word: str, note: str) -> None:
+    """What health says of a queue, status says, too."""
+    app = snapshot(child("s/a", worker("s/a.0")))
+    verdict = assess(msgspec.structs.replace(app, queues=[{"name": "q", **queue}]))
+    assert (verdict.word, ", ".join(verdict.notes)[: len(note)]) == (word, note)
+
+
+@pytest.mark.parametrize(
+    ("queue", "advice"),
+    [
+        ({"consumers": 1}, ""),
+        ({"consumers": 1, "dead_full": True}, "supervisor dlq list orders"),
+        ({"consumers": 1, "paused": True}, "supervisor queue resume orders"),
+        ({"consumers": 0}, "it has no consumers"),
+    ],
+)
+def test_who_waits_in_vain_is_told_why(queue: dict[str, object], advice: str) -> None:
+    """A drain that no time would help says what does."""
+    assert advice in obstacle({"name": "orders", **queue})
+    assert bool(obstacle({"name": "orders", **queue})) == bool(advice)
 
 
 def test_reasons_are_bounded() -> None:

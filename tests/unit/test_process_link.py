@@ -1,11 +1,13 @@
 """The link: typed messages with descriptors, and what the worker's side makes of them."""
 
+import math
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from supervisor import caches
 from supervisor import link as links
 from supervisor.channel import Channel, DescriptorsLost, pair
+from supervisor.control.client import wait_for_end
 
 
 @pytest.fixture
@@ -182,6 +185,28 @@ def test_waiting_ends_by_itself(ends: Ends) -> None:
     link = worker(ends[0])
     assert not link.wait(0.001)
     os.close(link.wakeup_fd)
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 30 * 86_400.0])
+def test_one_may_wait_for_longer_than_the_kernel_counts(ends: Ends, seconds: float) -> None:
+    """A month of milliseconds does not fit into its int: it is waited for in parts."""
+    link = worker(ends[0])
+    asks = threading.Timer(0.05, lambda: supervisor(ends[1]).send(links.StopRequest(5.0)))
+    asks.start()
+    assert link.wait(seconds)
+    asks.join()
+    os.close(link.wakeup_fd)
+
+
+def test_the_end_of_a_process_may_be_waited_for_as_long() -> None:
+    """`stop --timeout` takes a year."""
+    process = subprocess.Popen(["true"])
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        assert wait_for_end(pidfd, 366 * 86_400.0)
+    finally:
+        os.close(pidfd)
+        process.wait()
 
 
 def test_a_fork_of_a_worker_does_not_speak_for_it(ends: Ends) -> None:

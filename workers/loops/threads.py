@@ -10,7 +10,7 @@ import queue
 import select
 import threading
 
-from supervisor.link import WorkerLink
+from supervisor.link import LONGEST_WAIT, WorkerLink
 from workers.loops.handler import Handler
 from workers.loops.lanes import Lanes, at_hand
 from workers.queues.client.reader import Delivered, QueueReader
@@ -74,7 +74,7 @@ class ThreadLoop:
             poll.register(self._link.fileno(), select.POLLIN)
             poll.register(self._link.wakeup_fd, select.POLLIN)
         interval = self._link.beat_interval
-        poll.poll(None if interval is None else interval * 1000)
+        poll.poll(None if interval is None else min(interval, LONGEST_WAIT) * 1000)
         if self._link.stopping:
             return
         try:

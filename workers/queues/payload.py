@@ -8,7 +8,12 @@ from typing import Any
 
 import msgspec
 
+from supervisor.errors import text_of
 from workers.queues.client.serializers import decoder_of
+
+#: What decoding may raise: sys.exit as well, of a pickled object or a type's own checks. It would
+#: end the consumer before it began the message: nobody would be blamed, and all others after it.
+RAISED = (Exception, SystemExit, GeneratorExit)
 
 _encoder = msgspec.msgpack.Encoder()
 _splitter = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -71,8 +76,8 @@ class ChunkDecoder:
                 messages = self._all(body)
                 if count is None or len(messages) == count:
                     return messages
-            except Exception:  # noqa: S110 - found out below, message by message
-                pass
+            except RAISED:
+                pass  # why is found out below, message by message
         try:
             messages = [self._try(message) for message in split(bytes(body))]
         except ValueError as error:
@@ -86,9 +91,9 @@ class ChunkDecoder:
     def _try(self, message: bytes) -> Any:
         try:
             return self._one(message)
-        except Exception as error:
+        except RAISED as error:
             self.flawed = True
-            return Undecodable(str(error) or type(error).__name__)
+            return Undecodable(text_of(error) or type(error).__name__)
 
 
 class Undecodable(msgspec.Struct, frozen=True):

@@ -49,7 +49,7 @@ tree = Supervisor(
     "untidy",
     [Child("quiet", Quiet), Child("once", Quiet, restart="transient")],
     recyclers=[
-        Recycler("uploads", path=MARKS / "uploads", max_files=2, every=0.2),
+        Recycler("uploads", path=MARKS / "uploads", max_files=2, every=0.2, deadline=1e8),
         old_rows,
         hanging,
         raises,

@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 
 from supervisor.definition import QueueDefinition
-from supervisor.link import WorkerLink
+from supervisor.link import LONGEST_WAIT, WorkerLink
 from workers.queues import payload
 from workers.queues.broker.connection import Connection, Role
 from workers.queues.broker.greeter import Greeter
@@ -129,7 +129,9 @@ class Broker:
     def _timeout(self) -> float | None:
         due = min(self._due, self._chores_at) - self._epoch
         due = min(due, self._greeter.due)
-        return None if due == math.inf else max(0.0, due - time.monotonic())
+        if due == math.inf:
+            return None
+        return min(max(0.0, due - time.monotonic()), LONGEST_WAIT)
 
     def _pass(self, now: float) -> None:
         """Do what is due, and what the frames that came have made possible."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from supervisor.link import WorkerLink
+from supervisor.link import LONGEST_WAIT, WorkerLink
 from workers.queues.errors import Interrupted, QueueRefused, QueueUnavailable
 from workers.queues.frames import HEADER, SHARED, FrameReader, Hello, Kind, Welcome, frame
 from workers.queues.ring import PLACE, RingReader, RingWriter, make
@@ -25,8 +25,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 SEND_BUFFER = 1 << 20
 #: Buffers given to one sendmsg.
 MAX_BUFFERS = 512
-#: Seconds of one wait at most: who asks for more, even for all time, waits again.
-LONGEST_WAIT = 86_400.0
 #: Descriptors that are waited for at once: the connection, and the two of the link.
 MAX_READY = 3
 

@@ -48,6 +48,11 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "traceparent": ((str,), "a string"),
 }
 
+#: Types that need no closer look.
+_USUAL: dict[str, tuple[type, ...]] = {
+    name: types for name, (types, _) in _TYPES.items() if dict not in types
+}
+
 
 class Routing:
     """Makes `Options` of what the author says and of what the queue reads out of messages.
@@ -91,7 +96,8 @@ def checked(options: PutOptions) -> Options:
     """
     found: dict[str, Any] = dict(options)
     for name, value in found.items():
-        _check_type(name, value)
+        if type(value) not in _USUAL.get(name, ()):  # or what is none of these: a subclass, a dict
+            _check_type(name, value)
     trace = found.pop("traceparent", None)
     if trace is not None:
         found["headers"] = {**found.get("headers", {}), "traceparent": trace}

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from supervisor.errors import escaped
 from supervisor.link import WorkerLink
 from workers.queues.client.door import Door
 from workers.queues.client.serializers import encoder_of
@@ -240,9 +241,9 @@ class QueueReader:
         said = Nack(
             nack.action,
             nack.delay,
-            _sendable(nack.reason[:MAX_REASON]),
-            _sendable(nack.error[:MAX_REASON]),
-            _sendable(nack.traceback[-MAX_TRACEBACK:]),
+            escaped(nack.reason[:MAX_REASON]),
+            escaped(nack.error[:MAX_REASON]),
+            escaped(nack.traceback[-MAX_TRACEBACK:]),
         )
         self.door.tell(frame(Kind.NACK, _encode(said), index, chunk.id))
         if lane is not None:
@@ -251,7 +252,7 @@ class QueueReader:
     def reply(self, chunk: Delivered, reply: Reply, lane: int = 0) -> None:
         """Answer a call; that settles its message."""
         self.flush()  # as above
-        said = Reply(reply.ok, reply.body, _sendable(reply.error[:MAX_REASON]))
+        said = Reply(reply.ok, reply.body, escaped(reply.error[:MAX_REASON]))
         self.door.tell(frame(Kind.REPLY, _encode(said), 0, chunk.id))
         self.cursor.idle(chunk.id, len(chunk.messages), lane)
 
@@ -326,8 +327,3 @@ class QueueReader:
 
     def _say(self, said: bytes) -> None:
         self.door.post(said)
-
-
-def _sendable(text: str) -> str:
-    """Write out what is no character: the names of files have that, and so have their errors."""
-    return text.encode(errors="backslashreplace").decode()
