@@ -11,7 +11,7 @@ in any span of time no more than that, and the spare tokens that nested supervis
 
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 #: Tokens that a supervisor asks for beyond those it needs: its next restarts need not wait.
 SPARE = 8
@@ -35,11 +35,11 @@ class Bucket:
         """Take as many tokens as there are, at most ``count``; returns how many."""
         level = min(float(self.burst), self.level + self.rate * max(0.0, now - self.at))
         taken = min(count, int(level))
-        return replace(self, level=level - taken, at=max(now, self.at)), taken
+        return Bucket(self.burst, self.rate, level - taken, max(now, self.at)), taken
 
     def resized(self, burst: int) -> "Bucket":
         """Make it hold more, or less: what was used of it stays used."""
-        return replace(self, burst=burst, level=max(0.0, self.level + burst - self.burst))
+        return Bucket(burst, self.rate, max(0.0, self.level + burst - self.burst), self.at)
 
     @property
     def wait(self) -> float:
@@ -77,6 +77,11 @@ class Budget:
     def waiting(self) -> int:
         """Tokens that are wanted and not there."""
         return sum(count for _, count in self._waiting)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody waits for tokens."""
+        return bool(self._waiting)
 
     def want(self, who: Hashable, count: int = 1) -> None:
         """Somebody needs tokens."""

@@ -97,15 +97,21 @@ class Children:
         except OSError:  # no /proc, or a kernel without it: orphans are then not found
             pass
 
+    def __len__(self) -> int:
+        return self._listing().count(b" ")  # one behind each number
+
     def pids(self) -> set[int]:
         """Return their numbers, as they are now."""
+        return set(map(int, self._listing().split()))
+
+    def _listing(self) -> bytes:
         listing = b""
         while self._fd >= 0:
             part = os.pread(self._fd, 1 << 16, len(listing))
             listing += part
             if len(part) < WHOLE:
                 break
-        return set(map(int, listing.split()))
+        return listing
 
     def close(self) -> None:
         """Give the descriptor back."""

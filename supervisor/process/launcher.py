@@ -65,8 +65,8 @@ class TemplateClient:
         """Ask for another connection; answered by Opened with its descriptor."""
         self._send(messages.Open(token))
 
-    def receive(self) -> list[tuple[messages.Reply, list[int]]]:
-        """Take the replies that are there.
+    def receive(self, most: int = MAX_REPLIES) -> list[tuple[messages.Reply, list[int]]]:
+        """Take the replies that are there, but not more than so many.
 
         Raises:
             TemplateGone: at the end of the connection (what came before was returned), or of its
@@ -76,7 +76,7 @@ class TemplateClient:
         replies: list[tuple[messages.Reply, list[int]]] = []
         if self._ended:
             raise TemplateGone
-        while len(replies) < MAX_REPLIES:
+        while len(replies) < most:
             try:
                 received = self._channel.receive()
             except BlockingIOError:

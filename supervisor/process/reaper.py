@@ -76,6 +76,8 @@ class Reaper:
 
     def strangers(self) -> set[int]:
         """Return our children that we have not forked: adopted orphans."""
+        if len(self._children) == len(self.processes):  # they are all ours: mostly it is so
+            return set()
         return self._children.pids() - self.processes.keys()
 
     def reap(self) -> None:

@@ -61,6 +61,12 @@ def vitals(pid: int) -> Vitals | None:
     return Vitals((int(resident) - int(shared)) * PAGE, int(fields[17]), int(fields[19]))
 
 
+def ran_ns(pid: int) -> int | None:
+    """Return for how long a single-threaded process has run; None if that is not to be known."""
+    text = _read(f"/proc/{pid}/schedstat")
+    return int(text.split()[0]) if text else None
+
+
 def descriptors(pid: int) -> int | None:
     """Count the open descriptors of a process; None if that is not ours to see."""
     try:

@@ -6,7 +6,7 @@
 
 It is a process of its own, so that no look at five hundred workers keeps root from restarting one,
 and root has no timer of its own for this. It looks once a second while there is something to watch
-closely, and otherwise every `CALM` seconds: a tree at rest is woken twice a minute.
+closely, and otherwise every `CALM` seconds. A tree at rest (`rest`) is then not even woken.
 
 If it dies its successor begins with a clean memory: what is under way goes on, and is seen.
 """
@@ -46,11 +46,13 @@ from supervisor.link import WorkerLink
 from supervisor.logs.handler import RecordHandler
 from supervisor.logs.record import stderr
 from supervisor.observe.snapshot import Snapshot
+from supervisor.process import sample
 from supervisor.recycling.backstop import Backstop
 from supervisor.recycling.census import Census, limits_of
 from supervisor.recycling.leaks import Leaks, per_message
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import REPORT, Report, SlotReport
+from supervisor.recycling.rest import Rest
 from supervisor.recycling.retention import Retention
 from supervisor.recycling.template_watch import TemplateWatch
 
@@ -62,6 +64,8 @@ CLOSE, CALM = 1.0, 30.0
 COST_FACTOR = 100.0
 #: The part of a soft limit, or of the budget, from which on a tree is watched closely.
 WATCHED = 0.5
+#: Seconds after a look in which root comes to rest again.
+SETTLED = 0.1
 #: Seconds that root has to answer.
 DEADLINE = 5.0
 #: Seconds between two reports, unless something was done.
@@ -90,6 +94,7 @@ class Arbiter:
         self._softs: dict[str, float] = {}
         limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
         self._explicit = options.tree.memory_budget is not None or any(map(_is_close, limits))
+        self._temp_is_limited = any(limit.max_temp for limit in limits)
         self._templates = TemplateWatch(options.tree)
         self._backstop = Backstop()
         self._retention = Retention(os.path.dirname(options.control))
@@ -97,10 +102,12 @@ class Arbiter:
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
         self._last: Report | None = None
+        self._seen: Snapshot | None = None  # at the last look, if the tree was calm
 
     def look(self, period: float) -> float:
         """Look once, and do what is to be done; returns the seconds until the next look."""
         began = time.process_time()
+        self._seen = None
         try:
             snapshot = self._snapshot()
         except (SupervisorError, OSError):
@@ -127,7 +134,25 @@ class Arbiter:
         period = CLOSE if self._is_to_be_watched(seen) else CALM
         self._report(seen, period, urgent=bool(actions))
         self._retention.look()
+        self._seen = snapshot if period == CALM else None
         return max(period, COST_FACTOR * (time.process_time() - began))
+
+    def rest(self) -> Rest | None:
+        """Note what there is, if the last look has found a tree to which nothing is to happen."""
+        accounts = self._ledger.accounts.values()
+        if self._seen is None or self._temp_is_limited:  # files may grow, and no process tells
+            return None
+        if any(account.baseline is None for account in accounts):
+            return None
+        root, services = self._seen.pid, self._seen.services
+        pids = {account.pid for account in accounts} | set(sample.children_of(root))
+        return Rest(root, pids | {service.pid for service in services if service.pid})
+
+    def report_again(self) -> None:
+        """Say that what was reported last is still so."""
+        if self._last is not None:
+            self._last = msgspec.structs.replace(self._last, at=time.time())
+            self.post()
 
     def _snapshot(self) -> Snapshot | None:
         with ControlClient(self._control, DEADLINE) as client:
@@ -261,13 +286,17 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     arbiter = Arbiter(options)
     link.on_directory_made = arbiter.post
     link.ready()
-    period = CLOSE
+    period, rest = CLOSE, None
     while not link.wait(period):
+        if rest is not None and rest.lasts():
+            arbiter.report_again()
+            continue
         try:
             period = arbiter.look(period)
+            rest = arbiter.rest() if period >= CALM and not link.wait(SETTLED) else None
         except Exception:  # an app must not end because nobody looks at its memory
             log.exception("look failed; beginning anew")
             arbiter.close()
-            arbiter, period = Arbiter(options), CALM
+            arbiter, period, rest = Arbiter(options), CALM, None
             link.on_directory_made = arbiter.post
     arbiter.close()

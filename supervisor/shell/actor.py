@@ -83,10 +83,12 @@ class Actor:
             self.processes.pop((event.child, event.incarnation), None)
         elif isinstance(event, ev.Started) and self.shell.levels.changed:
             self._tell_level(self.processes.get((event.child, event.incarnation)))
-        known = self.state.children
+        known, is_due = self.state.children, bool(self._reports)
         self.state, actions = step(self.state, event, time.monotonic())
         for action in actions:
             self._perform(action)
+        if self._reports and not is_due:  # behind the restart that they tell of: in nobody's way
+            self.shell.loop.call_later(REPORT_DELAY, self._write_reports)
         added = any(isinstance(a, ev.Start) and a.child not in known for a in actions)
         if added or len(self.state.children) < len(known):  # one step may remove and add
             self._forget_removed()
@@ -118,19 +120,13 @@ class Actor:
             case ev.Enqueue():
                 self.deliver(action.event)
             case ev.Report():
-                self.postpone_report(action)
+                self._reports.append(action)
             case ev.Up():
                 self._on_up()
             case ev.Quit():
                 self._quit(action)
             case _:
                 assert_never(action)
-
-    def postpone_report(self, report: ev.Report) -> None:
-        """Write a report when the restart that it tells of is done: it is in nobody's way then."""
-        if not self._reports:
-            self.shell.loop.call_later(REPORT_DELAY, self._write_reports)
-        self._reports.append(report)
 
     def _write_reports(self) -> None:
         reports, self._reports = self._reports, []

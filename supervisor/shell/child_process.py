@@ -289,10 +289,10 @@ class ChildProcess:
 
     def _unheard(self, error: msgspec.DecodeError | None) -> None:
         """There is nothing more to be heard of it."""
-        self._close_channel()
         if error is None:
             self.link_closed()
-        else:
+        self._close_channel()
+        if error is not None:
             self.shell.log(ERROR, "malformed message", child=self.path, error=str(error))
             self.kill("protocol")
 

@@ -171,7 +171,7 @@ class Starts:
 
     def _has_token(self) -> bool:
         """Take a token out of the bucket at once, if it is ours and nobody waits."""
-        if not self._is_root or self._budget.waiting:
+        if not self._is_root or self._budget.is_wanted:
             return False
         self._bucket, taken = self._bucket.take(1, time.monotonic())
         return taken == 1

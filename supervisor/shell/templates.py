@@ -16,7 +16,7 @@ from typing import Protocol
 from supervisor.channel import pair
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import messages
-from supervisor.process.launcher import TemplateClient, TemplateGone
+from supervisor.process.launcher import MAX_REPLIES, TemplateClient, TemplateGone
 from supervisor.shell.stacks import make as make_stacks
 
 #: Spares a supervisor keeps of one template, at most.
@@ -188,13 +188,21 @@ class Template:
         if mask & WRITE:
             self._flush()
         if mask & READ:
-            try:
-                for reply, fds in client.receive():
-                    self._on_reply(reply, fds)
-            except TemplateGone:
-                if self._client is client:
-                    self._lose()
-            self._close_if_done()
+            # One now, and what it calls for is done before the others are looked for: somebody
+            # waits for a restart, and mostly there are none.
+            self._read(client, 1)
+            self._loop.post(lambda: self._read(client, MAX_REPLIES))
+
+    def _read(self, client: TemplateClient, most: int) -> None:
+        if self._client is not client:
+            return
+        try:
+            for reply, fds in client.receive(most):
+                self._on_reply(reply, fds)
+        except TemplateGone:
+            if self._client is client:
+                self._lose()
+        self._close_if_done()
 
     def _on_reply(self, reply: messages.Reply, fds: list[int]) -> None:
         match reply:
@@ -322,7 +330,7 @@ class Template:
         usable = [spare for spare in self._spares if spare.kind in (kind, b"")]
         for spare in sorted(usable, key=lambda spare: spare.kind != kind):
             self._spares.remove(spare)
-            self._refill_later()
+            self._loop.post(self._refill_later)  # the spare has work first
             if not spare.gone:
                 return spare
             spare.discard()
