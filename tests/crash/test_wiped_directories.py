@@ -91,7 +91,7 @@ def test_what_the_runtime_has_told_there_is_told_again(tmp_path: Path) -> None:
         report, figures, journal = told(app, patience=5)
         assert report.at >= before[0].at
         assert figures.children.keys() >= {"runtime/arbiter"}
-        assert journal.keys() == before[2].keys()
+        assert journal.keys() >= before[2].keys()  # it may have got on meanwhile
         assert app.stop() == 0
 
 
