@@ -87,7 +87,7 @@ class Actor:
         self.state, actions = step(self.state, event, time.monotonic())
         for action in actions:
             self._perform(action)
-        if self._reports and not is_due:  # behind the restart that they tell of: in nobody's way
+        if self._reports and not is_due:
             self.shell.loop.call_later(REPORT_DELAY, self._write_reports)
         added = any(isinstance(a, ev.Start) and a.child not in known for a in actions)
         if added or len(self.state.children) < len(known):  # one step may remove and add
@@ -120,13 +120,17 @@ class Actor:
             case ev.Enqueue():
                 self.deliver(action.event)
             case ev.Report():
-                self._reports.append(action)
+                self.postpone_report(action)
             case ev.Up():
                 self._on_up()
             case ev.Quit():
                 self._quit(action)
             case _:
                 assert_never(action)
+
+    def postpone_report(self, report: ev.Report) -> None:
+        """Keep a report until the restart that it tells of is done: it is in nobody's way then."""
+        self._reports.append(report)
 
     def _write_reports(self) -> None:
         reports, self._reports = self._reports, []

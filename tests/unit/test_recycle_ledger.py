@@ -40,9 +40,7 @@ def test_private_memory_is_what_grows_with_us() -> None:
     for _ in range(5):
         ledger.look([status(os.getpid())], {"app/web.0": 1.0}, NOW)
         seen.append(ledger.view(status(os.getpid()), "app/web"))
-        kept.append(mmap.mmap(-1, 10 * MIB))  # new pages, whatever the heap has free
-        for page in range(0, 10 * MIB, mmap.PAGESIZE):
-            kept[-1][page] = 1
+        kept.append(taken(10 * MIB))
         clock.now += 1.0
     assert 36 * MIB < seen[-1].private - seen[0].private < 60 * MIB
     assert seen[-1].trend is not None
@@ -66,17 +64,41 @@ def test_the_baseline_is_what_a_warm_worker_has() -> None:
 
 def test_what_a_worker_had_when_it_got_ready_is_known_at_once() -> None:
     """It has told; what it shares with its template, or took since, is no part of it."""
+    shared = taken(40 * MIB)
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.write(theirs, " ".join(map(str, fresh_and_private())).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    before, fresh, private = map(int, os.read(ours, 100).split())
+    os.close(ours)
+    os.close(theirs)
+    assert before < len(shared)
+    assert abs(fresh - before) < 8 * MIB
+    assert private > fresh + 22 * MIB
+
+
+def fresh_and_private() -> tuple[int, int, int]:
+    """Return what this process has alone, before and as a ledger sees it when it has taken more."""
     ledger = Ledger("host", Clock())
     told = msgspec.structs.replace(status(os.getpid()), screen=screen_bytes())
     before = sample.private_bytes("self") or 0
-    kept = mmap.mmap(-1, 30 * MIB)  # new pages, whatever the heap has free
-    for page in range(0, len(kept), mmap.PAGESIZE):
-        kept[page] = 1
+    more = taken(30 * MIB)
     ledger.look([told], {}, NOW)
     view = ledger.view(told, "app/web")
-    assert view.fresh is not None
-    assert abs(view.fresh - before) < 8 * MIB
-    assert view.private > view.fresh + 22 * MIB
+    more.close()
+    return before, view.fresh or 0, view.private
+
+
+def taken(size: int) -> mmap.mmap:
+    """Take new pages, whatever the heap has free, and write to each."""
+    pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for page in range(0, size, mmap.PAGESIZE):
+        pages[page] = 1
+    return pages
 
 
 def test_a_leak_is_no_part_of_the_baseline() -> None:
@@ -86,7 +108,8 @@ def test_a_leak_is_no_part_of_the_baseline() -> None:
     kept = []
     for age in (0.0, 10.0, 20.0, 25.0, 31.0):
         clock.now = 1000.0 + age
-        kept.append(bytearray(os.urandom(1)) * (round(age / 5) * 10 * MIB))
+        if age:
+            kept.append(taken(round(age / 5) * 10 * MIB))
         leaking = status(os.getpid(), age)
         ledger.look([leaking], {"app/web.0": 1.0}, NOW)
         if not age:
