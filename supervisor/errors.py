@@ -4,6 +4,8 @@ A message gives the value, what is allowed, and what to do. A bug of the runtime
 assertion, never one of these.
 """
 
+import sys
+
 
 class SupervisorError(Exception):
     """Base of all errors of this package. ``exit_code`` is what the CLI exits with."""
@@ -102,3 +104,9 @@ def escaped(text: str) -> str:
 def summary_of(error: BaseException) -> str:
     """Say anybody's exception with its type."""
     return f"{type(error).__name__}: {text_of(error)}"
+
+
+def place_of_caller() -> str:
+    """Return "file:line" of whoever has called who calls this: mistakes are said with it."""
+    frame = sys._getframe(2)
+    return escaped(f"{frame.f_code.co_filename}:{frame.f_lineno}")

@@ -3,10 +3,9 @@
 What is said on the command line of `supervisor run` goes before it.
 """
 
-import sys
 from os import PathLike
 
-from supervisor.errors import escaped
+from supervisor.errors import place_of_caller
 
 
 class Logs:
@@ -54,5 +53,4 @@ class Logs:
         self.format = format
         self.compress = compress
         self.level = level
-        frame = sys._getframe(1)
-        self.where = escaped(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        self.where = place_of_caller()

@@ -4,17 +4,11 @@ Plain declarations, as in `tree`; listed in ``Supervisor(recyclers=[...])`` of t
 All durations are float seconds; sizes are bytes or strings such as "200MiB".
 """
 
-import sys
 from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
-from supervisor.errors import escaped
-
-
-def _where(depth: int = 2) -> str:
-    frame = sys._getframe(depth)
-    return escaped(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+from supervisor.errors import place_of_caller
 
 
 class Recycler:
@@ -52,7 +46,7 @@ class Recycler:
         self.every = every
         self.deadline = deadline
         self.call: Callable[[], Any] | None = None
-        self.where = _where()
+        self.where = place_of_caller()
 
     def __call__(self) -> Any:
         """Call the function that it was made of."""
@@ -85,7 +79,7 @@ def recycle(
     def decorate(function: Callable[[], Any]) -> Recycler:
         own = name or getattr(function, "__name__", "recycler").strip("_").replace("_", "-")
         recycler = Recycler(own, every=every, deadline=deadline)
-        recycler.call, recycler.where = function, _where()
+        recycler.call, recycler.where = function, place_of_caller()
         return recycler
 
     return decorate

@@ -7,18 +7,12 @@ file and line that each declaration remembers.
 All durations are float seconds; sizes are bytes or strings such as "200MiB".
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from supervisor.declare.logs import Logs
 from supervisor.declare.recycler import Recycler
-from supervisor.errors import escaped
-
-
-def _where(depth: int = 2) -> str:
-    frame = sys._getframe(depth)
-    return escaped(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+from supervisor.errors import place_of_caller
 
 
 class Queue:
@@ -105,7 +99,7 @@ class Queue:
         self.serializer = serializer
         self.max_dead = max_dead
         self.dead_ttl = dead_ttl
-        self.where = _where()
+        self.where = place_of_caller()
 
 
 class Child:
@@ -241,7 +235,7 @@ class Child:
         self.max_temp = max_temp
         self.min_lifetime = min_lifetime
         self.trim = trim
-        self.where = _where()
+        self.where = place_of_caller()
 
 
 class Supervisor:
@@ -305,4 +299,4 @@ class Supervisor:
         self.template_growth = template_growth
         self.recyclers = recyclers
         self.logs = logs
-        self.where = _where()
+        self.where = place_of_caller()
