@@ -12,7 +12,7 @@ import msgspec
 Hook = Callable[[], None]
 #: Lines of the author's that are told when allocations are traced.
 ALLOCATIONS = 10
-PAGE = os.sysconf("SC_PAGESIZE")
+_PAGE = os.sysconf("SC_PAGESIZE")
 _hooks: list[Hook] = []
 
 
@@ -22,9 +22,15 @@ def screen_bytes() -> int:
         fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return 0
-    _, resident, shared, *_ = os.read(fd, 200).split()
+    statm = os.read(fd, 200)
     os.close(fd)
-    return (int(resident) - int(shared)) * PAGE
+    return screen_of(statm)
+
+
+def screen_of(statm: bytes) -> int:
+    """Read that out of /proc/PID/statm."""
+    _, resident, shared, *_ = statm.split()
+    return (int(resident) - int(shared)) * _PAGE
 
 
 class TrimRequest(msgspec.Struct, frozen=True, tag="trim"):

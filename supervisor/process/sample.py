@@ -11,7 +11,8 @@ that a worker inherited and writes to.
 import os
 from dataclasses import dataclass
 
-PAGE = os.sysconf("SC_PAGESIZE")
+from supervisor.memory import screen_of
+
 _PRIVATE = (b"Private_Clean:", b"Private_Dirty:", b"Private_Hugetlb:", b"SwapPss:")
 _ANONYMOUS = (b"RssAnon:", b"VmSwap:")
 
@@ -57,8 +58,7 @@ def vitals(pid: int) -> Vitals | None:
     fields = stat[stat.rindex(b")") + 2 :].split()  # the name may hold anything
     if fields[0] in (b"Z", b"X"):
         return None
-    _, resident, shared, *_ = statm.split()
-    return Vitals((int(resident) - int(shared)) * PAGE, int(fields[17]), int(fields[19]))
+    return Vitals(screen_of(statm), int(fields[17]), int(fields[19]))
 
 
 def ran_ns(pid: int) -> int | None:
