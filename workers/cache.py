@@ -170,14 +170,21 @@ class Cache(Generic[Value]):
 
     def put(self, key: Hashable, value: Value) -> None:
         """Store a value. One that is larger than the whole cache is not kept."""
+        entry = self._entry(key, value)
+        with self._lock:
+            self._keep(key, entry)
+
+    def _entry(self, key: Hashable, value: Value) -> _Entry[Value]:
         occupied = self._sizeof(value) + deep_size(key) + ENTRY_BYTES
         fresh = self._ttl * (1 - self._jitter * random.random())  # noqa: S311 - no secret
         now = self._clock()
-        entry = _Entry(value, occupied, now + fresh, now + fresh + self._stale)
-        with self._lock:
-            self._store.pop(key, None)
-            if occupied <= self._store.maxsize:
-                self._store[key] = entry
+        return _Entry(value, occupied, now + fresh, now + fresh + self._stale)
+
+    def _keep(self, key: Hashable, entry: _Entry[Value]) -> None:
+        """Store an entry; the lock is held."""
+        self._store.pop(key, None)
+        if entry.bytes <= self._store.maxsize:
+            self._store[key] = entry
 
     def forget(self, key: Hashable) -> None:
         """Drop a key: the next who wants it has it loaded. What is being loaded is not kept."""
@@ -240,10 +247,10 @@ class Cache(Generic[Value]):
         flight.leader = threading.get_ident()
         try:
             value = load()
+            entry = self._entry(key, value)
             with self._lock:
-                wanted = self._flights.get(key) is flight  # the key was not forgotten meanwhile
-            if wanted:
-                self.put(key, value)
+                if self._flights.get(key) is flight:  # the key was not forgotten meanwhile
+                    self._keep(key, entry)
         except BaseException as error:
             self._land(key, flight)
             flight.set_exception(error)
