@@ -137,6 +137,10 @@ class Keeping:
         """Say that the store cannot be opened for now."""
         self.trouble = f"failed: {error}"
         _log.error("queue %s refuses puts: it cannot be kept: %s", queue, error)
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Write on at nothing that was begun."""
         if self._ahead is not None:
             self._ahead.give_up()
             self._ahead = None
@@ -299,9 +303,7 @@ class Keeping:
         """Write what is left, and close the store."""
         self.due = self._full_until = 0.0
         self._commit(core, dirty, math.inf)
-        if self._ahead is not None:
-            self._ahead.give_up()
-            self._ahead = None
+        self._give_up()
         if self._store is not None:
             self._store.close()
             self._store = None
