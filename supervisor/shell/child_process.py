@@ -290,7 +290,7 @@ class ChildProcess:
     def _unheard(self, error: msgspec.DecodeError | None) -> None:
         """There is nothing more to be heard of it."""
         if error is None:
-            self.link_closed()
+            self.link_closed()  # before all else: a successor's fork is asked for
         self._close_channel()
         if error is not None:
             self.shell.log(ERROR, "malformed message", child=self.path, error=str(error))
