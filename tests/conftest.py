@@ -54,6 +54,15 @@ def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"processes left behind: {shown}")
 
 
+@pytest.fixture
+def fds() -> Iterator[list[int]]:
+    """Close the descriptors that a test has put in here."""
+    opened: list[int] = []
+    yield opened
+    for fd in opened:
+        os.close(fd)
+
+
 def children() -> set[int]:
     """Return the pids of this process's children, zombies included."""
     with open(f"/proc/self/task/{os.getpid()}/children") as listing:

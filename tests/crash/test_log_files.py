@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,6 @@ from tests.log_files import Sampler, content, documents, events, options, segmen
 from tests.pump_process import PumpProcess, log_pipe, slot
 
 KiB, MiB = 1 << 10, 1 << 20
-
-
-@pytest.fixture
-def fds() -> Iterator[list[int]]:
-    """Close what a test opened."""
-    opened: list[int] = []
-    yield opened
-    for fd in opened:
-        os.close(fd)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -20,15 +19,6 @@ from tests.pump_process import PumpProcess, Reader, log_pipe, slot, widen
 MiB = 1 << 20
 #: Memory of a pump whatever it is fed: an interpreter, and one chunk.
 MAX_RSS = 64 * MiB
-
-
-@pytest.fixture
-def fds() -> Iterator[list[int]]:
-    """Close what a test opened."""
-    opened: list[int] = []
-    yield opened
-    for fd in opened:
-        os.close(fd)
 
 
 def terminal(fds: list[int], room: bool = True) -> tuple[Reader, int]:

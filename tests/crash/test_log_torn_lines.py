@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,6 @@ from tests.crash.running_app import service
 from tests.crash.test_log_pump import terminal
 from tests.log_files import content, documents, options
 from tests.pump_process import PumpProcess, log_pipe
-
-
-@pytest.fixture
-def fds() -> Iterator[list[int]]:
-    """Close what a test opened."""
-    opened: list[int] = []
-    yield opened
-    for fd in opened:
-        os.close(fd)
 
 
 @pytest.mark.parametrize("kills", [0, 1])

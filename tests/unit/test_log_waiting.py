@@ -2,23 +2,11 @@
 
 import os
 import select
-from collections.abc import Iterator
-
-import pytest
 
 from supervisor.logs.ledger import Ledger, Note, descriptors
 from supervisor.logs.peek import Peeker, widen
 from supervisor.logs.room import SOME, WIDE, WIDEST, Room
 from supervisor.logs.waiting import Waiting
-
-
-@pytest.fixture
-def fds() -> Iterator[list[int]]:
-    """Close what a test opened."""
-    opened: list[int] = []
-    yield opened
-    for fd in opened:
-        os.close(fd)
 
 
 def test_a_nap_hears_everything_but_the_pipes(fds: list[int]) -> None:
