@@ -153,9 +153,14 @@ class WorkerLink:
             return self._interval
         return CACHES_AT_REST if self._interval is None else min(self._interval, CACHES_AT_REST)
 
-    def ready(self) -> None:
-        """Say that the start has succeeded."""
-        self._say(Ready(screen_bytes()))
+    def ready(self, *, begun: bool = True) -> None:
+        """Say that the start has succeeded.
+
+        Args:
+            begun: whether any of the author's code has run; if not, it has taken no memory yet.
+
+        """
+        self._say(Ready(screen_bytes() if begun else 0))
 
     def ignore(self, why: str = "") -> None:
         """Say that this process declines to start (OTP's ``ignore``); it has to end then."""

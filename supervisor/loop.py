@@ -90,6 +90,11 @@ class Loop:
         """Put a callback at the end of the mailbox."""
         self._mailbox.append(callback)
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing is in the mailbox."""
+        return not self._mailbox
+
     def call_later(self, delay: float, callback: Callable[[], None]) -> TimerHandle:
         """Run a callback in ``delay`` seconds of monotonic time."""
         self._sequence += 1

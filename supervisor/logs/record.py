@@ -117,7 +117,7 @@ class RecordStream:
         self.dropped = 0
         self.forward: Callable[[bytes], bool] | None = None
         self._impatient = False  # the last one was not taken in time: wait for none until one is
-        self._is_pipe = _is_pipe(fd)
+        self._is_pipe: bool | None = None  # to be found out by the first write
         self._lock = threading.RLock()  # a signal handler may log while its thread logs
 
     def after_fork(self) -> None:
@@ -126,7 +126,7 @@ class RecordStream:
 
     def look(self) -> None:
         """Find out anew what the descriptor is: it was replaced."""
-        self._is_pipe = _is_pipe(self.fd)
+        self._is_pipe = None
 
     def write(self, record: dict[str, Any]) -> None:
         """Write one record. Waits for a full pipe, but not for long; never raises."""
@@ -155,6 +155,8 @@ class RecordStream:
 
     def _write_now(self, data: bytes) -> int:
         """Write what is taken at once. A pipe that others expect to block is not made otherwise."""
+        if self._is_pipe is None:
+            self._is_pipe = _is_pipe(self.fd)
         if not self._is_pipe:
             return os.write(self.fd, data)
         try:

@@ -4,6 +4,8 @@ A template passes it on unopened; the forked process decodes it. A spare gets on
 that it is likely to become, if that is known, and which one it is later, over its link.
 """
 
+from functools import lru_cache
+
 import msgspec
 
 from supervisor.definition import Settings
@@ -61,4 +63,5 @@ class Launch(msgspec.Struct, frozen=True):
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Launch).decode
-decode_kind = msgspec.msgpack.Decoder(Kind).decode
+#: A template decodes a kind before it forks: then its fork finds it decoded.
+decode_kind = lru_cache(8)(msgspec.msgpack.Decoder(Kind).decode)

@@ -5,7 +5,7 @@ group's, so cannot be used again), its group is killed, then it is reaped. What 
 group was adopted by the template and is known by its tag: it is killed, again and again, until
 none is left (if it forks without end: by `supervisor.process.roundup`). Only then is the end
 reported. In the usual case there is nothing to hunt, and all of that costs one look at the list of
-our children, once for all the ends of a pass.
+our children for the first end of a pass, and one for all the others.
 """
 
 import os
@@ -82,6 +82,7 @@ class Reaper:
 
     def reap(self) -> None:
         """Take note of all that has ended, stopped or continued."""
+        is_first = True
         while True:
             try:
                 seen = os.waitid(os.P_ALL, 0, _LOOK)
@@ -91,6 +92,9 @@ class Reaper:
                 break
             if seen.si_code in (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED):
                 self._end(seen.si_pid)
+                if is_first:  # mostly it is the only one, and somebody waits for a restart
+                    self._hunt()
+                is_first = False
             else:
                 os.waitid(os.P_PID, seen.si_pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
                 if process := self.processes.get(seen.si_pid):

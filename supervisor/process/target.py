@@ -99,7 +99,7 @@ def _found(child: Child) -> Any:
 
 
 def _prepare_target(target: Any, child: Child, kind: Kind) -> Run:
-    stop_signals = {signal.SIGTERM, _stop_signal(child)}
+    stop_signals: set[int] = {_signal.SIGTERM, _stop_signal(child)}
 
     def run_supervised(link: links.WorkerLink) -> int:
         link.stop_on_signal(*stop_signals)
@@ -108,7 +108,7 @@ def _prepare_target(target: Any, child: Child, kind: Kind) -> Run:
 
     def call(link: links.WorkerLink) -> int:
         if kind.ready == "init":
-            link.ready()
+            link.ready(begun=False)
         result = target(*child.args)
         if inspect.iscoroutine(result):
             _run_async(result, stop_signals)
@@ -121,16 +121,16 @@ def _prepare_target(target: Any, child: Child, kind: Kind) -> Run:
     return call
 
 
-def _stop_signal(child: Child) -> signal.Signals:
+def _stop_signal(child: Child) -> int:
     """Return what asks this child to stop; `supervisor.declare.settings` has checked it."""
     value: str | int = child.stop_signal
     if isinstance(value, int):
-        return signal.Signals(value)
-    found: signal.Signals = getattr(signal, "SIG" + value.removeprefix("SIG"))
+        return int(value)
+    found: int = getattr(_signal, "SIG" + value.removeprefix("SIG"))
     return found
 
 
-def _run_async(work: Coroutine[Any, Any, Any], stop_signals: set[signal.Signals]) -> None:
+def _run_async(work: Coroutine[Any, Any, Any], stop_signals: set[int]) -> None:
     """Run a coroutine; a stop signal cancels it, and that is an orderly end."""
     import asyncio  # 10 ms and 60 mappings: only for those who need it
 

@@ -33,6 +33,7 @@ from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others
 from supervisor.process import app, bootstrap, huge_pages, messages, threads
+from supervisor.process import launch as launches
 from supervisor.process.child_signal import ChildSignal
 from supervisor.process.connection import Connection, Process
 from supervisor.process.family import (
@@ -223,6 +224,8 @@ class Template:
             os.close(fd)
 
     def _fork(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
+        if request.kind:
+            launches.decode_kind(request.kind)
         try:
             pid = fork()
         except OSError as error:
@@ -233,6 +236,8 @@ class Template:
         process = Process(request.serial, pid, self._tags, connection)
         connection.processes[request.serial] = process
         self.reaper.processes[pid] = process
+        if request.launch or request.at_once:
+            os.sched_yield()  # to the fork, if it is in our way: somebody waits for it
         self._send(connection, messages.Spawned(request.serial, pid))
         if not (request.launch or request.at_once):  # nobody waits for a spare
             self.loop.post(lambda: self._rehearse(process))

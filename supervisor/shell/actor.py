@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from supervisor.core import events as ev
 from supervisor.core.exits import ExitKind, ExitReason
@@ -28,6 +28,14 @@ from supervisor.shell.worker_process import WorkerProcess
 
 #: Seconds until a report is written.
 REPORT_DELAY = 0.002
+
+
+class Foreseen(NamedTuple):
+    """The step of an event that has not come yet: taken from a state, with what came of it."""
+
+    state: State
+    event: ev.Event
+    outcome: tuple[State, tuple[ev.Action, ...]]
 
 
 class Actor:
@@ -57,6 +65,7 @@ class Actor:
         self.shell, self.path = shell, path
         self.state: State = new(spec, seed=time.time_ns())
         self.processes: dict[tuple[str, int], ChildProcess] = {}
+        self._foreseen: Foreseen | None = None
         self._slots: dict[str, Slot] = {}
         self._timers: dict[ev.Timer, TimerHandle] = {}
         self._replies: dict[int, Callable[[Any], None]] = {}
@@ -68,6 +77,23 @@ class Actor:
     def deliver(self, event: ev.Event) -> None:
         """Put an event at the end of the mailbox."""
         self.shell.loop.post(lambda: self._handle(event))
+
+    def foresee(self, event: ev.Event) -> None:
+        """Take the step of an event that is all but certain, while nothing else is to be done.
+
+        A step changes nothing but what it returns, so it can be taken before it is due: if that
+        event is the next one to come, only its actions are left to be performed.
+        """
+        if self._foreseen is None and self.shell.loop.is_calm:
+            self._foreseen = Foreseen(self.state, event, step(self.state, event, time.monotonic()))
+
+    def _step(self, event: ev.Event) -> tuple[ev.Action, ...]:
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is None or foreseen.state is not self.state or foreseen.event != event:
+            self.state, actions = step(self.state, event, time.monotonic())
+        else:
+            self.state, actions = foreseen.outcome
+        return actions
 
     def call(self, request: ev.Request, on_reply: Callable[[Any], None]) -> None:
         """Make an API call; ``on_reply`` gets OTP's return value."""
@@ -84,7 +110,7 @@ class Actor:
         elif isinstance(event, ev.Started) and self.shell.levels.changed:
             self._tell_level(self.processes.get((event.child, event.incarnation)))
         known, is_due = self.state.children, bool(self._reports)
-        self.state, actions = step(self.state, event, time.monotonic())
+        actions = self._step(event)
         for action in actions:
             self._perform(action)
         if self._reports and not is_due:
@@ -151,7 +177,7 @@ class Actor:
         first = self.shell.fresh and slot.starts == 1
         slot.counted = not (action.wanted or first)
         kind = self.kind_of(start)
-        process = kind(self.shell, slot, start, action.incarnation, self.deliver, action.child)
+        process = kind(self.shell, slot, start, action.incarnation, self, action.child)
         process.ending.shutdown = action.spec.shutdown
         self.processes[action.child, action.incarnation] = process
         slot.occupants.append(process)

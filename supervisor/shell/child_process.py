@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -30,12 +29,13 @@ from supervisor.process import messages
 from supervisor.shell import stacks
 from supervisor.shell.deadlines import Deadlines
 from supervisor.shell.listener import Listener
+from supervisor.shell.mailbox import Mailbox
 from supervisor.shell.plan import ChildStart
 from supervisor.shell.readiness import readiness_of
 from supervisor.shell.slots import Slot
 from supervisor.shell.surroundings import ERROR, WARNING, Shell
 from supervisor.shell.templates import Template
-from supervisor.shell.verdict import IGNORED, Ending, last_exit, verdict
+from supervisor.shell.verdict import IGNORED, Ending, last_exit, likely, verdict
 from supervisor.shell.worker_kind import (
     is_command,
     is_preparable,
@@ -77,12 +77,12 @@ class ChildProcess:
         slot: Slot,
         start: ChildStart,
         incarnation: int,
-        deliver: Callable[[Event], None],
+        mailbox: Mailbox,
         key: str,
     ) -> None:
         self.shell, self.slot, self.start = shell, slot, start
         self.incarnation, self.key = incarnation, key
-        self._deliver = deliver
+        self._mailbox = mailbox
         self.phase = Phase.STARTING
         self.ending = Ending(finished=is_command(start.definition))
         self._template: Template = shell.runtime
@@ -91,9 +91,8 @@ class ChildProcess:
         self._marks, self._kind_sent = False, b""
         self._listener: Listener | None = None
         self._stacks = -1  # where it writes them; -1: nowhere
-        self._readiness = readiness_of(
-            start.definition, shell.loop, shell.runtime_dir, self.became_ready
-        )
+        where = shell.loop, shell.runtime_dir
+        self._readiness = readiness_of(start.definition, *where, self.became_ready)
         self._deadlines = Deadlines(
             shell.loop,
             getattr(start.definition, "heartbeat", None),
@@ -232,7 +231,7 @@ class ChildProcess:
         self._readiness.close()
         self.status = msgspec.structs.replace(self.status, ready_at=time.time())
         self._publish("stopping" if self.ending.stop_requested else "ready")
-        self._deliver(Started(self.key, self.incarnation))
+        self._mailbox.deliver(Started(self.key, self.incarnation))
         self._deadlines.beaten()
 
     def handle(self, message: Any) -> None:
@@ -271,6 +270,7 @@ class ChildProcess:
         elif self.phase is not Phase.GONE and not is_command(self.start.definition):
             if self.phase is Phase.READY and is_succeeded(self.start.definition, self.ending):
                 self._template.hurry(self._kind_sent)
+                self._mailbox.foresee(self._end(likely(self.ending)))
                 # While the template reaps it: when it says so, somebody waits for a restart.
                 if not self.shell.oom_kills.may_be_of(self.status.pid):
                     self.ending.not_oom_at = time.monotonic()
@@ -349,17 +349,18 @@ class ChildProcess:
             self.slot.last_exit = last_exit(status, self.ending, reason, now, number)
         if last := self.slot.leave(self):
             self.slot.unplanned = not self.ending.stop_requested
-        if was_ready:
-            no_blame = blameless or self.ending.suspect
-            self._deliver(Exited(self.key, self.incarnation, reason, no_blame))
-        elif ignored:
-            self._deliver(StartIgnored(self.key, self.incarnation))
-        else:
-            self._deliver(StartFailed(self.key, self.incarnation, reason))
+        end: Event = self._end(reason, blameless=blameless)
+        if not was_ready:
+            who = self.key, self.incarnation
+            end = StartIgnored(*who) if ignored else StartFailed(*who, reason)
+        self._mailbox.deliver(end)
         if was_ready and is_succeeded(self.start.definition, self.ending):
             self.shell.loop.post(lambda: self._bury(last, reason.cause))  # behind its restart
         else:
             self._bury(last, reason.cause)
+
+    def _end(self, reason: ExitReason, *, blameless: bool = False) -> Exited:
+        return Exited(self.key, self.incarnation, reason, blameless or self.ending.suspect)
 
     def _bury(self, last: bool, cause: str) -> None:
         """Show and report what is left of it. ``last``: it was the last in its slot."""

@@ -17,6 +17,8 @@ from supervisor.process.messages import Exited
 SHUTDOWN = "shutdown"
 #: Seconds from the end of a process's link until its template has told of its end, at most.
 AT_ONCE = 0.1
+#: The wait status of a process that ends with exit code 1, as after an exception.
+EXIT_1 = 1 << 8
 #: Of a child that declined to start.
 IGNORED = ExitReason(ExitKind.NORMAL, "ignore")
 
@@ -70,6 +72,11 @@ def verdict(status: int, ending: Ending) -> ExitReason:
     if code == 0:
         return ExitReason(ExitKind.NORMAL, "exit:0")
     return ExitReason(ExitKind.CRASH, f"exit:{code}")
+
+
+def likely(ending: Ending) -> ExitReason:
+    """The exit reason that a process will most likely have that hangs up without being asked."""
+    return verdict(EXIT_1 if ending.exception else signal.SIGKILL, ending)
 
 
 def last_exit(
