@@ -1,8 +1,9 @@
 """The log of a worker: structlog, `logging` and `warnings`, all as records on its standard error.
 
-In three steps, for a restart is to be fast: a template does `prepare`, a fork of it
-`share_on_fork`, and `configure` adds what is known only of a certain slot. structlog takes 15 ms
-and a megabyte to import, so it is configured only where the app (or `workers.log`) has imported it.
+In steps, for a restart is to be fast: a template does `prepare`, a fork of it `share_on_fork`, then
+`configure` when it is known which child it is to be, and `write_as` when it is known which slot.
+structlog takes 15 ms and a megabyte to import, so it is configured only where the app (or
+`workers.log`) has imported it.
 An author may configure structlog or `logging` anew afterwards; whatever that prints is captured as
 raw lines.
 """
@@ -82,15 +83,19 @@ def share_on_fork() -> None:
     os.register_at_fork(before=_share)
 
 
-def configure(path: str, incarnation: int, level: str) -> None:
-    """Log as the worker in the slot ``path``, records of ``level`` and above. After `prepare`."""
+def configure(level: str) -> None:
+    """Log records of ``level`` ("INFO") and above. After `prepare`."""
+    number = logging.getLevelName(level.upper())
+    if isinstance(number, int) and number != _level:
+        set_level(number)
+
+
+def write_as(path: str, incarnation: int) -> None:
+    """Log as the worker in the slot ``path``, whose log is our standard error from now on."""
     global _path
     _path = path
     stderr.incarnation = incarnation
     stderr.look()
-    number = logging.getLevelName(level.upper())
-    if isinstance(number, int) and number != _level:
-        set_level(number)
 
 
 def _told(signum: int, _frame: object) -> None:

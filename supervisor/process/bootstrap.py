@@ -26,7 +26,7 @@ from supervisor import link as links
 from supervisor.channel import KIND, Channel, DescriptorsLost, pair
 from supervisor.errors import Ignore, StartError, text_of
 from supervisor.logs.marks import mark
-from supervisor.logs.setup import configure, share_on_fork
+from supervisor.logs.setup import share_on_fork, write_as
 from supervisor.process import ending, settings, target, tempdir
 from supervisor.process import launch as launches
 from supervisor.process.app import PACKAGE, LoadedApp
@@ -184,7 +184,7 @@ def _rehearse() -> None:
         told = _hear(ours, None, None)
         assert told is not None
         _linked(ours, told).ready()  # its output is what it was
-        configure("", 0, told.launch.kind.log_level)
+        write_as("", 0)
 
 
 def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None) -> _Told | None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from supervisor import link as links
 from supervisor.declare.tree import Child
 from supervisor.errors import StartError
-from supervisor.logs.setup import configure
+from supervisor.logs.setup import configure, write_as
 from supervisor.process.app import LoadedApp, child_at, load
 from supervisor.process.launch import Command, Entry, Kind, Node
 from supervisor.process.messages import LoadFailed
@@ -75,7 +75,8 @@ def _load_and_run(path: str, kind: Kind, link: links.WorkerLink) -> int:
     if isinstance(loaded, LoadFailed):
         raise StartError(f"{loaded.problem} ({loaded.where})\n{loaded.detail}")
     if kind.code and loaded.code != kind.code:
-        configure(link.context.path, link.context.incarnation, kind.log_level)
+        configure(kind.log_level)
+        write_as(link.context.path, link.context.incarnation)
         versions = {"old": kind.code, "new": loaded.code}
         logging.getLogger("supervisor").warning("code on disk has changed", extra=versions)
     return _prepare_child(child_at(loaded.tree, path), kind)(link)
@@ -84,10 +85,11 @@ def _load_and_run(path: str, kind: Kind, link: links.WorkerLink) -> int:
 def _prepare_child(child: Child, kind: Kind) -> Run:
     # To find or to make a target may be the author's code already.
     is_ahead = not isinstance(child.target, str | type)
+    configure(kind.log_level)
     ahead = _prepare_target(child.target, child, kind) if is_ahead else None
 
     def run(link: links.WorkerLink) -> int:
-        configure(link.context.path, link.context.incarnation, kind.log_level)
+        write_as(link.context.path, link.context.incarnation)
         return (ahead or _prepare_target(_found(child), child, kind))(link)
 
     return run

@@ -16,10 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PRELUDE = """
 import logging, multiprocessing, os, resource, signal, socket, sys, threading, time
-from supervisor.logs.setup import configure, prepare, share_on_fork
+from supervisor.logs.setup import configure, prepare, share_on_fork, write_as
 prepare()
 share_on_fork()
-configure("shop/a.0", 1, "INFO")
+configure("INFO")
+write_as("shop/a.0", 1)
 from workers.log import log
 mp = multiprocessing.get_context("fork")
 library = logging.getLogger("library")

@@ -136,10 +136,11 @@ def drain(fd: int) -> bytes:
 
 WORKER = """
 import logging, sys, warnings
-from supervisor.logs.setup import configure, prepare, share_on_fork
+from supervisor.logs.setup import configure, prepare, share_on_fork, write_as
 prepare()
 share_on_fork()
-configure("shop/web.0", 7, "INFO")
+configure("INFO")
+write_as("shop/web.0", 7)
 from workers.log import get_logger, log
 log.info("charged", order=17)
 log.debug("not shown")
