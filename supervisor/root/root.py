@@ -280,7 +280,7 @@ class Root:
 
     def _tree_up(self) -> None:
         self.phase = Phase.RUNNING
-        self.shell.release.fill_spares(self.shell.spares)
+        self.shell.release.spares.fill(self.shell.spares)
         self._show_tree("ready")
         self.shell.log(
             INFO, "up", app=self.identity.options.app, name=self.identity.name, pid=os.getpid()

@@ -114,14 +114,14 @@ class ChildProcess:
         self._template = template_of(self.shell, self.start)
         declared = self._descriptors()
         kind = self._kind(list(declared))
-        fds = [self.slot.stdout[1], self.slot.stderr[1], *declared.values()]
+        fds = (self.slot.stdout[1], self.slot.stderr[1], *declared.values())
         self._kind_sent = launches.encode(kind)
         if not self._take_spare(self._kind_sent, fds):
             self._spawn(kind, fds)
         if self.status.pid is None:
             self._publish("starting")
 
-    def _spawn(self, kind: launches.Kind, fds: list[int]) -> None:
+    def _spawn(self, kind: launches.Kind, fds: tuple[int, ...]) -> None:
         ours, theirs = pair()
         ours.setblocking(False)
         self._stacks = stacks.make()
@@ -130,17 +130,12 @@ class ChildProcess:
         launch = launches.encode(launches.Launch(self.path, self.slot.starts, kind, self._marks))
         self._serial = self._template.spawn(self, launch, [end, self._stacks, *fds], [end])
 
-    def _take_spare(self, kind: bytes, fds: list[int]) -> bool:
-        """Tell a spare who it is; False if there is none, or it died and nobody has told us yet."""
-        spare = self._template.take_spare(kind, expect=is_preparable(self.start.definition))
+    def _take_spare(self, kind: bytes, fds: tuple[int, ...]) -> bool:
+        """Become a spare; False if there is none."""
+        who = link.Assign(self.path, self.slot.starts, marks=self._marks)
+        expect = is_preparable(self.start.definition)
+        spare = self._template.spares.take(kind, who, fds, expect=expect)
         if spare is None:
-            return False
-        known = kind if spare.kind != kind else b""
-        assign = link.Assign(self.path, self.slot.starts, known, self._marks)
-        try:
-            Channel(spare.link, self.accepts).send(assign, tuple(fds))
-        except OSError:
-            spare.discard()
             return False
         os.sched_yield()  # it has work now, and ours can wait
         self._listen(spare.link)
@@ -269,9 +264,9 @@ class ChildProcess:
                 self.became_ready()
         elif self.phase is not Phase.GONE and not is_command(self.start.definition):
             if self.phase is Phase.READY and is_succeeded(self.start.definition, self.ending):
-                self._template.hurry(self._kind_sent)
-                self._mailbox.foresee(self._end(likely(self.ending)))
                 # While the template reaps it: when it says so, somebody waits for a restart.
+                self._template.spares.hurry(self._kind_sent)
+                self._mailbox.foresee(self._end(likely(self.ending)))
                 if not self.shell.oom_kills.may_be_of(self.status.pid):
                     self.ending.not_oom_at = time.monotonic()
             self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))

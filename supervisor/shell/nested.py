@@ -158,7 +158,7 @@ class NestedSupervisor:
     def _up(self) -> None:
         self._flush()  # or it would be shown as ready with nothing below it
         self._outbox.send(Ready())
-        self.shell.release.fill_spares(self.shell.spares)
+        self.shell.release.spares.fill(self.shell.spares)
 
     def _report(self, report: Report) -> None:
         write(self.shell.log, self.shell.board, self._path, report)

@@ -8,7 +8,6 @@ until the last one has gone, and then closes its connection.
 """
 
 import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,12 +16,9 @@ from supervisor.channel import pair
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import messages
 from supervisor.process.launcher import MAX_REPLIES, TemplateClient, TemplateGone
+from supervisor.shell.spares import Spare, Spares
 from supervisor.shell.stacks import make as make_stacks
 
-#: Spares a supervisor keeps of one template, at most.
-MAX_SPARES = 4
-#: Seconds after a spare was used until the next one is forked: not in the way of other restarts.
-REFILL_DELAY = 0.02
 #: Seconds until requests that need a descriptor, when there was none, are made again.
 SEND_AGAIN = 0.1
 
@@ -44,42 +40,6 @@ class Owner(Protocol):
 
     def lost(self) -> None:
         """The template is gone, and with it the process."""
-
-
-@dataclass(slots=True)
-class Spare:
-    """A forked process that waits on its link to be told who it is."""
-
-    serial: int
-    link: socket.socket
-    stacks: int  # memfd that its faulthandler writes to
-    kind: bytes = b""  # of child that it has got ready for, if any
-    pid: int | None = None  # None: it is being forked, or gone
-    gone: bool = False
-
-    def discard(self) -> None:
-        """It is not wanted any more: it ends when its link is closed."""
-        self.link.close()
-        os.close(self.stacks)
-
-    def spawned(self, pid: int) -> None:
-        """It exists."""
-        self.pid = pid
-
-    def spawn_failed(self, problem: str, transient: bool = False) -> None:
-        """It does not."""
-        self.gone = True
-
-    def exited(self, message: messages.Exited) -> None:
-        """It died waiting."""
-        self.gone = True
-
-    def suspended(self, stopped: bool) -> None:
-        """Nobody cares."""
-
-    def lost(self) -> None:
-        """It went with its template."""
-        self.gone = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +67,7 @@ class Template:
         self._opened: dict[int, Callable[[int], None]] = {}
         self._closed: dict[int, Callable[[], None]] = {}
         self._backlog: dict[int, _Request] = {}
-        self._spares: list[Spare] = []
-        self._refill_due = False
-        self._expected = b""  # the kind of child that is started next, most likely: the last one
-        self.target_spares = 0
+        self.spares = Spares(loop, self._fork_spare)
         self.code = ""  # which version of the app it has imported, if it has
         self._lingers = False
         self.on_attach: list[Callable[[Template], None]] = []
@@ -126,7 +83,7 @@ class Template:
     @property
     def processes(self) -> int:
         """How many processes, and supervisors' connections, it is needed for; spares are not."""
-        return len(self._owners) - len(self._spares) + len(self._closed)
+        return len(self._owners) - len(self.spares) + len(self._closed)
 
     def attach(self, client: TemplateClient) -> None:
         """Use this connection from now on; what waited is sent."""
@@ -135,22 +92,18 @@ class Template:
         self._send_backlog()
         for callback in list(self.on_attach):
             callback(self)
-        self._refill_later()
+        self.spares.refill_later()
 
     def take_over(self, old: "Template") -> None:
         """Make all new starts in the place of another one, which lingers."""
         self.on_attach, old.on_attach = old.on_attach, []
         for callback in list(self.on_attach):
             callback(self)
-        self._expected = old._expected
-        self.fill_spares(old.target_spares)
+        self.spares.succeed(old.spares)
         old._linger()
 
     def _linger(self) -> None:
-        self._lingers, self.target_spares = True, 0
-        for spare in self._spares:
-            spare.discard()
-        self._spares.clear()
+        self._lingers = True
         self._close_if_done()
 
     def _close_if_done(self) -> None:
@@ -170,9 +123,7 @@ class Template:
         for request in backlog.values():
             request.over()
         owners, self._owners = self._owners, {}
-        for spare in self._spares:
-            spare.discard()
-        self._spares.clear()
+        self.spares.discard()
         self._opened.clear()
         closed, self._closed = self._closed, {}
         for owner in owners.values():
@@ -317,81 +268,20 @@ class Template:
 
     # --- spares -------------------------------------------------------------------------------
 
-    def take_spare(self, kind: bytes, *, expect: bool) -> Spare | None:
-        """Take a process that is ready to be told who it is, if there is one.
-
-        Args:
-            kind: of child that it is to become.
-            expect: whether another one may get ready for the same.
-
-        """
-        if expect:
-            self._expected = kind
-        usable = [spare for spare in self._spares if spare.kind in (kind, b"")]
-        for spare in sorted(usable, key=lambda spare: spare.kind != kind):
-            self._spares.remove(spare)
-            self._loop.post(self._refill_later)  # the spare has work first
-            if not spare.gone:
-                return spare
-            spare.discard()
-        return None
-
-    def fill_spares(self, count: int) -> None:
-        """Keep this many spares from now on."""
-        self.target_spares = min(count, MAX_SPARES)
-        self._refill_later()
-
-    def _refill_later(self) -> None:
-        if not self._refill_due and len(self._spares) != self.target_spares:
-            self._refill_due = True
-            self._loop.call_later(REFILL_DELAY, self._refill)
-
-    def _refill(self) -> None:
-        """Fork what is missing. Half of the spares get ready for what was started last."""
-        self._refill_due = False
-        if self._client is None:
-            return
-        for spare in [spare for spare in self._spares if spare.kind not in (self._expected, b"")]:
-            self._spares.remove(spare)
-            spare.discard()
-        while len(self._spares) > self.target_spares:
-            self._spares.pop(0).discard()
-        try:
-            while len(self._spares) < self.target_spares:
-                ready = sum(bool(spare.kind) for spare in self._spares)
-                kind = self._expected if ready < (self.target_spares + 1) // 2 else b""
-                self._spares.append(self._new_spare(self._client, kind))
-        except OSError:  # no descriptors are left: the next start asks again
-            pass
-        self._flush()
-
-    def hurry(self, kind: bytes) -> None:
-        """Fork already what will take the place of a child of this kind, which has died, it seems.
-
-        The fork is then under way while the end is still reported and decided over.
-        """
-        client, many = self._client, len(self._spares) >= MAX_SPARES
-        if client is None or self._backlog or self._lingers or many:
-            return
-        if any(spare.kind == kind for spare in self._spares):
-            return
-        try:
-            self._spares.append(self._new_spare(client, kind, at_once=True))
-        except OSError:  # no descriptors are left
-            return
-        self._flush()
-        self._refill_later()
-
-    def _new_spare(self, client: TemplateClient, kind: bytes, *, at_once: bool = False) -> Spare:
-        stacks = make_stacks()
+    def _fork_spare(self, kind: bytes, at_once: bool) -> Spare | None:
+        client = self._client
+        if client is None or self._lingers or (at_once and self._backlog):
+            return None
+        made = make_stacks()
         try:
             ours, theirs = pair()
         except OSError:
-            os.close(stacks)
+            os.close(made)
             raise
         ours.setblocking(False)
-        spare = Spare(self._next(), ours, stacks, kind)
+        spare = Spare(self._next(), ours, made, kind)
         self._owners[spare.serial] = spare
-        client.spare(spare.serial, theirs.fileno(), stacks, kind, at_once=at_once)
+        client.spare(spare.serial, theirs.fileno(), made, kind, at_once=at_once)
         theirs.close()
+        self._flush()
         return spare

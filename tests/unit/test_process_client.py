@@ -16,6 +16,7 @@ from supervisor.process import launcher, messages
 from supervisor.process.connection import Connection
 from supervisor.process.launcher import TemplateClient, TemplateGone
 from supervisor.shell import templates
+from supervisor.shell.spares import Spare
 from supervisor.shell.templates import Template
 
 
@@ -152,7 +153,7 @@ def test_a_template_without_descriptors_for_it_asks_again(
             loop.stop()
 
     loop.watch(there, read)
-    template.spawn(templates.Spare(0, ours, -1), LARGE.launch, [], [])
+    template.spawn(Spare(0, ours, -1), LARGE.launch, [], [])
     template.open(lambda _fd: None, lambda: None)
     with no_descriptors():
         template.attach(TemplateClient(ours))

@@ -11,14 +11,17 @@ import pytest
 from supervisor.channel import Channel, pair
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.definition import ChildDefinition
+from supervisor.link import Assign
 from supervisor.loop import Loop
 from supervisor.process import messages
 from supervisor.process.launcher import TemplateClient
+from supervisor.shell.spares import Spare
 from supervisor.shell.templates import Template
 from supervisor.shell.verdict import Ending
 from supervisor.shell.worker_kind import is_succeeded
 
 KIND = b"a kind of child"
+WHO = Assign("shop/charge.0", 7)
 
 
 @dataclass
@@ -55,11 +58,13 @@ class World:
         self.loop.post(self.loop.stop)
         self.loop.run()
 
+    def take(self, kind: bytes, who: Assign = WHO) -> Spare | None:
+        """Have a spare become somebody."""
+        return self.template.spares.take(kind, who, (0,), expect=True)
+
     def close(self) -> None:
         """Give everything back."""
-        for kind in (KIND, b"another"):
-            if spare := self.template.take_spare(kind, expect=False):
-                spare.discard()
+        self.template.spares.discard()
         self.template.close()
         self.there.close()
         for end in self.links:
@@ -77,9 +82,9 @@ def world() -> Iterator[World]:
 
 def test_a_successor_is_asked_for_and_taken_before_it_exists(world: World) -> None:
     """One request, of that kind and at once; its pid is heard of by whoever has adopted it."""
-    world.template.hurry(KIND)
+    world.template.spares.hurry(KIND)
     assert world.asked() == [messages.Spawn(1, kind=KIND, at_once=True)]
-    spare = world.template.take_spare(KIND, expect=True)
+    spare = world.take(KIND)
     assert spare is not None
     assert spare.pid is None
     world.answer(messages.Spawned(1, 42))
@@ -89,29 +94,29 @@ def test_a_successor_is_asked_for_and_taken_before_it_exists(world: World) -> No
 
 def test_a_successor_of_a_kind_is_asked_for_once(world: World) -> None:
     """Many deaths at a time are not met one by one: their forks are asked for as they are due."""
-    world.template.hurry(KIND)
-    world.template.hurry(KIND)
-    world.template.hurry(b"another")
+    world.template.spares.hurry(KIND)
+    world.template.spares.hurry(KIND)
+    world.template.spares.hurry(b"another")
     assert [request.kind for request in world.asked()] == [KIND, b"another"]
 
 
 def test_a_successor_that_could_not_be_forked_is_not_taken(world: World) -> None:
     """The start then asks by itself, and hears why it fails."""
-    world.template.hurry(KIND)
+    world.template.spares.hurry(KIND)
     world.asked()
     world.answer(messages.SpawnFailed(1, "fork: no"))
-    assert world.template.take_spare(KIND, expect=True) is None
+    assert world.take(KIND) is None
 
 
 def test_a_successor_that_nobody_takes_is_let_go(world: World) -> None:
     """Its link is closed a moment later, which ends it."""
-    world.template.hurry(KIND)
+    world.template.spares.hurry(KIND)
     world.asked()
     (end,) = world.links
     world.loop.watch(end, lambda _mask: world.loop.stop())
     world.loop.run()
     assert end.recv(1) == b""
-    assert world.template.take_spare(KIND, expect=True) is None
+    assert world.take(KIND) is None
     world.loop.unwatch(end)
 
 
@@ -121,7 +126,7 @@ def test_a_template_that_is_left_forks_no_successors(world: World) -> None:
     assert kept
     assert isinstance(world.there.receive(), tuple)
     Template(world.loop, "next").take_over(world.template)
-    world.template.hurry(KIND)
+    world.template.spares.hurry(KIND)
     assert world.asked() == []
 
 
