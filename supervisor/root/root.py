@@ -37,6 +37,7 @@ from supervisor.process.messages import Loaded, LoadFailed
 from supervisor.root import descriptors, log_files
 from supervisor.root.clock import ClockWatch
 from supervisor.root.console import say
+from supervisor.root.interrupts import Interrupts
 from supervisor.root.reload import Reload
 from supervisor.root.services import Services
 from supervisor.root.succession import Succession
@@ -144,7 +145,7 @@ class Root:
 
     def run(self) -> int:
         """Run the app to its end; returns the exit code."""
-        interrupts = _Interrupts(self)
+        interrupts = Interrupts(self)
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self.loop.on_signal(signum, partial(interrupts.arrived, signum))
         self.loop.on_signal(signal.SIGHUP, interrupts.hung_up)
@@ -361,40 +362,3 @@ class Root:
             state_dir=self.services.state_dir,
             reloading=self._reloads.under_way,
         )
-
-
-class _Interrupts:
-    """What signals from outside mean: the first stops in order, the next one at once."""
-
-    def __init__(self, root: Root) -> None:
-        self._root = root
-        self._seen = 0
-        self._has_terminal = has_terminal()
-
-    def arrived(self, signum: int) -> None:
-        """Act on one signal."""
-        self._seen += 1
-        name = signal.Signals(signum).name
-        if self._seen == 1:
-            say(f"{name}: stopping in order; again to stop at once")
-            self._root.stop()
-        else:
-            say(f"{name} again: killing everything")
-            self._root.stop_now()
-
-    def hung_up(self) -> None:
-        """Take SIGHUP: the terminal is gone; without one, it asks for a reload."""
-        if self._has_terminal:
-            self.arrived(signal.SIGHUP)
-        else:
-            say("SIGHUP: reloading")
-            self._root.reload(False, lambda _reply: None)
-
-
-def has_terminal() -> bool:
-    """Whether a terminal controls this process, so that SIGHUP tells of its end."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from supervisor.control.client import ControlClient, get_snapshot
 from supervisor.control.errors import CommandFailed
 from supervisor.control.messages import Ping, Pong, Reload, RestartChildren, Scale, StopChildren
 from supervisor.errors import SupervisorError
+from supervisor.root.interrupts import ECHO
 from tests.crash.app_harness import PATIENCE, eventually, workers
 from tests.crash.running_app import TREES, await_death, family, gone, run_tree, strace
 
@@ -94,6 +95,7 @@ def test_a_second_interrupt_ends_everything_at_once(tmp_path: Path) -> None:
         os.write(master, b"\x03")
         read_until(master, b"again to stop at once")
         began = monotonic()
+        eventually(lambda: monotonic() - began >= ECHO, "the next one to be no echo")
         os.write(master, b"\x03")
         read_until(master, b"killing everything")
         assert process.wait(PATIENCE) == 130
