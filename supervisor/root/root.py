@@ -37,6 +37,7 @@ from supervisor.process.messages import Loaded, LoadFailed
 from supervisor.root import descriptors, log_files
 from supervisor.root.clock import ClockWatch
 from supervisor.root.console import say
+from supervisor.root.interrupts import Interrupts
 from supervisor.root.reload import Reload
 from supervisor.root.services import Services
 from supervisor.root.succession import Succession
@@ -124,6 +125,7 @@ class Root:
             process_up=sources.process,
             runtime_dir=self.identity.directory,
             spares=options.spares,
+            say_death=self.services.deaths.send,
         )
         shell.oom_kills.begin()
         return shell
@@ -144,10 +146,8 @@ class Root:
 
     def run(self) -> int:
         """Run the app to its end; returns the exit code."""
-        interrupts = _Interrupts(self)
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            self.loop.on_signal(signum, partial(interrupts.arrived, signum))
-        self.loop.on_signal(signal.SIGHUP, interrupts.hung_up)
+        reload = partial(self.reload, False, lambda _reply: None)
+        Interrupts(self.stop, self.stop_now, reload).listen(self.loop)
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         for keeper in self._keepers:
             keeper.start()
@@ -292,6 +292,7 @@ class Root:
             self.shell.log(ERROR, "could not start", child=failed, cause=reason.cause)
         self.phase = Phase.STOPPING
         self._show_tree("stopped")
+        self.shell.obituaries.tell()
         self.shell.log(INFO, "down", name=self.identity.name, exit_code=self._exit_code)
         self.services.stop()
 
@@ -299,7 +300,7 @@ class Root:
         if report.context is ReportContext.SHUTDOWN:
             self._exit_code = EXIT_GAVE_UP
         assert self.tree is not None
-        write(self.shell.log, self.shell.board, self.tree.path, report)
+        write(self.shell, self.tree.path, report)
 
     def _stepped(self) -> None:
         assert self.tree is not None
@@ -361,40 +362,3 @@ class Root:
             state_dir=self.services.state_dir,
             reloading=self._reloads.under_way,
         )
-
-
-class _Interrupts:
-    """What signals from outside mean: the first stops in order, the next one at once."""
-
-    def __init__(self, root: Root) -> None:
-        self._root = root
-        self._seen = 0
-        self._has_terminal = has_terminal()
-
-    def arrived(self, signum: int) -> None:
-        """Act on one signal."""
-        self._seen += 1
-        name = signal.Signals(signum).name
-        if self._seen == 1:
-            say(f"{name}: stopping in order; again to stop at once")
-            self._root.stop()
-        else:
-            say(f"{name} again: killing everything")
-            self._root.stop_now()
-
-    def hung_up(self) -> None:
-        """Take SIGHUP: the terminal is gone; without one, it asks for a reload."""
-        if self._has_terminal:
-            self.arrived(signal.SIGHUP)
-        else:
-            say("SIGHUP: reloading")
-            self._root.reload(False, lambda _reply: None)
-
-
-def has_terminal() -> bool:
-    """Whether a terminal controls this process, so that SIGHUP tells of its end."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True

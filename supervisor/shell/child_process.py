@@ -25,17 +25,19 @@ from supervisor.channel import Channel, pair
 from supervisor.core.events import Event, Exited, Started, StartFailed, StartIgnored
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.definition import ChildDefinition
+from supervisor.observe.snapshot import LastExit
 from supervisor.process import launch as launches
 from supervisor.process import messages
 from supervisor.shell import stacks
 from supervisor.shell.deadlines import Deadlines
 from supervisor.shell.listener import Listener
+from supervisor.shell.obituaries import End
 from supervisor.shell.plan import ChildStart
 from supervisor.shell.readiness import readiness_of
 from supervisor.shell.slots import Slot
 from supervisor.shell.surroundings import ERROR, WARNING, Shell
 from supervisor.shell.templates import Template
-from supervisor.shell.verdict import IGNORED, Ending, last_exit, verdict
+from supervisor.shell.verdict import IGNORED, Ending, is_unplanned, last_exit, verdict
 from supervisor.shell.worker_kind import (
     is_command,
     is_preparable,
@@ -106,6 +108,10 @@ class ChildProcess:
     def path(self) -> str:
         """Its slot's path."""
         return self.start.path
+
+    @property
+    def _lives_as(self) -> str:
+        return "stopping" if self.ending.stop_requested else self.phase.value
 
     # --- what the core wants ------------------------------------------------------------------
 
@@ -213,7 +219,7 @@ class ChildProcess:
 
     def suspended(self, stopped: bool) -> None:
         """SIGSTOP or SIGCONT was seen."""
-        self._publish("suspended" if stopped else self.phase.value)
+        self._publish("suspended" if stopped else self._lives_as)
 
     def lost(self) -> None:
         """Its template is gone, and it with it: nothing that it did."""
@@ -231,7 +237,7 @@ class ChildProcess:
         self.phase = Phase.READY
         self._readiness.close()
         self.status = msgspec.structs.replace(self.status, ready_at=time.time())
-        self._publish("stopping" if self.ending.stop_requested else "ready")
+        self._publish(self._lives_as)
         self._deliver(Started(self.key, self.incarnation))
         self._deadlines.beaten()
 
@@ -243,15 +249,8 @@ class ChildProcess:
                     self.became_ready()
             case link.Beat():
                 self._beat(message)
-            case link.Failed():
-                self.ending.exception = message.exception
-                self.ending.message = message.message
-            case link.Finished():
-                self.ending.finished = True
-            case link.Ignored():
-                self.ending.ended = IGNORED
-            case link.Suspect(on=on):
-                self.ending.suspect = on
+            case _:
+                self.ending.hear(message)
 
     def _beat(self, beat: link.Beat) -> None:
         moved = beat.progress != self.status.progress
@@ -344,9 +343,9 @@ class ChildProcess:
         self._withdraw()
         self.shell.starts.over(self)
         ignored = self.ending.ended is IGNORED
+        end = last_exit(status, self.ending, reason, time.time(), self.status.generation)
         if not ignored:
-            now, number = time.time(), self.status.generation
-            self.slot.last_exit = last_exit(status, self.ending, reason, now, number)
+            self.slot.last_exit = end
         if last := self.slot.leave(self):
             self.slot.unplanned = not self.ending.stop_requested
         if was_ready:
@@ -357,28 +356,30 @@ class ChildProcess:
         else:
             self._deliver(StartFailed(self.key, self.incarnation, reason))
         if was_ready and is_succeeded(self.start.definition, self.ending):
-            self.shell.loop.post(lambda: self._bury(last, reason.cause))  # behind its restart
+            self.shell.loop.post(lambda: self._bury(last, reason, end, was_ready))  # after restart
         else:
-            self._bury(last, reason.cause)
+            self._bury(last, reason, end, was_ready)
 
-    def _bury(self, last: bool, cause: str) -> None:
+    def _bury(self, last: bool, reason: ExitReason, end: LastExit, was_ready: bool) -> None:
         """Show and report what is left of it. ``last``: it was the last in its slot."""
-        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None, caches=[])
+        before = self.status
+        self.status = msgspec.structs.replace(before, pid=None, heartbeat_at=None, caches=[])
         if last:
             self._publish("stopped")
-        self._report_stacks(cause)
+        written = self._report_stacks(reason.cause)
+        if is_unplanned(self.ending, reason, was_ready):
+            of = self.slot, self.start, before, self.ending, reason, end, was_ready
+            self.shell.obituaries.note(End(*of, self._template.code, written))
 
     def _withdraw(self) -> None:
         """Give back what one attempt to start it, or its life, has held."""
         self._serial = 0
         self._close_channel()
 
-    def _report_stacks(self, cause: str) -> None:
-        if self._stacks >= 0 and (written := stacks.take(self._stacks)):
-            event = "stacks of a process that hung or was killed by a fault"
-            who = {"child": self.path, "generation": self.status.generation, "cause": cause}
-            self.shell.log(WARNING, event, **who, stacks=written)
-        self._stacks = -1
+    def _report_stacks(self, cause: str) -> str:
+        fd, self._stacks = self._stacks, -1
+        number = self.status.generation
+        return stacks.report(fd, self.shell.log, child=self.path, generation=number, cause=cause)
 
     def _publish(self, state: str) -> None:
         self.status = msgspec.structs.replace(self.status, state=state)

@@ -5,8 +5,7 @@ import logging
 from supervisor.core.events import Report, ReportContext
 from supervisor.core.restart import NEVER_STABLE
 from supervisor.observe.snapshot import LastExit
-from supervisor.shell.status import Board
-from supervisor.shell.surroundings import Log
+from supervisor.shell.surroundings import Shell
 
 _EVENTS = {
     ReportContext.CHILD_TERMINATED: (logging.ERROR, "child terminated"),
@@ -15,18 +14,26 @@ _EVENTS = {
     ReportContext.SHUTDOWN: (logging.CRITICAL, "reached maximum restart intensity"),
 }
 
+#: What a supervisor has done instead of a restart.
+_DECISIONS = {
+    ReportContext.START_ERROR: "the start has failed",
+    ReportContext.SHUTDOWN: "not restarted: its supervisor gave up",
+}
 
-def write(log: Log, board: Board, supervisor_path: str, report: Report) -> None:
-    """Write one report. ``board``: knows what the process that it tells of has used."""
+
+def write(shell: Shell, supervisor_path: str, report: Report) -> None:
+    """Write one report, with what the process that it tells of has used."""
     level, event = _EVENTS[report.context]
     if report.reason == NEVER_STABLE:
         event = "child was never stable"
     fields: dict[str, object] = {"count": report.count} if report.count > 1 else {}
     path = f"{supervisor_path}/{report.child}"
-    seen = board.worker(path) or board.supervisor(path)
+    if decision := _DECISIONS.get(report.context):
+        shell.obituaries.decide(path, f"{decision}: {report.reason.cause}")
+    seen = shell.board.worker(path) or shell.board.supervisor(path)
     if seen is not None and seen.last_exit and seen.last_exit.cause == report.reason.cause:
         fields |= _used(seen.last_exit)
-    log(
+    shell.log(
         level,
         event,
         supervisor=supervisor_path,
