@@ -26,7 +26,7 @@ log = logging.getLogger("supervisor.janitor")
 #: Seconds between two looks of the recycler, and that one may take.
 EVERY, DEADLINE = 600.0, 60.0
 #: Characters of a text that are left where a report is too large.
-SHORTENED = 20_000
+SHORTENED = 10_000
 
 
 class Clerk:

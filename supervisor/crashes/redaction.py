@@ -5,7 +5,7 @@ quote one, as a connection that fails quotes the address it was given.
 import re
 from collections.abc import Mapping
 
-_SECRET = re.compile("secret|token|passw|pwd$|api_?key|private|credential|dsn$|auth", re.I)
+_SECRET = re.compile("secret|token|passw|_pwd$|api_?key|private|credential|dsn$|auth", re.I)
 #: Bytes of a value from which on it is looked for: shorter ones are found in any text.
 SHORTEST = 6
 

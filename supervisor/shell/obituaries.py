@@ -24,6 +24,8 @@ from supervisor.shell.verdict import Ending
 
 #: Seconds from a death until it is told of; from one that is left out until that is said.
 DELAY, UNTOLD_DELAY = 0.2, 1.0
+#: Characters of what a process said of itself, which may be anything.
+MAX_CAUSE, MAX_MESSAGE = 300, 2_000
 #: Deaths in a second that one supervisor tells of at most.
 PER_SECOND = 20
 
@@ -116,13 +118,13 @@ def obituary(end: End, recent: int, decision: str) -> Death:
         child=end.start.owner,
         slot=end.start.slot,
         pid=end.status.pid,
-        end=msgspec.structs.replace(end.last, detail=""),  # it is the message
+        end=msgspec.structs.replace(end.last, cause=end.last.cause[:MAX_CAUSE], detail=""),
         started_at=end.status.started_at,
         was_ready=end.was_ready,
         decision=decision or _decision(end),
         code=end.code,
-        exception=ending.exception,
-        message=redacted(ending.message, own, os.environ),
+        exception=ending.exception[:MAX_CAUSE],
+        message=redacted(ending.message[:MAX_MESSAGE], own, os.environ),
         traceback=redacted(ending.traceback, own, os.environ),
         stacks=end.stacks,
         evidence=_evidence(end),
@@ -131,9 +133,11 @@ def obituary(end: End, recent: int, decision: str) -> Death:
 
 
 def _decision(end: End) -> str:
+    if not end.was_ready:
+        return "its start has failed"
     restart = getattr(end.start.definition, "restart", "permanent")
     again = restart == "permanent" or (restart == "transient" and not end.reason.is_normal)
-    return "restarted" if again else f"not restarted: it is {restart}"
+    return "restart" if again else f"no restart: it is {restart}"
 
 
 def _evidence(end: End) -> list[str]:

@@ -14,12 +14,6 @@ _EVENTS = {
     ReportContext.SHUTDOWN: (logging.CRITICAL, "reached maximum restart intensity"),
 }
 
-#: What a supervisor has done instead of a restart.
-_DECISIONS = {
-    ReportContext.START_ERROR: "the start has failed",
-    ReportContext.SHUTDOWN: "not restarted: its supervisor gave up",
-}
-
 
 def write(shell: Shell, supervisor_path: str, report: Report) -> None:
     """Write one report, with what the process that it tells of has used."""
@@ -28,8 +22,9 @@ def write(shell: Shell, supervisor_path: str, report: Report) -> None:
         event = "child was never stable"
     fields: dict[str, object] = {"count": report.count} if report.count > 1 else {}
     path = f"{supervisor_path}/{report.child}"
-    if decision := _DECISIONS.get(report.context):
-        shell.obituaries.decide(path, f"{decision}: {report.reason.cause}")
+    if report.context is ReportContext.SHUTDOWN:
+        decision = f"no restart: its supervisor gave up: {report.reason.cause}"
+        shell.obituaries.decide(path, decision)
     seen = shell.board.worker(path) or shell.board.supervisor(path)
     if seen is not None and seen.last_exit and seen.last_exit.cause == report.reason.cause:
         fields |= _used(seen.last_exit)
