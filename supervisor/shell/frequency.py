@@ -4,8 +4,9 @@ from collections import deque
 
 #: Seconds that are looked back over, and crashes that are counted in them at most.
 WINDOW, MOST = 600.0, 100
-#: The first so many are told of, then one in so many seconds.
-FIRST, EVERY = 3, 10.0
+#: The first so many are told of (a message that kills has fewer attempts), then one in so many
+#: seconds.
+FIRST, EVERY = 10, 10.0
 
 
 class Frequency:

@@ -131,7 +131,7 @@ def test_a_crash_loop_costs_next_to_nothing(tmp_path: Path) -> None:
         app.wait_worker("looping/loop.0", lambda w: w.restarts > 300, "300 restarts")
         eventually(lambda: register(app).skipped > 250, "they are counted")
         known, restarts = register(app), app.worker("looping/loop.0").restarts
-        assert known.written <= 3 + restarts / 20
+        assert known.written <= 10 + restarts / 20
         assert known.skipped <= restarts
         assert len(list((app.runtime / "crashes").iterdir())) <= FIRST + LAST
         assert app.stop() == 0

@@ -138,3 +138,26 @@ def test_reports_of_leaks_are_listed_and_shown_too(tmp_path: Path) -> None:
     shown = cli(None, "crashes", "show", "leak-app-web.0-1795300000", "--state", str(tmp_path))
     assert shown.stdout.startswith("app/web.0 is recycled over and over; held off for 1m")
     assert "9.0 MiB" in shown.stdout
+
+
+def test_a_dead_letter_names_the_report_of_its_last_crash(tmp_path: Path) -> None:
+    """By the worker that the broker names: its slot, generation and pid."""
+    env = {"FED": str(tmp_path / "fed")}
+    options = "--state", str(tmp_path / "state"), "--", "1", "-7", "2"
+    with App("poison:tree", tmp_path, *options, env=env) as app:
+        app.up()
+
+        def look() -> dict[str, Any] | None:
+            done = cli(app, "dlq", "show", "numbers", "1", "--json")
+            found = json.loads(done.stdout)["letters"] if done.returncode == 0 else []
+            return found[0] if found and found[0]["crash_report"] else None
+
+        letter = eventually(look, "the letter and its report")
+        assert letter is not None
+        report = json.loads(cli(app, "crashes", "show", letter["crash_report"], "--json").stdout)
+        assert (
+            f"{report['path']}#{report['generation']}, process {report['pid']}" in letter["error"]
+        )
+        assert report["evidence"][0] == "SIGKILL, not sent by its supervisor"
+        assert letter["crash_report"] in cli(app, "dlq", "show", "numbers", "1").stdout
+        assert app.stop() == 0
