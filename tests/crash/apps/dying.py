@@ -86,3 +86,4 @@ gives_up = Supervisor("top", intensity=5, children=[
     Supervisor("inner", [Child("x", crash)], intensity=2, restart="temporary"),
 ])  # fmt: skip
 looping = Supervisor("looping", [Child("loop", crash), Child("quiet", live)], intensity=1_000_000)
+slow = Supervisor("slow", [Child("stubborn", ignores_all, shutdown=30.0)])
