@@ -1,5 +1,7 @@
 """`dlq`: the dead letters of a queue: look at them, put them again, or let them go."""
 
+import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +24,15 @@ from supervisor.cli.report import Problem, print_json
 from supervisor.cli.text import plural
 from supervisor.cli.units import COUNT
 from supervisor.control.messages import QueueCommand
+from supervisor.crashes import place
+from supervisor.crashes.shelf import Kept, listed
 
 EXIT_PARTLY = 5
 EXIT_TIMED_OUT = 6
 #: Letters in one request; and of those that are answered whole, a MiB each at most.
 PAGE, WHOLE = 200, 16
+#: How the broker names a consumer that has ended over a message.
+_WORKER = re.compile(r"consumer \(([^#\s]+)#(\d+)(?:, process (\d+))?\)")
 #: Seconds to wait for room in a queue before it is tried again.
 WAIT = 0.2
 
@@ -77,8 +83,11 @@ def show(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """Show dead letters whole: message, error, traceback, times."""
-    letters = [_readable(one) for one in _named(control_path(name), queue_name, ids, timeout)]
+    """Show dead letters whole: message, error, traceback, times, the report of the last crash."""
+    control = control_path(name)
+    letters = [_readable(one) for one in _named(control, queue_name, ids, timeout)]
+    reports = _reports(control)
+    letters = [{**one, "crash_report": _report_of(one, reports)} for one in letters]
     if as_json:
         print_json({"schema": "supervisor.dead_letters/1", "queue": queue_name, "letters": letters})
     else:
@@ -186,6 +195,27 @@ def _all(ask: Callable[[QueueCommand], Any], queue_name: str) -> list[dict[str, 
         found += answer["letters"]
         if not answer["letters"] or len(found) >= answer["total"]:
             return found
+
+
+def _reports(control: str) -> list[Kept]:
+    try:
+        return listed(place.below(os.path.dirname(control)))
+    except OSError:
+        return []
+
+
+def _report_of(letter: dict[str, Any], reports: list[Kept]) -> str | None:
+    """Find the report of the last end over a message, if the broker names who it was."""
+    named = _WORKER.search(letter["error"])
+    if named is None:
+        return None
+    path, generation, pid = named.groups()
+    found = [
+        one.id
+        for one in reports
+        if (one.path, one.generation) == (path, int(generation)) and pid in (None, str(one.pid))
+    ]
+    return found[-1] if found else None
 
 
 def _readable(one: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ COMMANDS = {
     "tree": ("supervisor.cli.status", "Draw the supervision tree."),
     "doctor": ("supervisor.cli.doctor", "Check the machine, and what accumulates in an app."),
     "logs": ("supervisor.cli.logs", "Show kept log lines, and follow them."),
+    "crashes": ("supervisor.cli.crashes", "List crash reports, and show one."),
     "log-level": ("supervisor.cli.log_level", "Change what children log, for a while."),
     "restart": ("supervisor.cli.children", "Restart children."),
     "recycle": ("supervisor.cli.children", "Replace processes; the new one is ready first."),

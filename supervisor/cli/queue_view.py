@@ -96,6 +96,8 @@ def letter_text(one: dict[str, Any]) -> str:
     ]
     if one["error"]:
         lines.append(f"  error  {line(one['error'], 500)}")
+    if one.get("crash_report"):
+        lines.append(f"  crash  supervisor crashes show {line(one['crash_report'])}")
     lines += [clean(shown)]
     if one["traceback"]:
         lines += [clean(one["traceback"])]

@@ -1,5 +1,7 @@
 """`status` and `tree`: look at a running app."""
 
+import os
+
 import click
 import msgspec
 
@@ -9,13 +11,15 @@ from supervisor.cli.report import print_json, use_colour
 from supervisor.cli.status_view import status_text
 from supervisor.cli.tree_view import tree_text
 from supervisor.control.client import get_snapshot
+from supervisor.crashes.register import REGISTER, with_reports
 
 
 @click.command()
 @options(name_option, json_option, debug_option)
 def status(name: str | None, as_json: bool, debug: bool) -> int:
     """Show every child; exit with 0 if the app works, 3 if it does not run or does not work."""
-    snapshot = get_snapshot(control_path(name))
+    control = control_path(name)
+    snapshot = with_reports(get_snapshot(control), REGISTER.read(os.path.dirname(control)))
     verdict = assess(snapshot)
     if as_json:
         print_json(

@@ -19,7 +19,6 @@ from supervisor.observe.judge import children
 from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
 from supervisor.recycling import report as reports
-from supervisor.recycling.retention import CRASHES, KEEP
 from supervisor.recycling.temp_files import living
 
 #: The part of its limit from which on something is worth a look.
@@ -101,10 +100,6 @@ def _files(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
     yield Accumulator(
         "runtime directory", "a few files, each replaced", bytes_below(directory), None
     )
-    crashes = os.path.join(directory, CRASHES)
-    if os.path.isdir(crashes):
-        how = "arbiter: oldest removed"
-        yield Accumulator("crash reports", how, bytes_below(crashes), KEEP.max_bytes)
     logs = place.pointed(directory)
     if logs is not None:
         known = FIGURES.read(directory)

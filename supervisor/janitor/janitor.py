@@ -1,5 +1,8 @@
 """The janitor's process: runs each recycler when it is due, one after the other.
 
+It also writes the crash reports (`supervisor.crashes`), as root tells it of deaths: it may wait for
+a disk, which root and the supervisors must not.
+
 It is forked where the author's app is imported, because it calls functions of the author's. Each
 run is a process of its own: what it leaks, breaks or forgets to end goes with it, and one that
 hangs is killed at its deadline and keeps the others from nothing but their turn.
@@ -8,17 +11,20 @@ hangs is killed at its deadline and keeps the others from nothing but their turn
 import logging
 import os
 import select
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
+from supervisor.crashes import clerk, place, shelf
+from supervisor.crashes.clerk import Clerk
 from supervisor.declare.recycler import Recycler
 from supervisor.definition import RecyclerDefinition
 from supervisor.errors import StartError
 from supervisor.janitor import leftovers
-from supervisor.janitor.journal import CORES, JOURNAL, TEMP, Entry
+from supervisor.janitor.journal import CORES, CRASHES, JOURNAL, TEMP, Entry
 from supervisor.janitor.sweep import Keep, sweep
 from supervisor.janitor.task import Outcome, Task
 from supervisor.link import LONGEST_WAIT, WorkerLink
@@ -54,6 +60,7 @@ class Janitor:
         directory: the runtime directory.
         recyclers: which.
         functions: of those that are functions, by name.
+        clerk: writes the crash reports.
 
     """
 
@@ -62,10 +69,12 @@ class Janitor:
         directory: str,
         recyclers: list[RecyclerDefinition],
         functions: dict[str, Callable[[], Outcome]],
+        clerk: Clerk,
     ) -> None:
         self._directory = directory
         self._recyclers = {one.name: one for one in recyclers}
         self._functions = functions
+        self._clerk = clerk
         first = time.monotonic() + FIRST_AFTER
         self._due = dict.fromkeys(self._recyclers, first)
         self._entries: dict[str, Entry] = {}
@@ -74,11 +83,30 @@ class Janitor:
         """Go on until asked to stop."""
         while True:
             name = min(self._due, key=lambda name: self._due[name])
-            if link.wait(max(0.0, self._due[name] - time.monotonic())):
-                return
+            if self._wait(self._due[name], link):
+                break
             if not self._run_one(self._recyclers[name], link):
-                return
+                break
             self._due[name] = time.monotonic() + self._recyclers[name].every
+        self._clerk.work()  # of those that died last
+
+    def _wait(self, until: float, link: WorkerLink) -> bool:
+        """Wait until a monotonic time, or a request to stop: then return True."""
+        while not link.stopping:
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            self._listen(link, left)
+        return True
+
+    def _listen(self, link: WorkerLink, seconds: float, *fds: int) -> None:
+        """Wait for anything to be said; of deaths, write it down."""
+        poll = select.poll()
+        for fd in (self._clerk.fileno(), link.fileno(), link.wakeup_fd, *fds):
+            poll.register(fd, select.POLLIN)
+        found = poll.poll(min(seconds, LONGEST_WAIT) * 1000)
+        if any(fd == self._clerk.fileno() for fd, _ in found):
+            self._clerk.work()
 
     def _run_one(self, recycler: RecyclerDefinition, link: WorkerLink) -> bool:
         """Run one recycler; False if we were asked to stop meanwhile: then it is killed."""
@@ -88,14 +116,11 @@ class Janitor:
         except OSError as error:  # the machine has no process for it; the next time perhaps
             self._note(recycler, Outcome(problem=f"it was not begun: {error.strerror}"), 0)
             return True
-        poll = select.poll()
-        for fd in (task.fileno(), link.fileno(), link.wakeup_fd):
-            poll.register(fd, select.POLLIN)
         while (outcome := task.outcome()) is None:
             if link.stopping:
                 task.kill("stopped")
                 return False
-            poll.poll(min(task.left, LONGEST_WAIT) * 1000)
+            self._listen(link, task.left, task.fileno())
         self._note(recycler, outcome, time.monotonic() - began)
         return True
 
@@ -127,10 +152,16 @@ class Janitor:
             log.warning("recycler failed", extra={**fields, "problem": outcome.problem})
         elif outcome.removed:
             log.info("recycled", extra={**fields, "bytes": outcome.removed_bytes})
-        self.post()
+        if recycler.name == CRASHES:
+            self._clerk.look()
+        self._post_journal()
 
     def post(self) -> None:
-        """Write down what was done."""
+        """Write down all that there is to be known of us."""
+        self._clerk.post()
+        self._post_journal()
+
+    def _post_journal(self) -> None:
         try:
             JOURNAL.post(self._directory, self._entries)
         except OSError as error:  # nobody will see it, that is all
@@ -159,11 +190,21 @@ def functions_of(app: str) -> dict[str, Callable[[], Outcome]]:
     return {one.name: partial(_call, one) for one in calls}
 
 
-def made_of(options: Options) -> Janitor:
-    """Make a janitor with the author's recyclers and our own."""
+def made_of(options: Options, deaths: socket.socket) -> Janitor:
+    """Make a janitor with the author's recyclers and our own; it hears of ``deaths`` there."""
     recyclers = list(options.recyclers)
     is_called = any(one.path is None for one in recyclers)
     functions = functions_of(options.app) if is_called else {}
+    recyclers.append(
+        RecyclerDefinition(
+            CRASHES,
+            path=place.below(options.directory),
+            max_bytes=shelf.KEEP.max_bytes,
+            every=clerk.EVERY,
+            deadline=clerk.DEADLINE,
+        )
+    )
+    functions[CRASHES] = partial(clerk.recycle, options.directory)
     if options.temp is not None:
         recyclers.append(
             RecyclerDefinition(
@@ -182,17 +223,18 @@ def made_of(options: Options) -> Janitor:
         )
         cwds = [os.fsdecode(directory) for directory in options.cwds]
         functions[CORES] = partial(leftovers.prune_cores, cwds, options.cores)
-    return Janitor(options.directory, recyclers, functions)
+    writer = Clerk(deaths, options.directory, options.app)
+    return Janitor(options.directory, recyclers, functions, writer)
 
 
-def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
+def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     """Run a janitor until it is told to stop."""
     options = msgspec.msgpack.decode(argument, type=Options)
     stderr.incarnation = link.context.incarnation
     logging.getLogger().handlers = [RecordHandler()]
     logging.getLogger().setLevel(logging.INFO)
     link.stop_on_signal()
-    janitor = made_of(options)
+    janitor = made_of(options, socket.socket(fileno=fds["deaths"]))
     link.on_directory_made = janitor.post
     link.ready()
     janitor.run(link)

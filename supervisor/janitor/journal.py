@@ -25,6 +25,6 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 #: What the runtime's own recyclers are called: no name of an author's has a space.
-TEMP, CORES = "temp directories", "core files"
+TEMP, CORES, CRASHES = "temp directories", "core files", "crash reports"
 #: By the recycler's name.
 JOURNAL = Bulletin[dict[str, Entry]]("janitor.json", dict[str, Entry])

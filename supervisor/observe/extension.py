@@ -172,4 +172,5 @@ def _last_exit(one: LastExit | None) -> Document | None:
         "user_seconds": one.user_seconds,
         "system_seconds": one.system_seconds,
         "max_rss_bytes": one.max_rss_bytes,
+        "crash_report": one.crash_report,
     }

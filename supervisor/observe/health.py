@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from supervisor.crashes.register import Register
 from supervisor.logs.figures import Figures
-from supervisor.observe import judge, logged, steady
+from supervisor.observe import crashed, judge, logged, steady
 from supervisor.observe.extension import Document, Since, View, extension, timestamp
 from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus
 from supervisor.recycling.report import Report
@@ -33,6 +34,7 @@ def health(
     down_since: Since,
     report: Report | None = None,
     figures: Figures | None = None,
+    crashes: Register | None = None,
     *,
     host: Document | None = None,
     detail: bool = True,
@@ -45,12 +47,14 @@ def health(
         down_since: by child path, since when it has nothing ready (`judge.Downtime`).
         report: what the arbiter has seen of memory.
         figures: what the pump has counted of logs.
+        crashes: what the janitor has said of crash reports.
         host: where it runs (`observe.host`).
         detail: False for clients that may know the status only: no paths in notes, no tree.
 
     """
     moment = timestamp(snapshot.time)
     added = steady.checks(report, moment) | logged.checks(figures, now, moment)
+    added |= crashed.checks(crashes, moment)
     statuses = [found[0]["status"] for found in added.values()]
     status = judge.worst([judge.whole(snapshot, now, down_since), *statuses])
     checks = _checks(snapshot, now, down_since) | added
@@ -72,6 +76,7 @@ def health(
     document["supervisor"] = extension(snapshot, now, down_since, report, host or {})
     document["supervisor"]["steady_state"] = steady.section(snapshot, report, now)
     document["supervisor"]["logs"] = logged.section(figures, now)
+    document["supervisor"]["crashes"] = crashed.section(crashes, now)
     return _bounded(document, checks)
 
 

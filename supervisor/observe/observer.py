@@ -21,6 +21,7 @@ import msgspec
 from supervisor.channel import Channel
 from supervisor.control import client
 from supervisor.control.errors import CommandFailed
+from supervisor.crashes.register import REGISTER, Register, with_reports
 from supervisor.errors import SupervisorError
 from supervisor.link import StopRequest, ToWorker, WorkerLink
 from supervisor.logs.figures import FIGURES
@@ -109,8 +110,12 @@ class Observer:
         since = self._downtime.since
         now = time.time()
         logs = FIGURES.read(self._directory) if self._directory else None
-        report, local = self._report(now), request.local
-        return health.health(snapshot, now, since, report, logs, host=self._host, detail=local)
+        report, local, found = self._report(now), request.local, self._register()
+        host = self._host
+        return health.health(snapshot, now, since, report, logs, found, host=host, detail=local)
+
+    def _register(self) -> Register | None:
+        return REGISTER.read(self._directory) if self._directory else None
 
     def _report(self, now: float) -> Report | None:
         return read(self._directory, now) if self._directory else None
@@ -156,7 +161,7 @@ class Observer:
         except (SupervisorError, OSError, TimeoutError):
             return None
         self._downtime.update(snapshot)
-        snapshot = self._burials.update(snapshot)
+        snapshot = with_reports(self._burials.update(snapshot), self._register())
         self._started = self._started or snapshot.phase == "running"
         return snapshot
 

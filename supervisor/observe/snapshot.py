@@ -24,6 +24,7 @@ class LastExit(msgspec.Struct, frozen=True):
     system_seconds: float | None = None  # and in the kernel
     max_rss_bytes: int | None = None  # the most that was resident at once, shared pages included
     incarnation: int = 0  # which process of its slot it was; 0: not known
+    crash_report: str | None = None  # its id, where whoever shows this has looked it up
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):

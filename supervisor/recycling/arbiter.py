@@ -53,7 +53,6 @@ from supervisor.recycling.leaks import Leaks, per_message
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import REPORT, Report, SlotReport
 from supervisor.recycling.rest import Rest
-from supervisor.recycling.retention import Retention
 from supervisor.recycling.template_watch import TemplateWatch
 
 log = logging.getLogger("supervisor.arbiter")
@@ -97,7 +96,6 @@ class Arbiter:
         self._temp_is_limited = any(limit.max_temp for limit in limits)
         self._templates = TemplateWatch(options.tree)
         self._backstop = Backstop()
-        self._retention = Retention(os.path.dirname(options.control))
         self._leaks = Leaks(os.path.dirname(options.control))
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
@@ -133,7 +131,6 @@ class Arbiter:
             self._ask(RecycleTemplate(due.value), "template")
         period = CLOSE if self._is_to_be_watched(seen) else CALM
         self._report(seen, period, urgent=bool(actions))
-        self._retention.look()
         self._seen = snapshot if period == CALM else None
         return max(period, COST_FACTOR * (time.process_time() - began))
 

@@ -16,7 +16,7 @@ import msgspec
 
 from supervisor.core.census import SlotView
 from supervisor.core.orders import QUICK_LIVES, Record
-from supervisor.recycling.retention import CRASHES
+from supervisor.crashes import place
 
 log = logging.getLogger("supervisor.arbiter")
 
@@ -64,7 +64,7 @@ class Leaks:
     """
 
     def __init__(self, directory: str) -> None:
-        self._directory = os.path.join(directory, CRASHES)
+        self._directory = place.below(directory)
         self._lives: dict[str, deque[Life]] = {}
         self._reported: dict[str, float] = {}  # the end of the hold-off, by path
 

@@ -1,12 +1,12 @@
-"""What signals from outside mean: the first stops in order, the next one at once."""
+"""What signals from outside mean to root."""
 
 import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
 
-from supervisor.control.messages import Reply
+from supervisor.loop import Loop
 from supervisor.root.console import say
 
 #: Seconds after the first signal in which another one is its echo: a Ctrl-C goes to all that the
@@ -14,43 +14,45 @@ from supervisor.root.console import say
 ECHO = 0.2
 
 
-class Stoppable(Protocol):
-    """What is stopped, or loaded anew."""
-
-    def stop(self) -> None:
-        """Stop in order."""
-
-    def stop_now(self) -> None:
-        """Kill everything."""
-
-    def reload(self, everything: bool, answer: Callable[[Reply], None]) -> None:
-        """Load the code anew."""
-
-
 class Interrupts:
-    """Counts them.
+    """The first request to stop is one to stop in order, the next one ends everything at once.
 
     Args:
-        root: what they are for.
+        stop: stops in order.
+        stop_now: ends everything.
+        reload: loads the app anew.
         clock: monotonic seconds.
 
     """
 
-    def __init__(self, root: Stoppable, clock: Callable[[], float] = time.monotonic) -> None:
-        self._root, self._clock = root, clock
+    def __init__(
+        self,
+        stop: Callable[[], None],
+        stop_now: Callable[[], None],
+        reload: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stop, self._stop_now, self._reload = stop, stop_now, reload
+        self._clock = clock
         self._first: float | None = None  # when it came
         self._has_terminal = has_terminal()
 
+    def listen(self, loop: Loop) -> None:
+        """Take the signals in a loop."""
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.on_signal(signum, partial(self.arrived, signum))
+        loop.on_signal(signal.SIGHUP, self.hung_up)
+
     def arrived(self, signum: int) -> None:
-        """Act on one signal."""
+        """Take a signal that asks for an end."""
         name, now = signal.Signals(signum).name, self._clock()
         if self._first is None:
             self._first = now
             say(f"{name}: stopping in order; again to stop at once")
-            self._root.stop()
+            self._stop()
         elif now - self._first >= ECHO:
             say(f"{name} again: killing everything")
-            self._root.stop_now()
+            self._stop_now()
 
     def hung_up(self) -> None:
         """Take SIGHUP: the terminal is gone; without one, it asks for a reload."""
@@ -58,7 +60,7 @@ class Interrupts:
             self.arrived(signal.SIGHUP)
         else:
             say("SIGHUP: reloading")
-            self._root.reload(False, lambda _reply: None)
+            self._reload()
 
 
 def has_terminal() -> bool:

@@ -125,6 +125,7 @@ class Root:
             process_up=sources.process,
             runtime_dir=self.identity.directory,
             spares=options.spares,
+            say_death=self.services.deaths.send,
         )
         shell.oom_kills.begin()
         return shell
@@ -145,10 +146,8 @@ class Root:
 
     def run(self) -> int:
         """Run the app to its end; returns the exit code."""
-        interrupts = Interrupts(self)
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            self.loop.on_signal(signum, partial(interrupts.arrived, signum))
-        self.loop.on_signal(signal.SIGHUP, interrupts.hung_up)
+        reload = partial(self.reload, False, lambda _reply: None)
+        Interrupts(self.stop, self.stop_now, reload).listen(self.loop)
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         for keeper in self._keepers:
             keeper.start()
@@ -293,6 +292,7 @@ class Root:
             self.shell.log(ERROR, "could not start", child=failed, cause=reason.cause)
         self.phase = Phase.STOPPING
         self._show_tree("stopped")
+        self.shell.obituaries.tell()
         self.shell.log(INFO, "down", name=self.identity.name, exit_code=self._exit_code)
         self.services.stop()
 
@@ -300,7 +300,7 @@ class Root:
         if report.context is ReportContext.SHUTDOWN:
             self._exit_code = EXIT_GAVE_UP
         assert self.tree is not None
-        write(self.shell.log, self.shell.board, self.tree.path, report)
+        write(self.shell, self.tree.path, report)
 
     def _stepped(self) -> None:
         assert self.tree is not None

@@ -5,7 +5,8 @@
     ├─ broker     the queues, if the tree has any
     ├─ observer   the health page, if it is wanted
     ├─ arbiter    watches what workers have, and has them recycled
-    └─ janitor    runs the recyclers: the author's, and those of what dead workers leave behind
+    └─ janitor    runs the recyclers: the author's, and those of what dead workers leave behind;
+                  writes the crash reports
 
 They start before the tree and stop after it, the pump last, so that no line is lost. Root makes
 and keeps the sockets on which broker and observer listen: a restart of either loses nobody.
@@ -29,6 +30,8 @@ from supervisor.core.events import (
     TerminateChild,
 )
 from supervisor.core.exits import SHUTDOWN, ExitReason
+from supervisor.crashes import place as crash_place
+from supervisor.crashes.feed import Feed
 from supervisor.definition import QueueDefinition, SupervisorDefinition
 from supervisor.errors import DefinitionError
 from supervisor.link import DirectoryMade
@@ -65,6 +68,8 @@ class Services:
         self._health: socket.socket | None = None
         self.state_dir = ""  # of the durable queues, if there are any
         self._ledger = ledger.descriptors()  # what outlives a pump
+        self.deaths = Feed()  # what is told of them
+        self._crashes: str | None = None  # where the reports of them are
 
     @property
     def queues_path(self) -> str | None:
@@ -97,17 +102,20 @@ class Services:
         plan = [pump_service(options.log_format, shell, files, self._ledger, self.sources.resend)]
         control = os.path.join(shell.runtime_dir, SOCKET)
         queues = definition.queues
+        state = state_dir(options.name or os.path.basename(shell.runtime_dir), options.state)
         self._log_directory = None if files is None else files.directory
         place.point(shell.runtime_dir, self._log_directory)
         if options.health is not None:
             self._health = health_listener(options.health)
             plan.append(observer_service(options.name or "", control, self._health))
         if queues:
-            self.state_dir = queue_state(queues, options, shell.runtime_dir)
+            self.state_dir = queue_state(queues, state)
             self._queues, self._door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = self._door
             plan.insert(1, broker_service(queues, self._queues, self.state_dir))
-        plan += watchers(shell, definition, options.core_files)
+        self._crashes = crash_place.prepare(state)
+        crash_place.point(shell.runtime_dir, self._crashes)
+        plan += self._watchers(shell, definition, options.core_files)
         self._plan, self._core_files = plan, options.core_files
         self._actor = Actor(
             shell,
@@ -115,7 +123,7 @@ class Services:
             "runtime",
             on_up,
             on_end,
-            lambda report: write(shell.log, shell.board, "runtime", report),
+            lambda report: write(shell, "runtime", report),
         )
         self._actor.deliver(Boot())
 
@@ -124,7 +132,7 @@ class Services:
         assert self._actor is not None
         call, before = self._actor.call, {service.name for service in self._plan}
         others = [service for service in self._plan if service.name not in WATCHERS]
-        self._plan = [*others, *watchers(shell, definition, self._core_files)]
+        self._plan = [*others, *self._watchers(shell, definition, self._core_files)]
         names = {service.name for service in self._plan}
         for name in before & set(WATCHERS):
             call(TerminateChild(name), _ignore)
@@ -143,6 +151,7 @@ class Services:
         leads everybody else to that.
         """
         place.point(directory, self._log_directory)
+        crash_place.point(directory, self._crashes)
         for name in WRITERS:
             self._tell(name, DirectoryMade())
         path = os.path.join(directory, QUEUES_SOCKET)
@@ -153,6 +162,13 @@ class Services:
         """Stop them all, the pump last. Only once they were started."""
         assert self._actor is not None
         self._actor.deliver(Shutdown(SHUTDOWN))
+
+    def _watchers(
+        self, shell: Shell, definition: SupervisorDefinition, cores: int
+    ) -> list[Service]:
+        """Describe those that are told of the whole tree; ``cores``: core files that stay."""
+        arbiter = arbiter_service(os.path.join(shell.runtime_dir, SOCKET), definition)
+        return [arbiter, janitor_service(shell, definition, cores, self.deaths.reader)]
 
     def _to_pump(self, message: msgspec.Struct, fd: int | None) -> None:
         self._tell("pump", message, fd)
@@ -227,14 +243,6 @@ def pump_service(
     return Service("pump", "supervisor.logs.pump:main", encoded, fds, announce)
 
 
-def watchers(shell: Shell, definition: SupervisorDefinition, cores: int) -> list[Service]:
-    """Describe the services that are told of the whole tree; ``cores``: core files that stay."""
-    found = [arbiter_service(os.path.join(shell.runtime_dir, SOCKET), definition)]
-    if definition.recyclers or tempdir.base() is not None or cores:
-        found.append(janitor_service(shell, definition, cores))
-    return found
-
-
 def _ignore(_result: object) -> None:
     """Of services, what fails is in the log."""
 
@@ -246,8 +254,13 @@ def arbiter_service(control: str, definition: SupervisorDefinition) -> Service:
     return Service("arbiter", "supervisor.recycling.arbiter:main", argument)
 
 
-def janitor_service(shell: Shell, definition: SupervisorDefinition, cores: int) -> Service:
-    """Describe the janitor. It is forked where the app is if it calls functions of the author's."""
+def janitor_service(
+    shell: Shell, definition: SupervisorDefinition, cores: int, deaths: socket.socket
+) -> Service:
+    """Describe the janitor. It is forked where the app is if it calls functions of the author's.
+
+    ``deaths``: where it hears of them.
+    """
     argument = {
         "app": shell.app,
         "directory": shell.runtime_dir,
@@ -258,7 +271,8 @@ def janitor_service(shell: Shell, definition: SupervisorDefinition, cores: int) 
     }
     encoded = msgspec.msgpack.encode(argument)
     calls = any(one.path is None for one in definition.recyclers)
-    return Service("janitor", "supervisor.janitor.janitor:main", encoded, needs_app=calls)
+    fds = {"deaths": deaths.fileno()}
+    return Service("janitor", "supervisor.janitor.janitor:main", encoded, fds, needs_app=calls)
 
 
 def directories(definition: SupervisorDefinition) -> Iterator[str]:
@@ -270,17 +284,14 @@ def directories(definition: SupervisorDefinition) -> Iterator[str]:
             yield child.settings.cwd
 
 
-def queue_state(queues: list[QueueDefinition], options: RunOptions, runtime_dir: str) -> str:
-    """Make the directory of the durable queues, if there are any; return it, or an empty path.
+def queue_state(queues: list[QueueDefinition], state: str) -> str:
+    """Make the state directory for durable queues, if there are any; return it, or an empty path.
 
     Raises:
         DefinitionError: there is no safe place for them.
 
     """
-    if not any(queue.durable for queue in queues):
-        return ""
-    name = options.name or os.path.basename(runtime_dir)
-    return prepare(state_dir(name, options.state))
+    return prepare(state) if any(queue.durable for queue in queues) else ""
 
 
 def broker_service(

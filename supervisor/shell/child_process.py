@@ -24,18 +24,20 @@ from supervisor.channel import Channel, pair
 from supervisor.core.events import Event, Exited, Started, StartFailed, StartIgnored
 from supervisor.core.exits import ExitKind, ExitReason
 from supervisor.definition import ChildDefinition
+from supervisor.observe.snapshot import LastExit
 from supervisor.process import launch as launches
 from supervisor.process import messages
 from supervisor.shell import stacks
 from supervisor.shell.deadlines import Deadlines
 from supervisor.shell.listener import Listener
 from supervisor.shell.mailbox import Mailbox
+from supervisor.shell.obituaries import End
 from supervisor.shell.plan import ChildStart
 from supervisor.shell.readiness import readiness_of
 from supervisor.shell.slots import Slot
 from supervisor.shell.surroundings import ERROR, WARNING, Shell
 from supervisor.shell.templates import Template
-from supervisor.shell.verdict import IGNORED, Ending, last_exit, likely, verdict
+from supervisor.shell.verdict import IGNORED, Ending, is_unplanned, last_exit, likely, verdict
 from supervisor.shell.worker_kind import (
     is_command,
     is_preparable,
@@ -105,6 +107,10 @@ class ChildProcess:
     def path(self) -> str:
         """Its slot's path."""
         return self.start.path
+
+    @property
+    def _lives_as(self) -> str:
+        return "stopping" if self.ending.stop_requested else self.phase.value
 
     # --- what the core wants ------------------------------------------------------------------
 
@@ -207,7 +213,7 @@ class ChildProcess:
 
     def suspended(self, stopped: bool) -> None:
         """SIGSTOP or SIGCONT was seen."""
-        self._publish("suspended" if stopped else self.phase.value)
+        self._publish("suspended" if stopped else self._lives_as)
 
     def lost(self) -> None:
         """Its template is gone, and it with it: nothing that it did."""
@@ -225,7 +231,7 @@ class ChildProcess:
         self.phase = Phase.READY
         self._readiness.close()
         self.status = msgspec.structs.replace(self.status, ready_at=time.time())
-        self._publish("stopping" if self.ending.stop_requested else "ready")
+        self._publish(self._lives_as)
         self._mailbox.deliver(Started(self.key, self.incarnation))
         self._deadlines.beaten()
 
@@ -237,15 +243,8 @@ class ChildProcess:
                     self.became_ready()
             case link.Beat():
                 self._beat(message)
-            case link.Failed():
-                self.ending.exception = message.exception
-                self.ending.message = message.message
-            case link.Finished():
-                self.ending.finished = True
-            case link.Ignored():
-                self.ending.ended = IGNORED
-            case link.Suspect(on=on):
-                self.ending.suspect = on
+            case _:
+                self.ending.hear(message)
 
     def _beat(self, beat: link.Beat) -> None:
         moved = beat.progress != self.status.progress
@@ -266,7 +265,7 @@ class ChildProcess:
             if self.phase is Phase.READY and is_succeeded(self.start.definition, self.ending):
                 # While the template reaps it: when it says so, somebody waits for a restart.
                 self._template.spares.hurry(self._kind_sent)
-                self._mailbox.foresee(self._end(likely(self.ending)))
+                self._mailbox.foresee(self._exited(likely(self.ending)))
                 if not self.shell.oom_kills.may_be_of(self.status.pid):
                     self.ending.not_oom_at = time.monotonic()
             self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))
@@ -339,42 +338,44 @@ class ChildProcess:
         self._withdraw()
         self.shell.starts.over(self)
         ignored = self.ending.ended is IGNORED
+        end = last_exit(status, self.ending, reason, time.time(), self.status.generation)
         if not ignored:
-            now, number = time.time(), self.status.generation
-            self.slot.last_exit = last_exit(status, self.ending, reason, now, number)
+            self.slot.last_exit = end
         if last := self.slot.leave(self):
             self.slot.unplanned = not self.ending.stop_requested
-        end: Event = self._end(reason, blameless=blameless)
+        event: Event = self._exited(reason, blameless=blameless)
         if not was_ready:
             who = self.key, self.incarnation
-            end = StartIgnored(*who) if ignored else StartFailed(*who, reason)
-        self._mailbox.deliver(end)
+            event = StartIgnored(*who) if ignored else StartFailed(*who, reason)
+        self._mailbox.deliver(event)
         if was_ready and is_succeeded(self.start.definition, self.ending):
-            self.shell.loop.post(lambda: self._bury(last, reason.cause))  # behind its restart
+            self.shell.loop.post(lambda: self._bury(last, reason, end, was_ready))  # after restart
         else:
-            self._bury(last, reason.cause)
+            self._bury(last, reason, end, was_ready)
 
-    def _end(self, reason: ExitReason, *, blameless: bool = False) -> Exited:
+    def _exited(self, reason: ExitReason, *, blameless: bool = False) -> Exited:
         return Exited(self.key, self.incarnation, reason, blameless or self.ending.suspect)
 
-    def _bury(self, last: bool, cause: str) -> None:
+    def _bury(self, last: bool, reason: ExitReason, end: LastExit, was_ready: bool) -> None:
         """Show and report what is left of it. ``last``: it was the last in its slot."""
-        self.status = msgspec.structs.replace(self.status, pid=None, heartbeat_at=None, caches=[])
+        before = self.status
+        self.status = msgspec.structs.replace(before, pid=None, heartbeat_at=None, caches=[])
         if last:
             self._publish("stopped")
-        self._report_stacks(cause)
+        written = self._report_stacks(reason.cause)
+        if is_unplanned(self.ending, reason, was_ready):
+            of = self.slot, self.start, before, self.ending, reason, end, was_ready
+            self.shell.obituaries.note(End(*of, self._template.code, written))
 
     def _withdraw(self) -> None:
         """Give back what one attempt to start it, or its life, has held."""
         self._serial = 0
         self._close_channel()
 
-    def _report_stacks(self, cause: str) -> None:
-        if self._stacks >= 0 and (written := stacks.take(self._stacks)):
-            event = "stacks of a process that hung or was killed by a fault"
-            who = {"child": self.path, "generation": self.status.generation, "cause": cause}
-            self.shell.log(WARNING, event, **who, stacks=written)
-        self._stacks = -1
+    def _report_stacks(self, cause: str) -> str:
+        fd, self._stacks = self._stacks, -1
+        number = self.status.generation
+        return stacks.report(fd, self.shell.log, child=self.path, generation=number, cause=cause)
 
     def _publish(self, state: str) -> None:
         self.status = msgspec.structs.replace(self.status, state=state)

@@ -11,9 +11,10 @@ import socket
 import msgspec
 
 from supervisor.channel import Channel
-from supervisor.core.events import Boot, Report, Shutdown
+from supervisor.core.events import Boot, Report, ReportContext, Shutdown
 from supervisor.core.exits import SHUTDOWN, ExitReason
 from supervisor.core.spec import SupervisorSpec
+from supervisor.crashes.death import Word
 from supervisor.link import Ready, StopRequest, WorkerLink
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop, TimerHandle
@@ -41,6 +42,7 @@ class NestedSupervisor:
     def __init__(self, link: WorkerLink, arguments: Arguments, fds: dict[str, int]) -> None:
         self.loop = Loop()
         self._path = arguments.path
+        self._gave_up = ""  # why, once it has
         self._channel: Channel[uplink.ToSupervisor] = Channel(
             link.socket, uplink.ToSupervisor, large=True
         )
@@ -65,6 +67,7 @@ class NestedSupervisor:
             preload=arguments.preload,
             fresh=arguments.fresh,
             more_starts=lambda count: self._outbox.send(uplink.StartsWanted(count)),
+            say_death=self._say_death,
         )
         spec = self.spec_of(arguments)
         self.actor = self.actor_class(
@@ -137,6 +140,10 @@ class NestedSupervisor:
     def _pipe_up(self, path: str, stream: str, fd: int) -> None:
         self._outbox.send(uplink.PipeUp(path, stream), fd)
 
+    def _say_death(self, word: Word) -> bool:
+        self._outbox.send(word)
+        return True
+
     # --- status -------------------------------------------------------------------------------
 
     def _stepped(self) -> None:
@@ -161,11 +168,14 @@ class NestedSupervisor:
         self.shell.release.spares.fill(self.shell.spares)
 
     def _report(self, report: Report) -> None:
-        write(self.shell.log, self.shell.board, self._path, report)
+        if report.context is ReportContext.SHUTDOWN:
+            self._gave_up = report.reason.cause
+        write(self.shell, self._path, report)
 
     def _quit(self, reason: ExitReason, _failed_child: str | None) -> None:
         self._flush()
-        self._outbox.send(uplink.Ended(reason.kind.value, reason.cause))
+        self.shell.obituaries.tell()
+        self._outbox.send(uplink.Ended(reason.kind.value, reason.cause, self._gave_up))
         self.loop.stop()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from supervisor.core.exits import ExitKind, ExitReason
+from supervisor.crashes.death import Death, Untold
 from supervisor.definition import SupervisorDefinition
 from supervisor.process import launch as launches
 from supervisor.process import messages
@@ -259,6 +260,9 @@ class NestedProcess(LinkedProcess):
                     answered(message)
             case uplink.Ended():
                 self.ending.ended = ExitReason(ExitKind(message.kind), message.cause)
+                self.ending.gave_up = message.gave_up
+            case Death() | Untold():
+                self.shell.obituaries.pass_on(message)
             case _:
                 super().handle(message)
 

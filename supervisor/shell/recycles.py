@@ -16,13 +16,13 @@ from supervisor.shell.child_process import ChildProcess
 from supervisor.shell.nested_process import NestedProcess
 from supervisor.shell.surroundings import INFO, WARNING
 from supervisor.shell.uplink import Answer, Command
-from supervisor.shell.verdict import SHUTDOWN
+from supervisor.shell.verdict import MEMORY_HARD, SHUTDOWN
 from supervisor.shell.worker_process import WorkerProcess
 
 #: Seconds that a new process must stay up before it takes over.
 SOAK = 2.0
 #: The cause of a recycle that cannot wait for that.
-EMERGENCY = "memory_hard"
+EMERGENCY = MEMORY_HARD
 #: Seconds that the old one has to finish what it is doing, at least.
 DRAIN = 30.0
 

@@ -16,6 +16,7 @@ import msgspec
 from supervisor.core import flapping
 from supervisor.observe.snapshot import LastExit, WorkerStatus
 from supervisor.shell.capacity import Capacity
+from supervisor.shell.frequency import Frequency
 from supervisor.shell.verdict import SHUTDOWN, Ending
 
 #: Called with (slot path, "stdout" or "stderr", a duplicate of the read end, which it takes over).
@@ -50,6 +51,7 @@ class Slot:
     after_recycle: list[Callable[[], None]] = field(default_factory=list)  # who waits for its end
     recycles: int = 0
     capacity: Capacity = field(default_factory=Capacity)
+    frequency: Frequency = field(default_factory=Frequency)  # of its crashes
 
     def begin_life(self, now: float) -> None:
         """A process is to be started in it; ``now``: monotonic seconds."""

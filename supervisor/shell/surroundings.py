@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from supervisor.crashes.death import Word
 from supervisor.loop import Loop
 from supervisor.process.oom import OomKills
 from supervisor.shell.levels import Levels
+from supervisor.shell.obituaries import Obituaries
 from supervisor.shell.slots import PipeSink
 from supervisor.shell.starting import Starts
 from supervisor.shell.status import Board
@@ -46,13 +48,16 @@ class Shell:
     preload: bool = True  # False: the release template cannot fork (it has threads)
     fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too
     more_starts: Callable[[int], None] | None = None  # None: this is root, and has the bucket
+    say_death: Callable[[Word], bool] = lambda _word: True  # towards who writes crash reports
     levels: Levels = field(default_factory=Levels)  # log levels changed at run time
     oom_kills: OomKills = field(init=False)
     starts: Starts = field(init=False)
+    obituaries: Obituaries = field(init=False)
 
     def __post_init__(self) -> None:
         self.oom_kills = OomKills(os.path.join(self.runtime_dir, "oom"))
         self.starts = Starts(self.loop, self.log, self.more_starts)
+        self.obituaries = Obituaries(self.loop, self.say_death)
 
     def replace_release(self, successor: Template) -> None:
         """Fork from another template of the release from now on; the one before lingers."""

@@ -7,6 +7,7 @@ that had to be replaced.
 
 import msgspec
 
+from supervisor.crashes.death import Death, Untold
 from supervisor.definition import SupervisorDefinition
 from supervisor.link import FromWorker, ToWorker
 from supervisor.observe.snapshot import LastExit, WorkerStatus
@@ -25,10 +26,14 @@ class SupervisorRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """The nested supervisor ends, with this exit reason; all its children are gone."""
+    """The nested supervisor ends, with this exit reason; all its children are gone.
+
+    ``gave_up``: why, if its children could not be kept running.
+    """
 
     kind: str
     cause: str
+    gave_up: str = ""
 
 
 class Statuses(msgspec.Struct, frozen=True, tag="statuses"):
@@ -82,7 +87,16 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
 
 
 FromSupervisor = (
-    FromWorker | Ended | Statuses | PipeUp | PipesGone | ProcessUp | StartsWanted | Answer
+    FromWorker
+    | Ended
+    | Statuses
+    | PipeUp
+    | PipesGone
+    | ProcessUp
+    | StartsWanted
+    | Answer
+    | Death
+    | Untold
 )
 
 

@@ -10,6 +10,7 @@ import signal
 from dataclasses import dataclass
 
 from supervisor.core.exits import ExitKind, ExitReason
+from supervisor.link import Failed, Finished, Ignored, Suspect
 from supervisor.observe.snapshot import LastExit
 from supervisor.process.messages import Exited
 
@@ -19,6 +20,10 @@ SHUTDOWN = "shutdown"
 AT_ONCE = 0.1
 #: The wait status of a process that ends with exit code 1, as after an exception.
 EXIT_1 = 1 << 8
+#: The cause of a recycle that could not wait.
+MEMORY_HARD = "memory_hard"
+#: Causes of kills that belong to a stop.
+PLANNED_KILLS = frozenset({"brutal_kill", "stop_timeout"})
 #: Of a child that declined to start.
 IGNORED = ExitReason(ExitKind.NORMAL, "ignore")
 
@@ -35,11 +40,26 @@ class Ending:
     kill_cause: str = ""  # why its supervisor killed it: "heartbeat", "start_timeout", ...
     exception: str = ""  # the exception that the process itself reported
     message: str = ""
+    traceback: str = ""
     not_oom_at: float = -math.inf  # when (monotonic) it was clear that the kernel had not done it
     out_of_memory: bool = False  # the kernel killed it for want of memory
     suspect: bool = False  # it works on a message that has ended a process before
     ended: ExitReason | None = None  # what a nested supervisor said about its own end
+    gave_up: str = ""  # why it gave up, if it did
     exited: Exited | None = None  # what its template said of its end, and of what it has used
+
+    def hear(self, message: object) -> None:
+        """Take note of what the process itself says."""
+        match message:
+            case Failed():
+                self.exception, self.message = message.exception, message.message
+                self.traceback = message.text
+            case Finished():
+                self.finished = True
+            case Ignored():
+                self.ended = IGNORED
+            case Suspect(on=on):
+                self.suspect = on
 
     def may_be_oom(self, now: float) -> bool:
         """Whether a SIGKILL that is heard of now may have been for want of memory."""
@@ -77,6 +97,20 @@ def verdict(status: int, ending: Ending) -> ExitReason:
 def likely(ending: Ending) -> ExitReason:
     """The exit reason that a process will most likely have that hangs up without being asked."""
     return verdict(EXIT_1 if ending.exception else signal.SIGKILL, ending)
+
+
+def is_unplanned(ending: Ending, reason: ExitReason, was_ready: bool) -> bool:
+    """Whether an end is one that nobody had planned, so that somebody may ask what it was.
+
+    Stops, reloads and recycles are planned, whatever they took; but not those for `MEMORY_HARD`.
+    """
+    if ending.ended is IGNORED:
+        return False
+    if reason.cause == MEMORY_HARD:
+        return True
+    if ending.stop_requested or ending.kill_cause in PLANNED_KILLS:
+        return False
+    return not was_ready or not reason.is_normal or bool(ending.gave_up)
 
 
 def last_exit(

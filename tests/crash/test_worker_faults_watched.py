@@ -76,6 +76,22 @@ def test_a_stopped_process_may_go_on(app: App) -> None:
     assert app.ready("watched/paused.0").pid == worker.pid
 
 
+def test_a_stopped_process_that_goes_on_while_it_is_to_end_is_shown_stopping(
+    tmp_path: Path,
+) -> None:
+    """It was asked to end before it was stopped, and is still."""
+    with App("dying:slow", tmp_path) as app:
+        pid = app.up().ready("slow/stubborn.0").pid
+        assert pid is not None
+        app.process.send_signal(signal.SIGTERM)
+        for signum, state in ((signal.SIGSTOP, "suspended"), (signal.SIGCONT, "stopping")):
+            app.wait_worker("slow/stubborn.0", lambda w: w.state != "ready", "asked to stop")
+            os.kill(pid, signum)
+            app.wait_worker("slow/stubborn.0", lambda w, s=state: w.state == s, state)  # type: ignore[misc]
+        os.kill(pid, signal.SIGKILL)
+        assert app.wait() == 0
+
+
 def test_who_ignores_the_request_to_stop_is_killed_with_its_group(app: App) -> None:
     """SIGTERM, then after `shutdown` seconds SIGKILL for the whole group, and a report."""
     helper = int(app.said("watched/stubborn.0", 1).split()[1])

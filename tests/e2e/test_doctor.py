@@ -23,16 +23,14 @@ def test_it_lists_what_accumulates_and_who_recycles_it(tmp_path: Path) -> None:
     (tmp_path / "uploads" / "file").write_bytes(b"x" * 5000)
     with App("untidy:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
         app.up()
-        crashes = Path(app.socket).parent / "crashes"
-        crashes.mkdir()
-        (crashes / "one").write_bytes(b"x" * 100)
+        (Path(app.socket).parent / "crashes" / "one").write_bytes(b"x" * 100)
 
         def complete() -> list[dict[str, object]] | None:
             document = json.loads(doctor(app.runtime, "--json").stdout)
             assert document["schema"] == "supervisor.doctor/1"
             names = {one["name"] for one in document["accumulators"]}
             wanted = {"memory of the app", "memory of untidy/quiet", "memory of untidy/once"}
-            wanted |= {"uploads", "broken"}
+            wanted |= {"uploads", "broken", "crash reports"}
             return document["accumulators"] if wanted <= names else None
 
         found = eventually(complete, "all accumulators")
@@ -43,6 +41,8 @@ def test_it_lists_what_accumulates_and_who_recycles_it(tmp_path: Path) -> None:
     assert named["uploads"]["size"] == 5000
     assert named["broken"]["high"] is True
     assert named["crash reports"]["limit"] == 64 << 20
+    assert named["crash reports"]["recycler"] == "janitor"
+    assert named["crash reports"]["size"] >= 100  # type: ignore[operator]
     memory = named["memory of untidy/quiet"]
     assert 0 < memory["size"] < memory["limit"]  # type: ignore[operator]
     assert named["memory of untidy/once"]["limit"] is None  # it is not begun again for that

@@ -235,7 +235,7 @@ def test_files_can_be_switched_off_and_must_be_safe(tmp_path: Path) -> None:
     with running(APP, "--no-logs", **state) as app:
         app.event("up")
         assert app.end() == 0
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("logs"))
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     command = ["run", APP, "--no-health", "--logs", str(tmp_path / "open")]

@@ -1,9 +1,8 @@
 """What signals from outside mean to root."""
 
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import pytest
 
@@ -18,23 +17,18 @@ class Root:
     done: list[str] = field(default_factory=list)
     now: float = 100.0
 
-    def stop(self) -> None:
-        """Stop in order."""
-        self.done.append("stop")
-
-    def stop_now(self) -> None:
-        """Kill everything."""
-        self.done.append("stop now")
-
-    def reload(self, everything: bool, answer: Callable[[Any], None]) -> None:
-        """Load anew."""
-        self.done.append("reload")
+    def interrupts(self) -> Interrupts:
+        """Return what takes its signals."""
+        stop, stop_now, reload = (
+            partial(self.done.append, what) for what in ("stop", "stop now", "reload")
+        )
+        return Interrupts(stop, stop_now, reload, lambda: self.now)
 
 
 def test_the_first_signal_stops_in_order_and_the_next_one_at_once() -> None:
     """Whichever they are; a person takes a moment between two of them."""
     root = Root()
-    seen = Interrupts(root, lambda: root.now)
+    seen = root.interrupts()
     seen.arrived(signal.SIGTERM)
     root.now += ECHO
     seen.arrived(signal.SIGINT)
@@ -44,7 +38,7 @@ def test_the_first_signal_stops_in_order_and_the_next_one_at_once() -> None:
 def test_the_echo_of_a_signal_is_not_another_one() -> None:
     """A wrapper passes on the Ctrl-C that the terminal has sent to us as well."""
     root = Root()
-    seen = Interrupts(root, lambda: root.now)
+    seen = root.interrupts()
     seen.arrived(signal.SIGINT)
     root.now += ECHO / 2
     seen.arrived(signal.SIGINT)
@@ -61,5 +55,5 @@ def test_a_hangup_is_the_end_of_a_terminal_or_a_reload(
     """SIGHUP, by whether there is a terminal that can hang up."""
     monkeypatch.setattr(interrupts, "has_terminal", lambda: terminal)
     root = Root()
-    Interrupts(root).hung_up()
+    root.interrupts().hung_up()
     assert root.done == [done]

@@ -1,0 +1,1 @@
+"""Crash reports: one file for each death that nobody had planned."""

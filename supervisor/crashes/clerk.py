@@ -1,0 +1,171 @@
+"""Writes the crash reports: the janitor's part, which may wait for a disk.
+
+What cannot be written is counted, and that is all that comes of it.
+"""
+
+import logging
+import os
+import platform
+import re
+import socket
+import time
+from collections import Counter
+
+import msgspec
+
+from supervisor.crashes import place, shelf
+from supervisor.crashes.death import Death
+from supervisor.crashes.feed import take
+from supervisor.crashes.register import REGISTER, Known, Register
+from supervisor.crashes.report import CrashReport, Where, compose, fingerprint
+from supervisor.janitor.task import Outcome
+from supervisor.shortage import reason
+
+log = logging.getLogger("supervisor.janitor")
+
+#: Seconds between two looks of the recycler, and that one may take.
+EVERY, DEADLINE = 600.0, 60.0
+#: Characters of a text that are left where a report is too large.
+SHORTENED = 10_000
+
+
+class Clerk:
+    """Writes down what root has to tell of deaths.
+
+    Args:
+        reader: where it tells.
+        directory: the runtime directory.
+        app: "module:attribute".
+
+    """
+
+    def __init__(self, reader: socket.socket, directory: str, app: str) -> None:
+        self._reader, self._directory = reader, directory
+        self._reports = place.below(directory)
+        self._where = Where(app, socket.gethostname(), platform.python_version())
+        self._register = Register(since=time.time())
+        self._kept: list[shelf.Kept] | None = None  # not looked at yet
+        self._counts: Counter[str] = Counter()  # by fingerprint
+
+    def fileno(self) -> int:
+        """Readable when there is something to write."""
+        return self._reader.fileno()
+
+    def work(self) -> None:
+        """Write down all that was told so far, and say what there is now."""
+        while words := take(self._reader):
+            for word in words:
+                if isinstance(word, Death):
+                    self._write(word)
+                else:
+                    self._count(skipped=self._register.skipped + word.count)
+        self.post()
+
+    def post(self) -> None:
+        """Say what there is."""
+        kept = self._kept or []
+        self._register = msgspec.structs.replace(
+            self._register,
+            kept=len(kept),
+            bytes=sum(one.size for one in kept),
+            known=[Known(one.path, one.at, one.id) for one in kept if one.fingerprint],
+        )
+        try:
+            REGISTER.post(self._directory, self._register)
+        except OSError as error:  # nobody will see it, that is all
+            log.warning("no register of crash reports", extra={"problem": str(error)})
+
+    def _write(self, death: Death) -> None:
+        try:
+            report = self._composed(death)
+            content = _encoded(report)
+            name = _name_of(report)
+            shelf.write(self._reports, name, content)
+        except OSError as error:
+            self._failed(reason(error, self._reports))
+            return
+        self._count(written=self._register.written + 1, problem="")
+        kept = shelf.summary(name, content)
+        assert self._kept is not None
+        self._kept.append(kept)
+        self._counts[kept.fingerprint] = kept.count
+        self._let_go()
+
+    def _composed(self, death: Death) -> CrashReport:
+        if self._kept is None or not os.path.isdir(self._reports):
+            self._look()
+        kind = fingerprint(death)
+        return compose(death, f"cr-{os.urandom(4).hex()}", self._where, self._counts[kind] + 1)
+
+    def look(self) -> None:
+        """Look at what is there: of those before us, and after others have removed some."""
+        try:
+            self._look()
+        except OSError as error:
+            log.warning("no look at crash reports", extra={"problem": str(error)})
+        self.post()
+
+    def _look(self) -> None:
+        try:
+            shelf.remove_unfinished(self._reports)
+            self._kept = shelf.listed(self._reports)
+        except FileNotFoundError:  # it was removed: it is made with the next report
+            self._kept = []
+        for one in self._kept:
+            self._counts[one.fingerprint] = max(self._counts[one.fingerprint], one.count)
+
+    def _let_go(self) -> None:
+        assert self._kept is not None
+        if gone := shelf.doomed(self._kept, time.time()):
+            shelf.remove(self._reports, [one.file for one in gone])
+            self._kept = [one for one in self._kept if one not in gone]
+
+    def _failed(self, problem: str) -> None:
+        seen = self._register
+        if not seen.problem:
+            log.warning("crash report cannot be written", extra={"problem": problem})
+        self._count(skipped=seen.skipped + 1, failed=seen.failed + 1, problem=problem)
+
+    def _count(self, **counts: object) -> None:
+        self._register = msgspec.structs.replace(self._register, **counts)
+
+
+def _encoded(report: CrashReport) -> bytes:
+    content = msgspec.json.encode(report)
+    if len(content) > shelf.MAX_BYTES - 2048:  # characters that are escaped take more
+        cut = {
+            name: text[-SHORTENED:]
+            for name in ("traceback", "stacks", "message")
+            if (text := getattr(report, name))
+        }
+        content = msgspec.json.encode(msgspec.structs.replace(report, **cut))
+    return content
+
+
+def _name_of(report: CrashReport) -> str:
+    """Name the file: when, who, and the id, by which it is found."""
+    when = re.sub(r"[-:]|\.\d+", "", report.time)
+    child = re.sub(r"[^a-z0-9_.]+", "-", report.child.rpartition("/")[2].lower())[:64]
+    return f"{when}-{child}-{report.slot}-{report.id}{shelf.ENDING}"
+
+
+def recycle(directory: str) -> Outcome:
+    """Remove the reports that are too many: those of leaks, too, which others write.
+
+    Args:
+        directory: the runtime directory.
+
+    Raises:
+        OSError: the reports cannot be read.
+
+    """
+    reports = place.below(directory)
+    try:
+        kept = shelf.listed(reports)
+    except FileNotFoundError:
+        return Outcome()
+    gone = shelf.doomed(kept, time.time())
+    problems = shelf.remove(reports, [one.file for one in gone])
+    problem = f"{problems} files cannot be removed" if problems else ""
+    size = sum(one.size for one in gone)
+    return Outcome(len(gone) - problems, size, None, len(kept) - len(gone), problem)

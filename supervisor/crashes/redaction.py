@@ -1,0 +1,25 @@
+"""Keeping secrets of the environment out of reports: no values of it are put in, but a message may
+quote one, as a connection that fails quotes the address it was given.
+"""
+
+import re
+from collections.abc import Mapping
+
+_SECRET = re.compile("secret|token|passw|_pwd$|api_?key|private|credential|dsn$|auth", re.I)
+#: Bytes of a value from which on it is looked for: shorter ones are found in any text.
+SHORTEST = 6
+
+
+def redacted(text: str, *environments: Mapping[str, str | None]) -> str:
+    """Replace the values of variables whose names sound secret by the names.
+
+    Args:
+        text: that may quote them.
+        environments: where they are set.
+
+    """
+    for environment in environments if text else ():
+        for name, value in environment.items():
+            if value and len(value) >= SHORTEST and value in text and _SECRET.search(name):
+                text = text.replace(value, f"<{name}>")
+    return text

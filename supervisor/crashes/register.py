@@ -1,0 +1,62 @@
+"""What there is of crash reports, for whoever looks at the app: a file in the runtime directory."""
+
+import msgspec
+
+from supervisor.bulletin import Bulletin
+from supervisor.observe.snapshot import ChildStatus, LastExit, Snapshot, SupervisorStatus
+
+
+class Known(msgspec.Struct, frozen=True):
+    """One report, by the end that it tells of: the path of the slot, and when (Unix seconds)."""
+
+    path: str
+    at: float
+    id: str
+
+
+class Register(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Counts are of the janitor that runs, since ``since`` (Unix seconds).
+
+    ``kept``: files that are there, of ``bytes`` in all. ``skipped``: deaths without a report,
+    because there were too many or, ``failed`` of them, because it could not be written:
+    ``problem`` is why the last one could not, "" once one could again.
+    """
+
+    since: float
+    kept: int = 0
+    bytes: int = 0
+    written: int = 0
+    skipped: int = 0
+    failed: int = 0
+    problem: str = ""
+    known: list[Known] = []
+
+
+REGISTER = Bulletin[Register]("crashes.json", Register)
+
+
+def with_reports(snapshot: Snapshot, register: Register | None) -> Snapshot:
+    """Return a snapshot whose last exits name the reports of them."""
+    if register is None or not register.known:
+        return snapshot
+    names = {(one.path, one.at): one.id for one in register.known}
+
+    def named(path: str, end: LastExit | None) -> LastExit | None:
+        found = None if end is None else names.get((path, end.at))
+        return end if end is None or found is None else replace(end, crash_report=found)
+
+    def node(one: SupervisorStatus | ChildStatus) -> SupervisorStatus | ChildStatus:
+        if isinstance(one, SupervisorStatus):
+            below = [node(child) for child in one.children]
+            return replace(one, children=below, last_exit=named(one.path, one.last_exit))
+        return replace(
+            one, workers=[replace(w, last_exit=named(w.path, w.last_exit)) for w in one.workers]
+        )
+
+    tree = node(snapshot.tree)
+    assert isinstance(tree, SupervisorStatus)
+    services = [replace(w, last_exit=named(w.path, w.last_exit)) for w in snapshot.services]
+    return replace(snapshot, tree=tree, services=services)
+
+
+replace = msgspec.structs.replace
