@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervisor.logs import codec as codecs
 from supervisor.logs.directory import create_file, open_file, perform, remove
@@ -38,11 +38,17 @@ class Job:
     pidfd: int
     began: float
     deadline: float
+    wanted: bool = True  # False: the file was deleted meanwhile
+
+    @property
+    def finished(self) -> str:
+        """The compressed file."""
+        return compressed_name(self.name, self.codec)
 
     @property
     def unfinished(self) -> str:
         """The file being written."""
-        return compressed_name(self.name, self.codec) + ".tmp"
+        return self.finished + ".tmp"
 
 
 class Compressor:
@@ -86,6 +92,12 @@ class Compressor:
         if self.job is not None and now >= self.job.deadline:
             signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
 
+    def cancel(self, child: str, name: str) -> None:
+        """Kill the job of a file that is deleted; its end is noticed as any other."""
+        if self.job is not None and (self.job.child, self.job.name) == (child, name):
+            self.job = replace(self.job, wanted=False)
+            signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
+
     def ended(self, now: float) -> tuple[Job, bool]:
         """Take the job that has ended, and whether it succeeded; its directory is the caller's."""
         job, self.job = self.job, None
@@ -93,16 +105,35 @@ class Compressor:
         self._epoll.unregister(job.pidfd)
         os.close(job.pidfd)
         _, status = os.waitpid(job.pid, 0)
-        self._idle_until = now + (COOLDOWN if status else REST * (now - job.began))
+        failed = status and job.wanted
+        self._idle_until = now + (COOLDOWN if failed else REST * (now - job.began))
         return job, status == 0
 
-    def abandon(self) -> None:
-        """Kill the job, if there is one: nobody is going to wait for it."""
-        if self.job is not None:
-            signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
-            job, _ = self.ended(time.monotonic())
-            remove(job.directory, job.unfinished)
-            os.close(job.directory)
+    def abandon(self) -> Job | None:
+        """Kill the job, if there is one; returns it as `ended` does."""
+        if self.job is None:
+            return None
+        signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
+        return self.ended(time.monotonic())[0]
+
+
+def settle(job: Job) -> int | None:
+    """Put the files of a job that has ended in order, however far it came; closes its directory.
+
+    Returns the bytes of the compressed file; None: there is none.
+    """
+    try:
+        remove(job.directory, job.unfinished)
+        if not job.wanted:
+            remove(job.directory, job.finished)
+        try:
+            size = os.stat(job.finished, dir_fd=job.directory).st_size
+        except FileNotFoundError:
+            return None
+        remove(job.directory, job.name)  # it may have been killed just before that
+        return size
+    finally:
+        os.close(job.directory)
 
 
 def _fork(source: int, target: int, directory: int, name: str, codec: str) -> int:
