@@ -17,13 +17,10 @@ from supervisor.logs.rotation import compressed_name, finish
 from supervisor.priority import give_way
 from supervisor.process.family import die_with
 
-#: Seconds that one file may take.
-DEADLINE = 60.0
+#: Seconds that one file may take, and seconds more for each byte of it.
+DEADLINE, SLOWEST = 60.0, 1e-6
 #: Seconds after a failure before the next attempt at anything.
 COOLDOWN = 60.0
-#: So many times what one file took, the next one waits: when lines flood, the pump and its writers
-#: have the processor's caches and the memory to themselves for most of the time.
-REST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,6 @@ class Job:
     codec: str
     pid: int
     pidfd: int
-    began: float
     deadline: float
     wanted: bool = True  # False: the file was deleted meanwhile
 
@@ -70,6 +66,7 @@ class Compressor:
         remove(directory, unfinished)
         source = open_file(directory, name)
         try:
+            size = os.fstat(source).st_size
             target = create_file(directory, unfinished)
             try:
                 pid = _fork(source, target, directory, name, self._codec)
@@ -79,7 +76,8 @@ class Compressor:
             os.close(source)
         pidfd = os.pidfd_open(pid)
         self._epoll.register(pidfd, select.EPOLLIN)
-        self.job = Job(child, directory, name, self._codec, pid, pidfd, now, now + DEADLINE)
+        deadline = now + DEADLINE + SLOWEST * size
+        self.job = Job(child, directory, name, self._codec, pid, pidfd, deadline)
 
     def timeout(self, now: float) -> float | None:
         """Return the seconds until this has to be looked at."""
@@ -105,8 +103,8 @@ class Compressor:
         self._epoll.unregister(job.pidfd)
         os.close(job.pidfd)
         _, status = os.waitpid(job.pid, 0)
-        failed = status and job.wanted
-        self._idle_until = now + (COOLDOWN if failed else REST * (now - job.began))
+        if status and job.wanted:
+            self._idle_until = now + COOLDOWN
         return job, status == 0
 
     def abandon(self) -> Job | None:
