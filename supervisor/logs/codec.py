@@ -16,7 +16,7 @@ CHUNK = 64 * 1024
 #: So many times the processor time of each piece is rested after it. Whoever wakes on the processor
 #: meanwhile waits for the end of a piece at most, not for the kernel to take the processor away
 #: (4 ms, in which a flood fills a pipe); and the memory is the others' for most of the time.
-REST = 3.0
+REST = 7.0
 
 
 def zstd() -> Any | None:

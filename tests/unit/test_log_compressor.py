@@ -54,7 +54,7 @@ def test_the_next_file_may_follow_at_once(
     assert compressor.timeout(100.0) is None
 
 
-def test_it_rests_three_times_as_long_as_it_has_worked_after_each_piece(
+def test_it_rests_in_proportion_to_its_work_after_each_piece(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So nobody waits for the processor for longer than a piece takes."""
