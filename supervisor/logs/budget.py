@@ -1,8 +1,8 @@
 """The disk budget of all log files: who may grow, who rotates, and who is deleted first. Pure.
 
-The budget counts everything in the directory: files being written, archives, the ballast, and what
-a compressor has under way. ``keep_free`` is a floor under the file system's free space: where it is
-violated already, the files take no more room than they have.
+The budget counts the files being written, the archives and the ballast; what a compressor has under
+way, one file at a time, comes on top of it. ``keep_free`` is a floor under the file system's free
+space: where it is violated already, the files take no more room than they have.
 """
 
 from collections.abc import Mapping, Sequence

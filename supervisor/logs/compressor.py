@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervisor.logs import codec as codecs
 from supervisor.logs.directory import create_file, open_file, perform, remove
@@ -17,13 +17,10 @@ from supervisor.logs.rotation import compressed_name, finish
 from supervisor.priority import give_way
 from supervisor.process.family import die_with
 
-#: Seconds that one file may take.
-DEADLINE = 60.0
+#: Seconds that one file may take, and seconds more for each byte of it.
+DEADLINE, SLOWEST = 60.0, 1e-6
 #: Seconds after a failure before the next attempt at anything.
 COOLDOWN = 60.0
-#: So many times what one file took, the next one waits: when lines flood, the pump and its writers
-#: have the processor's caches and the memory to themselves for most of the time.
-REST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +33,18 @@ class Job:
     codec: str
     pid: int
     pidfd: int
-    began: float
     deadline: float
+    wanted: bool = True  # False: the file was deleted meanwhile
+
+    @property
+    def finished(self) -> str:
+        """The compressed file."""
+        return compressed_name(self.name, self.codec)
 
     @property
     def unfinished(self) -> str:
         """The file being written."""
-        return compressed_name(self.name, self.codec) + ".tmp"
+        return self.finished + ".tmp"
 
 
 class Compressor:
@@ -64,6 +66,7 @@ class Compressor:
         remove(directory, unfinished)
         source = open_file(directory, name)
         try:
+            size = os.fstat(source).st_size
             target = create_file(directory, unfinished)
             try:
                 pid = _fork(source, target, directory, name, self._codec)
@@ -73,7 +76,8 @@ class Compressor:
             os.close(source)
         pidfd = os.pidfd_open(pid)
         self._epoll.register(pidfd, select.EPOLLIN)
-        self.job = Job(child, directory, name, self._codec, pid, pidfd, now, now + DEADLINE)
+        deadline = now + DEADLINE + SLOWEST * size
+        self.job = Job(child, directory, name, self._codec, pid, pidfd, deadline)
 
     def timeout(self, now: float) -> float | None:
         """Return the seconds until this has to be looked at."""
@@ -86,6 +90,12 @@ class Compressor:
         if self.job is not None and now >= self.job.deadline:
             signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
 
+    def cancel(self, child: str, name: str) -> None:
+        """Kill the job of a file that is deleted; its end is noticed as any other."""
+        if self.job is not None and (self.job.child, self.job.name) == (child, name):
+            self.job = replace(self.job, wanted=False)
+            signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
+
     def ended(self, now: float) -> tuple[Job, bool]:
         """Take the job that has ended, and whether it succeeded; its directory is the caller's."""
         job, self.job = self.job, None
@@ -93,16 +103,35 @@ class Compressor:
         self._epoll.unregister(job.pidfd)
         os.close(job.pidfd)
         _, status = os.waitpid(job.pid, 0)
-        self._idle_until = now + (COOLDOWN if status else REST * (now - job.began))
+        if status and job.wanted:
+            self._idle_until = now + COOLDOWN
         return job, status == 0
 
-    def abandon(self) -> None:
-        """Kill the job, if there is one: nobody is going to wait for it."""
-        if self.job is not None:
-            signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
-            job, _ = self.ended(time.monotonic())
-            remove(job.directory, job.unfinished)
-            os.close(job.directory)
+    def abandon(self) -> Job | None:
+        """Kill the job, if there is one; returns it as `ended` does."""
+        if self.job is None:
+            return None
+        signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
+        return self.ended(time.monotonic())[0]
+
+
+def settle(job: Job) -> int | None:
+    """Put the files of a job that has ended in order, however far it came; closes its directory.
+
+    Returns the bytes of the compressed file; None: there is none.
+    """
+    try:
+        remove(job.directory, job.unfinished)
+        if not job.wanted:
+            remove(job.directory, job.finished)
+        try:
+            size = os.stat(job.finished, dir_fd=job.directory).st_size
+        except FileNotFoundError:
+            return None
+        remove(job.directory, job.name)  # it may have been killed just before that
+        return size
+    finally:
+        os.close(job.directory)
 
 
 def _fork(source: int, target: int, directory: int, name: str, codec: str) -> int:

@@ -5,8 +5,7 @@ The order of the steps is what makes a kill between any two of them harmless; se
 """
 
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
 
 import msgspec
 
@@ -36,6 +35,7 @@ class Delivery:
     ) -> None:
         self._output, self._sink = output, sink
         self._ledger, self._peeker = ledger, peeker
+        self._homes: Counter[str] = Counter()  # pipes, by where their lines are kept
         self.taken = 0  # bytes, so far
 
     def home(self, path: str, _stream: str) -> str:
@@ -151,14 +151,18 @@ class Delivery:
             if not self._ledger.staged:
                 self._ledger.note_lost()
 
-    def retire(self, pipe: LogPipe, others: Iterable[str]) -> None:
-        """Close the file of a pipe that is gone, unless one of the ``others`` shares it."""
-        home = self.home(pipe.source.path, pipe.source.stream)
-        if self._sink is not None and not self._is_shared(home, others):
-            self._sink.retire(home)
+    def begin(self, pipe: LogPipe) -> None:
+        """Note that a pipe is delivered from now on."""
+        self._homes[self.home(pipe.source.path, pipe.source.stream)] += 1
 
-    def _is_shared(self, home: str, others: Iterable[str]) -> bool:
-        return any(child_of(path) == home for path in others)
+    def retire(self, pipe: LogPipe) -> None:
+        """Close the file of a pipe that is gone, unless another one shares it."""
+        home = self.home(pipe.source.path, pipe.source.stream)
+        self._homes[home] -= 1
+        if not self._homes[home]:
+            del self._homes[home]
+            if self._sink is not None:
+                self._sink.retire(home)
 
     def _key(self, path: str, _stream: str) -> str:
         """Return the name under which lost lines are counted."""

@@ -5,7 +5,11 @@
 
 Root holds the staging pipe and the memory that the notes are in. A successor that finds something
 in the staging pipe cuts the file back to the noted offset and writes the block again, or, if it had
-been written, goes on behind that. Each step is one system call that a kill cannot cut in two.
+been written, goes on behind that. Each step is one system call that a kill cannot cut in two: of a
+write to memory that is so for a page. So what may be larger, the counts of lost lines, is written
+beside those before, and the note says which of the two are meant.
+
+    page 0: written?, which counts, the note | counts | counts
 """
 
 import os
@@ -14,15 +18,15 @@ import msgspec
 
 from supervisor.logs.peek import SCRATCH, Peeker, widen
 
-#: Bytes of memory that notes may take.
-MAX_NOTE = 1 << 16
+#: Bytes of a note, and what counts of lost lines take at most: those of ten thousand slots.
+PAGE, MAX_COUNTS = 4096, 1 << 20
 
 
 class Note(msgspec.Struct, frozen=True):
     """The block in the staging pipe: who wrote it, and where in which file it goes.
 
     ``continuation``: it goes on where the line before it stopped; ``continues``: what follows goes
-    on where it stops. ``lost``: lines dropped and not marked yet, by path.
+    on where it stops.
     """
 
     path: str = ""
@@ -33,11 +37,11 @@ class Note(msgspec.Struct, frozen=True):
     offset: int = 0
     continuation: bool = False
     continues: bool = False
-    lost: dict[str, int] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Note).decode
+_decode_counts = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
 class Ledger:
@@ -52,18 +56,22 @@ class Ledger:
         fds = fds or descriptors()
         self._in, self.out, self._memory = fds["staging_in"], fds["staging_out"], fds["notes"]
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        self.lost: dict[str, int] = {}
+        self.lost: dict[str, int] = {}  # lines dropped and not marked yet, by path
+        self._counts = 0  # which of the two are meant: 1 or 2; 0: none
         self.staged = 0
         self._noted = Note()
 
     def recover(self, peeker: Peeker) -> tuple[Note, bytes, bool]:
         """Return what a predecessor was doing: its note, the block (or b""), whether written."""
-        memory = os.pread(self._memory, MAX_NOTE, 0)
+        memory = os.pread(self._memory, PAGE, 0)
         note = Note()
-        if len(memory) > 5:
-            size = int.from_bytes(memory[1:5], "little")
-            note = _decode(memory[5 : 5 + size])
-        self.lost.update(note.lost)  # the same dict: others count in it, too
+        if memory:
+            note = _decode(memory[4 : 4 + int.from_bytes(memory[2:4])])
+            self._counts = memory[1]
+        if self._counts:
+            counts = os.pread(self._memory, MAX_COUNTS, self._place)
+            size = int.from_bytes(counts[:4])
+            self.lost.update(_decode_counts(counts[4 : 4 + size]))  # others count in it, too
         block = peeker.peek(self.out, SCRATCH)
         self.staged = len(block)
         return note, block, memory[:1] == b"\1"
@@ -74,12 +82,23 @@ class Ledger:
         self._remember(b"\0")
 
     def _remember(self, written: bytes) -> None:
-        note = self._noted
-        if self.lost:
-            note = msgspec.structs.replace(note, lost=self.lost)
-        body = _encode(note)
-        if len(body) <= MAX_NOTE - 5:
-            os.pwrite(self._memory, written + len(body).to_bytes(4, "little") + body, 0)
+        self._counts = self._remember_lost() if self.lost else 0
+        body = _encode(self._noted)
+        page = written + bytes([self._counts]) + len(body).to_bytes(2) + body
+        assert len(page) <= PAGE
+        os.pwrite(self._memory, page, 0)
+
+    def _remember_lost(self) -> int:
+        counts = _encode(self.lost)
+        if len(counts) > MAX_COUNTS - 4:  # a kill loses the counts, but no line
+            return 0
+        self._counts = 2 if self._counts == 1 else 1
+        os.pwrite(self._memory, len(counts).to_bytes(4) + counts, self._place)
+        return self._counts
+
+    @property
+    def _place(self) -> int:
+        return PAGE + (self._counts - 1) * MAX_COUNTS
 
     def note_lost(self) -> None:
         """Remember `lost`, while nothing is staged."""
@@ -99,7 +118,7 @@ class Ledger:
 
     def written(self) -> None:
         """Remember that the block is in its file, or counted among the lost."""
-        if self.lost:
+        if self.lost or self._counts:
             self._remember(b"\1")
         else:
             os.pwrite(self._memory, b"\1", 0)

@@ -22,13 +22,14 @@ class LogFile:
         root: descriptor of the log directory.
         child: path of the child, which is that of its directory.
         name: of the file.
+        spared: the unfinished file that a compressor is working on, which no repair may remove.
 
     Raises:
         OSError: it cannot be made or opened.
 
     """
 
-    def __init__(self, root: int, child: str, name: str) -> None:
+    def __init__(self, root: int, child: str, name: str, spared: str | None = None) -> None:
         self.child, self.name = child, name
         self.fd = self.inode = -1
         self.size = 0
@@ -38,7 +39,7 @@ class LogFile:
         try:
             names = own_files(self.directory)
             stamp = next_stamp(time.time(), last_stamp(names))
-            for step in repair(names, name, stamp):
+            for step in repair(names.keys() - {spared}, name, stamp):
                 perform(self.directory, step)
             self._open()
         except BaseException:

@@ -69,7 +69,10 @@ class Output:
         return None if self._terminal.can_poll else RETRY
 
     def set_floor(self, path: str, level: str | None) -> None:
-        """Show records of this level and above of a path and all below it; None: as of others."""
+        """Show records of this level and above of a path and all below it; None: as of others.
+
+        Of several such paths the longest counts, as in the worker (`supervisor.shell.levels`).
+        """
         if level is None:
             self._floors.pop(path, None)
         else:
@@ -106,11 +109,12 @@ class Output:
         self._waiting += b"".join(wanted)
 
     def _floor_of(self, path: str) -> int:
-        if self._floors:
-            for above, floor in self._floors.items():
-                if path == above or path.startswith((above + "/", above + ".")):
-                    return floor
-        return self._floor
+        fitting = [
+            above
+            for above in self._floors
+            if path == above or path.startswith((above + "/", above + "."))
+        ]
+        return self._floors[max(fitting, key=len)] if fitting else self._floor
 
     def flush(self) -> None:
         """Write what waits, as far as it is taken."""

@@ -188,6 +188,7 @@ class Pump:
     def _add(self, pipe: LogPipe) -> None:
         self._pipes[pipe.fd] = self._by_path[pipe.source.path][pipe.fd] = pipe
         self._waiting.add_pipe(pipe.fd)
+        self._delivery.begin(pipe)
         self._turns.ready[pipe.fd] = None
         if self._stopping:
             self._end(pipe)
@@ -313,8 +314,8 @@ class Pump:
         self._turns.forget(pipe.fd)
         if not self._by_path[path]:
             del self._by_path[path]
-            if not self._stopping:
-                self._delivery.retire(pipe, self._by_path)
+        if not self._stopping:
+            self._delivery.retire(pipe)
 
     # --- lines without an end -----------------------------------------------------------------
 

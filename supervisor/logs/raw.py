@@ -8,7 +8,6 @@ limited or printed, too, are they looked at.
 """
 
 import time
-from collections.abc import Iterable
 
 from supervisor.logs.delivery import Delivery, child_of
 from supervisor.logs.ledger import Note
@@ -28,9 +27,6 @@ class RawDelivery(Delivery):
 
     def _key(self, path: str, stream: str) -> str:
         return self.home(path, stream)
-
-    def _is_shared(self, home: str, others: Iterable[str]) -> bool:
-        return False
 
     def _home_of(self, key: str) -> str:
         return key

@@ -256,8 +256,10 @@ class FileSink:
         return True
 
     def retire(self, child: str) -> None:
-        """Close the file of a child of which nothing is left."""
-        if self.store is not None:
+        """Close the file of a child of which nothing is left; not if lines wait to be written."""
+        if any(kept.child == child for kept in self._kept):
+            self._failing.setdefault(child, time.monotonic() + RETRY)
+        elif self.store is not None:
             store = self.store
             self._attempt(child, lambda: store.retire(child))
             self._failing.pop(child, None)

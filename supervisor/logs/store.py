@@ -13,9 +13,10 @@ import select
 import time
 
 from supervisor.logs import budget
+from supervisor.logs.ballast import Ballast
 from supervisor.logs.bucket import space_factor
 from supervisor.logs.budget import Archive, Holdings
-from supervisor.logs.compressor import Compressor
+from supervisor.logs.compressor import Compressor, Job, settle
 from supervisor.logs.directory import children_of, open_below, open_root, own_files, remove
 from supervisor.logs.logfile import LogFile
 from supervisor.logs.messages import FileOptions
@@ -25,7 +26,7 @@ from supervisor.logs.rotation import State, current_name, parse
 LOOK_AT_SPACE = 1.0
 #: Seconds between looks for files of children that are no more.
 SWEEP = 3600.0
-LOCK, BALLAST = ".lock", ".ballast"
+LOCK = ".lock"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,7 +49,7 @@ class LogStore:
         self.files: dict[str, LogFile] = {}
         self.held: dict[str, Holdings] = {}
         self._due: float = 0.0  # monotonic: when ages are looked at again
-        self._ballast = 0
+        self._ballast = Ballast()
         self._sweep_at = time.monotonic() + SWEEP / 60
         self._space_at, self._free = -1.0, 0
         self.used = 0
@@ -61,7 +62,7 @@ class LogStore:
             self.scan()
             undo.pop_all()
         self.compressor = Compressor(epoll) if options.compress else None
-        self._hold_ballast()
+        self.used += self._ballast.hold(self._root, budget.ballast(self.most))
 
     def _acquire(self) -> int:
         """Take the lock that keeps a second app out; held by this process alone."""
@@ -86,12 +87,15 @@ class LogStore:
         self.held = {child: self._holdings(child) for child in children_of(self._root)}
         for child, file in self.files.items():
             self.held.setdefault(child, Holdings()).active = file.size
-        self.used = self._ballast + sum(held.size for held in self.held.values())
+        self.used = self._ballast.size + sum(held.size for held in self.held.values())
         self._due = 0.0
 
     def _holdings(self, child: str) -> Holdings:
         held = Holdings()
-        fd = open_below(self._root, child, create=False)
+        try:
+            fd = open_below(self._root, child, create=False)
+        except FileNotFoundError:  # others have removed it
+            return held
         try:
             for text, info in own_files(fd).items():
                 name = parse(text)
@@ -130,35 +134,46 @@ class LogStore:
             OSError: there is no room, or the file cannot be used now.
 
         """
-        file = self.files.get(child)
-        if file is not None:
-            before = file.size
-            if file.look() is None:
-                self._forget(child)
-                file = None
-            elif file.size != before:
-                self._grow(child, file.size - before)
-        if file is None:
-            file = self._open(child)
+        self._current(child)
         self.make_room(size)
+        file = self._current(child)
         if file.size and file.size + size > self.segment:
             self.rotate(child)
+        return self.files[child]
+
+    def _current(self, child: str) -> LogFile:
+        """Return a child's file: opened anew where others have renamed or deleted it."""
+        file = self.files.get(child)
+        if file is None:
+            return self._open(child)
+        before = file.size
+        if file.look() is None:
+            self._forget(child)
+            return self._open(child)
+        self._grow(child, file.size - before)
         return file
 
     def _open(self, child: str) -> LogFile:
         try:
-            file = LogFile(self._root, child, self.name)
+            file = self._opened(child)
         except FileNotFoundError:  # the log directory itself was removed
             self._reopen_root()
-            file = LogFile(self._root, child, self.name)
+            file = self._opened(child)
         self.files[child] = file
-        held = self._holdings(child)
-        if child in self.held:
-            self.used -= self.held[child].size
-        self.held[child] = held
-        self.used += held.size
+        self._count(child)
         self._due = 0.0
         return file
+
+    def _opened(self, child: str) -> LogFile:
+        job = self.compressor.job if self.compressor is not None else None
+        spared = job.unfinished if job is not None and job.child == child else None
+        return LogFile(self._root, child, self.name, spared)
+
+    def _count(self, child: str) -> None:
+        """Look at a child's files anew."""
+        before = self.held.get(child, Holdings())
+        self.held[child] = self._holdings(child)
+        self.used += self.held[child].size - before.size
 
     def _forget(self, child: str) -> None:
         """Close a file that is not ours any more."""
@@ -171,7 +186,7 @@ class LogStore:
         os.close(self._lock)
         self._root = open_root(self.options.directory)
         self._lock = self._acquire()
-        self._ballast = 0
+        self._ballast = Ballast()
         self.scan()
 
     def wrote(self, child: str, count: int) -> None:
@@ -193,8 +208,11 @@ class LogStore:
                 file.truncate(offset)
 
     def rotate(self, child: str) -> None:
-        """Close a child's file and begin a new one."""
-        file, held = self.files[child], self.held[child]
+        """Close a child's file, if there is anything in it, and begin a new one."""
+        file = self._current(child)
+        if not file.size:
+            return
+        held = self.held[child]
         last = held.archives[-1].stamp if held.archives else 0
         name, stamp, size = file.rotate(time.time(), last)
         held.archives.append(Archive(name, stamp, size))
@@ -232,14 +250,14 @@ class LogStore:
         for child in sorted(self.held, key=lambda name: -self.held[name].active):
             if not self.held[child].active:
                 return False
-            if child not in self.files:
-                self._open(child)
             self.rotate(child)
             return True
         return False
 
     def delete(self, child: str, archive: Archive) -> None:
         """Delete an archive."""
+        if self.compressor is not None:
+            self.compressor.cancel(child, archive.name)
         held = self.held[child]
         held.archives.remove(archive)
         self.used -= archive.size
@@ -255,29 +273,9 @@ class LogStore:
 
     def release_ballast(self) -> bool:
         """Give back the room held for a full disk; False: it was given already."""
-        if not self._ballast:
-            return False
-        remove(self._root, BALLAST)
-        self.used -= self._ballast
-        self._ballast = 0
-        return True
-
-    def _hold_ballast(self) -> None:
-        wanted = budget.ballast(self.most)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            fd = os.open(BALLAST, flags, 0o600, dir_fd=self._root)
-        except OSError:
-            return
-        try:
-            os.posix_fallocate(fd, 0, wanted)
-            os.ftruncate(fd, wanted)
-            self._ballast = wanted
-            self.used += wanted
-        except OSError:  # full already
-            remove(self._root, BALLAST)
-        finally:
-            os.close(fd)
+        released = self._ballast.release(self._root)
+        self.used -= released
+        return released > 0
 
     # --- what goes on behind ------------------------------------------------------------------
 
@@ -334,8 +332,7 @@ class LogStore:
     def retire(self, child: str) -> None:
         """Close the file of a child that is no more: it ages as those that were rotated."""
         if child in self.files:
-            if self.files[child].size:
-                self.rotate(child)
+            self.rotate(child)
             self._forget(child)
 
     def _next_age(self, clock: float) -> float:
@@ -370,28 +367,26 @@ class LogStore:
         """Count the compressed file instead of the other: the compressor has ended."""
         assert self.compressor is not None
         job, succeeded = self.compressor.ended(now)
-        held = self.held.get(job.child, Holdings())
-        index = next((n for n, a in enumerate(held.archives) if a.name == job.name), None)
-        name = job.unfinished.removesuffix(".tmp")
-        try:
-            size = os.stat(name, dir_fd=job.directory).st_size
-        except FileNotFoundError:
-            size = -1
-        remove(job.directory, job.unfinished)
-        if size >= 0 and index is None:  # deleted meanwhile
-            remove(job.directory, name)
-        elif size >= 0 and index is not None:
-            remove(job.directory, job.name)  # it may have been killed just before that
-            old = held.archives[index]
-            held.archives[index] = Archive(name, old.stamp, size)
-            self.used += size - old.size
-        os.close(job.directory)
+        self._conclude(job)
         self._due = now if succeeded else self._due
+
+    def _conclude(self, job: Job) -> None:
+        size = settle(job)
+        if size is None:
+            return
+        archives = self.held[job.child].archives if job.child in self.held else []
+        index = {archive.name: index for index, archive in enumerate(archives)}
+        if job.name in index and job.finished not in index:
+            old = archives[index[job.name]]
+            archives[index[job.name]] = Archive(job.finished, old.stamp, size)
+            self.used += size - old.size
+        elif job.child in self.held:  # they were looked at meanwhile, and perhaps half way
+            self._count(job.child)
 
     def close(self) -> None:
         """Close everything; what was compressed half is thrown away."""
-        if self.compressor is not None:
-            self.compressor.abandon()
+        if self.compressor is not None and (job := self.compressor.abandon()) is not None:
+            self._conclude(job)
         for child in list(self.files):
             self._forget(child)
         os.close(self._root)

@@ -301,6 +301,23 @@ def test_files_of_a_slot_that_is_gone_are_closed(
         assert pump.stop() == 0
 
 
+def test_raw_files_of_a_slot_that_is_gone_are_closed(
+    fds: list[int], nowhere: int, tmp_path: Path
+) -> None:
+    """Those of both its streams."""
+    kept = options(tmp_path / "logs", format="raw")
+    slots = tmp_path / "logs" / "shop" / "a"
+    with PumpProcess(nowhere, format="none", files=kept) as pump:
+        for number, stream in enumerate(("stdout", "stderr"), 1):
+            _, write = slot(fds, pump, number, "shop/a.0", stream)
+            write_all(write, b"one\n")
+        until(lambda: all((slots / f"0.{end}/current.log").exists() for end in ("out", "err")))
+        pump.forget(1)
+        pump.forget(2)
+        until(lambda: len(list(slots.glob("*/@*"))) == 2)
+        assert pump.stop() == 0
+
+
 def test_memory_and_descriptors_of_a_pump_stay_flat(
     fds: list[int], nowhere: int, tmp_path: Path
 ) -> None:

@@ -176,3 +176,16 @@ def test_a_budget_that_is_used_up_by_few_takes_from_those(tmp_path: Path) -> Non
     kept.sink.close()
     assert [event.split()[0] for event in events(tmp_path / "logs/shop/quiet")] == list("01234")
     assert events(tmp_path / "logs/shop/loud")[-1].startswith("199 ")
+
+
+def test_what_is_kept_of_a_slot_that_is_gone_is_written_when_that_can_be(
+    kept: Kept, disk: Disk
+) -> None:
+    """A scale down while the disk is full costs no line."""
+    kept.put("before")
+    disk.problem = errno.ENOSPC
+    kept.put("its last words")
+    kept.sink.retire(HOME)
+    disk.problem = None
+    kept.sink.tend(time.monotonic() + 10.0)
+    assert kept.events == ["before", "its last words"]
