@@ -158,6 +158,12 @@ def arbitrate(memory: Memory, seen: Seen, now: float) -> tuple[Memory, tuple[Act
     return _Round(memory, seen, now).decide()
 
 
+def next_age(seen: Seen) -> float:
+    """Return the seconds until the first worker is over its limit of age; inf: none ever is."""
+    look = _Round(Memory(), seen, 0.0)
+    return min((look.age_left(slot) for slot in seen.slots if slot.ready), default=float("inf"))
+
+
 # --- one look ----------------------------------------------------------------------------------
 
 
@@ -202,6 +208,12 @@ class _Round:
             deferred=tuple(deferred),
         )
         return memory, tuple(actions)
+
+    def age_left(self, slot: SlotView) -> float:
+        """Return the seconds until a slot is over its limit of age, and may be replaced for it."""
+        most = self._bounds[slot.path].max_age
+        least = self._seen.pools[slot.pool].limits.min_lifetime
+        return max(least, self._spread(slot, most, most)) - slot.age
 
     def _judge_trims(self) -> None:
         """A worker that has given back enough in time stays."""

@@ -133,7 +133,11 @@ class Requests:
             call_broker(self._root.loop, broker, command, _ignore)
 
     def _ended(self, path: str, end: LastExit) -> None:
-        """Tell the broker what a worker has died of: it has seen no more than an end."""
+        """Tell the broker what a worker has died of: it has seen no more than an end.
+
+        And the janitor, that there may be something left of it.
+        """
+        self._root.services.ended()
         broker = self._root.services.queues_path
         if end.cause == "oom" and broker is not None:
             command = control.QueueCommand("out_of_memory", worker=f"{path}#{end.incarnation}")
