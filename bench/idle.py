@@ -14,7 +14,6 @@ from bench import runners
 from bench.figures import Figures, finish, p50, table
 from bench.reports import Reports
 
-
 #: Seconds from the start of the last worker until it is over: spares are filled, the janitor has
 #: looked round, and the pump has noted the last lines, which it does after 5 s.
 START = 6.0
