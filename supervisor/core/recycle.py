@@ -158,6 +158,16 @@ def arbitrate(memory: Memory, seen: Seen, now: float) -> tuple[Memory, tuple[Act
     return _Round(memory, seen, now).decide()
 
 
+def is_full(seen: Seen) -> bool:
+    """Whether a tree has no memory for more: nothing may surge, and less is worked on at once."""
+    return seen.used > BUDGET_FULL * seen.policy.budget or seen.psi_full > PSI_FULL_LIMIT
+
+
+def has_room(seen: Seen) -> bool:
+    """Whether that is well over."""
+    return not is_full(seen) and seen.used <= BUDGET_HIGH * seen.policy.budget
+
+
 def next_age(seen: Seen) -> float:
     """Return the seconds until the first worker is over its limit of age; inf: none ever is."""
     look = _Round(Memory(), seen, 0.0)
@@ -182,9 +192,9 @@ class _Round:
             self._by_pool[slot.pool] = self._by_pool.get(slot.pool, 0) + 1
         self._last_start = memory.last_start
         self._available = seen.available
-        policy = seen.policy
-        self._tokens = policy.max_concurrent or max(1, len(seen.slots) // WORKERS_PER_TOKEN)
-        self._full = seen.used > BUDGET_FULL * policy.budget or seen.psi_full > PSI_FULL_LIMIT
+        most = seen.policy.max_concurrent
+        self._tokens = most or max(1, len(seen.slots) // WORKERS_PER_TOKEN)
+        self._full = is_full(seen)
 
     def decide(self) -> tuple[Memory, tuple[Action, ...]]:
         self._judge_trims()

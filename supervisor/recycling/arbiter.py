@@ -21,10 +21,11 @@ from dataclasses import replace
 
 import msgspec
 
-from supervisor.control.client import ControlClient, ask
+from supervisor.control.client import ControlClient, accepted
 from supervisor.control.errors import CommandFailed
 from supervisor.control.messages import (
     GetSnapshot,
+    QueueCommand,
     RecycleChildren,
     RecycleTemplate,
     Request,
@@ -41,6 +42,8 @@ from supervisor.core.recycle import (
     Trim,
     arbitrate,
     bounds_of,
+    has_room,
+    is_full,
     next_age,
 )
 from supervisor.core.thresholds import UNLIMITED, Limits
@@ -134,6 +137,7 @@ class Arbiter:
             if not isinstance(action, Trim):
                 self._leaks.recycled(views[action.path], action.why.name.lower())
             self._perform(action)
+        self._squeeze(snapshot, seen)
         self._leaks.look(self._memory.records)
         if due := self._templates.look(snapshot, time.monotonic()):
             log.info("recycle the template", extra={"why": due.value})
@@ -225,16 +229,30 @@ class Arbiter:
                 log.warning("recycle, stopping first", extra={"child": path, "why": why.name})
         self._ask(request, action.path)
 
+    def _squeeze(self, snapshot: Snapshot, seen: Seen) -> None:
+        """Have consumers given half as much at once while there is no memory for more."""
+        for queue in snapshot.queues:
+            name, squeezed = str(queue["name"]), bool(queue.get("squeezed"))
+            if not squeezed and is_full(seen):
+                log.warning("no memory is left: half as much at once", extra={"queue": name})
+                self._ask(QueueCommand("squeeze", queue=name), name)
+            elif squeezed and has_room(seen):
+                log.info("there is memory again: as much at once as before", extra={"queue": name})
+                self._ask(QueueCommand("relax", queue=name), name)
+
     def _ask(self, request: Request, path: str) -> None:
         try:
-            ask(self._control, request, DEADLINE)
+            with ControlClient(self._control, DEADLINE) as client:
+                accepted(client.request(request))
         except CommandFailed as refused:  # it ended meanwhile, say: the next look will show
             log.info("refused", extra={"child": path, "problem": str(refused)})
         except (SupervisorError, OSError) as error:
             log.warning("no answer", extra={"child": path, "problem": str(error)})
 
     def _is_to_be_watched(self, seen: Seen) -> bool:
-        if not seen.running or self._memory.deferred or seen.used > WATCHED * seen.policy.budget:
+        if not seen.running or is_full(seen) or self._memory.deferred:
+            return True
+        if seen.used > WATCHED * seen.policy.budget:
             return True
         if any(record.order or record.trimming for record in self._memory.records.values()):
             return True
