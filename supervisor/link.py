@@ -93,7 +93,11 @@ class DirectoryMade(msgspec.Struct, frozen=True, tag="directory_made"):
     """To the runtime's own: the runtime directory was wiped, and is new and empty."""
 
 
-ToWorker = Assign | StopRequest | TrimRequest | DirectoryMade
+class Nudge(msgspec.Struct, frozen=True, tag="nudge"):
+    """To the runtime's own: something has changed since you looked; see `WorkerLink.nudged`."""
+
+
+ToWorker = Assign | StopRequest | TrimRequest | DirectoryMade | Nudge
 
 
 # --- the worker's side ------------------------------------------------------------------------
@@ -140,6 +144,7 @@ class WorkerLink:
         self._caches_at = -CACHES_EVERY  # by the clock
         self._caches_late = False  # there was no time to tell them
         self._wakeup = -1
+        self._nudged = False
         self.on_directory_made: Callable[[], None] = lambda: None
 
     def fileno(self) -> int:
@@ -231,7 +236,19 @@ class WorkerLink:
                 trim()
             elif isinstance(message, DirectoryMade):
                 self.on_directory_made()
+            elif isinstance(message, Nudge):
+                self._nudged = True
         return self._stopping
+
+    @property
+    def is_nudged(self) -> bool:
+        """Whether there was a nudge that nobody has taken note of."""
+        return self._nudged
+
+    def nudged(self) -> bool:
+        """Take note of a nudge; whether there was one, which has ended `wait` early."""
+        nudged, self._nudged = self._nudged, False
+        return nudged
 
     @property
     def interrupted(self) -> bool:
@@ -239,7 +256,7 @@ class WorkerLink:
         return self._stopping
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until a request to stop comes: then return True.
+        """Wait so long, or until a request to stop comes: then return True. A nudge ends it, too.
 
         Args:
             seconds: how long; infinity: until it comes.
@@ -253,7 +270,7 @@ class WorkerLink:
         poll.register(self.wakeup_fd, select.POLLIN)
         while not self.stopping:
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or self._nudged:
                 return False
             poll.poll(min(left, LONGEST_WAIT) * 1000)
         return True

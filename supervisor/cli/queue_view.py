@@ -48,7 +48,7 @@ def queue_text(one: dict[str, Any], colour: bool) -> str:
 
 def _state(one: dict[str, Any], colour: bool) -> str:
     """Say what is out of the ordinary."""
-    found = [word for word in ("paused", "closed") if one.get(word)]
+    found = [word for word in ("paused", "squeezed", "closed") if one.get(word)]
     if one.get("dead_full"):
         found.append("dead letters full")
     if one.get("damage"):

@@ -112,6 +112,8 @@ QueueVerb = Literal[
     "stats",
     "pause",
     "resume",
+    "squeeze",
+    "relax",
     "drain",
     "hold",
     "reopen",

@@ -24,7 +24,11 @@ BURST_PER_SLOT = 2
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A token bucket. ``level``: tokens in it at ``at`` (monotonic seconds); full at first."""
+    """A token bucket. ``level``: tokens in it at ``at`` (monotonic seconds); full at first.
+
+    Below 0 it owes what it gave when it was larger: who shrinks and grows a tree by turns gets no
+    more tokens by that.
+    """
 
     burst: int
     rate: float
@@ -34,12 +38,12 @@ class Bucket:
     def take(self, count: int, now: float) -> tuple["Bucket", int]:
         """Take as many tokens as there are, at most ``count``; returns how many."""
         level = min(float(self.burst), self.level + self.rate * max(0.0, now - self.at))
-        taken = min(count, int(level))
+        taken = max(0, min(count, int(level)))
         return Bucket(self.burst, self.rate, level - taken, max(now, self.at)), taken
 
     def resized(self, burst: int) -> "Bucket":
         """Make it hold more, or less: what was used of it stays used."""
-        return Bucket(burst, self.rate, max(0.0, self.level + burst - self.burst), self.at)
+        return Bucket(burst, self.rate, self.level + burst - self.burst, self.at)
 
     @property
     def wait(self) -> float:

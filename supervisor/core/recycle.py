@@ -158,6 +158,22 @@ def arbitrate(memory: Memory, seen: Seen, now: float) -> tuple[Memory, tuple[Act
     return _Round(memory, seen, now).decide()
 
 
+def is_full(seen: Seen) -> bool:
+    """Whether a tree has no memory for more: nothing may surge, and less is worked on at once."""
+    return seen.used > BUDGET_FULL * seen.policy.budget or seen.psi_full > PSI_FULL_LIMIT
+
+
+def has_room(seen: Seen) -> bool:
+    """Whether that is well over."""
+    return not is_full(seen) and seen.used <= BUDGET_HIGH * seen.policy.budget
+
+
+def next_age(seen: Seen) -> float:
+    """Return the seconds until the first worker is over its limit of age; inf: none ever is."""
+    look = _Round(Memory(), seen, 0.0)
+    return min((look.age_left(slot) for slot in seen.slots if slot.ready), default=float("inf"))
+
+
 # --- one look ----------------------------------------------------------------------------------
 
 
@@ -176,9 +192,9 @@ class _Round:
             self._by_pool[slot.pool] = self._by_pool.get(slot.pool, 0) + 1
         self._last_start = memory.last_start
         self._available = seen.available
-        policy = seen.policy
-        self._tokens = policy.max_concurrent or max(1, len(seen.slots) // WORKERS_PER_TOKEN)
-        self._full = seen.used > BUDGET_FULL * policy.budget or seen.psi_full > PSI_FULL_LIMIT
+        most = seen.policy.max_concurrent
+        self._tokens = most or max(1, len(seen.slots) // WORKERS_PER_TOKEN)
+        self._full = is_full(seen)
 
     def decide(self) -> tuple[Memory, tuple[Action, ...]]:
         self._judge_trims()
@@ -202,6 +218,12 @@ class _Round:
             deferred=tuple(deferred),
         )
         return memory, tuple(actions)
+
+    def age_left(self, slot: SlotView) -> float:
+        """Return the seconds until a slot is over its limit of age, and may be replaced for it."""
+        most = self._bounds[slot.path].max_age
+        least = self._seen.pools[slot.pool].limits.min_lifetime
+        return max(least, self._spread(slot, most, most)) - slot.age
 
     def _judge_trims(self) -> None:
         """A worker that has given back enough in time stays."""

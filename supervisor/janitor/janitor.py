@@ -34,6 +34,9 @@ from supervisor.process.app import LoadedApp, load
 
 log = logging.getLogger("supervisor.janitor")
 
+#: The recyclers of what processes leave behind when they end.
+OF_THE_DEAD = (TEMP, CORES)
+
 #: Seconds after the start until the first runs: an app that starts has other things to do.
 FIRST_AFTER = 1.0
 
@@ -77,6 +80,7 @@ class Janitor:
         self._clerk = clerk
         first = time.monotonic() + FIRST_AFTER
         self._due = dict.fromkeys(self._recyclers, first)
+        self._leftovers_at = first  # after the last nudge
         self._entries: dict[str, Entry] = {}
 
     def run(self, link: WorkerLink) -> None:
@@ -85,16 +89,35 @@ class Janitor:
             name = min(self._due, key=lambda name: self._due[name])
             if self._wait(self._due[name], link):
                 break
-            if not self._run_one(self._recyclers[name], link):
+            if link.nudged():
+                self._expect_leftovers()
+                continue
+            outcome = self._run_one(self._recyclers[name], link)
+            if outcome is None:
                 break
-            self._due[name] = time.monotonic() + self._recyclers[name].every
+            self._plan(name, outcome)
         self._clerk.work()  # of those that died last
 
+    def _plan(self, name: str, outcome: Outcome) -> None:
+        """Say when a recycler that has run is to run again."""
+        now = time.monotonic()
+        self._due[name] = now + self._recyclers[name].every
+        if name in OF_THE_DEAD and (outcome.more or outcome.problem):
+            self._due[name] = now + leftovers.SOON
+        elif name in OF_THE_DEAD and self._leftovers_at > now:  # ends after a nudge are not told
+            self._due[name] = self._leftovers_at
+
+    def _expect_leftovers(self) -> None:
+        """Look soon, for something has ended. While nothing does there is nothing to look for."""
+        self._leftovers_at = time.monotonic() + leftovers.SOON
+        for name in self._due.keys() & set(OF_THE_DEAD):
+            self._due[name] = min(self._due[name], self._leftovers_at)
+
     def _wait(self, until: float, link: WorkerLink) -> bool:
-        """Wait until a monotonic time, or a request to stop: then return True."""
+        """Wait until a monotonic time or a nudge, or a request to stop: then return True."""
         while not link.stopping:
             left = until - time.monotonic()
-            if left <= 0:
+            if left <= 0 or link.is_nudged:
                 return False
             self._listen(link, left)
         return True
@@ -108,21 +131,22 @@ class Janitor:
         if any(fd == self._clerk.fileno() for fd, _ in found):
             self._clerk.work()
 
-    def _run_one(self, recycler: RecyclerDefinition, link: WorkerLink) -> bool:
-        """Run one recycler; False if we were asked to stop meanwhile: then it is killed."""
+    def _run_one(self, recycler: RecyclerDefinition, link: WorkerLink) -> Outcome | None:
+        """Run one recycler; None if we were asked to stop meanwhile: then it is killed."""
         began = time.monotonic()
         try:
             task = Task(self._work(recycler), recycler.deadline)
         except OSError as error:  # the machine has no process for it; the next time perhaps
-            self._note(recycler, Outcome(problem=f"it was not begun: {error.strerror}"), 0)
-            return True
+            failed = Outcome(problem=f"it was not begun: {error.strerror}")
+            self._note(recycler, failed, 0)
+            return failed
         while (outcome := task.outcome()) is None:
             if link.stopping:
                 task.kill("stopped")
-                return False
+                return None
             self._listen(link, task.left, task.fileno())
         self._note(recycler, outcome, time.monotonic() - began)
-        return True
+        return outcome
 
     def _work(self, recycler: RecyclerDefinition) -> Callable[[], Outcome]:
         function = self._functions.get(recycler.name)

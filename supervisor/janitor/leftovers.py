@@ -14,8 +14,8 @@ from supervisor.janitor.sweep import Found, Keep, to_remove
 from supervisor.janitor.task import Outcome
 from supervisor.process.tempdir import is_abandoned
 
-#: Seconds between two looks; that one may take.
-EVERY, DEADLINE = 30.0, 60.0
+#: Seconds between two looks while nothing ends; after an end, at most; that one may take.
+EVERY, SOON, DEADLINE = 600.0, 30.0, 60.0
 #: Bytes of core files that are kept, in all.
 MAX_CORES = 1 << 30
 #: Entries of a directory that are looked at.
@@ -49,7 +49,8 @@ def remove_abandoned(base: str) -> Outcome:
     finally:
         os.close(top)
     problem = f"{remover.problems} files cannot be removed" if remover.problems else ""
-    return Outcome(removed, remover.bytes, None, len(names) - removed, problem)
+    left = len(names) - removed
+    return Outcome(removed, remover.bytes, None, left, problem, more=remover.tired)
 
 
 # --- core files -------------------------------------------------------------------------------

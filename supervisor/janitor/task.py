@@ -17,13 +17,17 @@ MAX_PROBLEM = 2_000
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a run has ended. ``size``, ``files``: what is left, where that is known."""
+    """How a run has ended. ``size``, ``files``: what is left, where that is known.
+
+    ``more``: it was enough for once, and there is more to remove.
+    """
 
     removed: int = 0
     removed_bytes: int = 0
     size: int | None = None
     files: int | None = None
     problem: str = ""
+    more: bool = False
 
 
 class Task:

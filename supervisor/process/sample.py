@@ -9,12 +9,14 @@ that a worker inherited and writes to.
 """
 
 import os
+import time
 from dataclasses import dataclass
 
 from supervisor.memory import screen_of
 
 _PRIVATE = (b"Private_Clean:", b"Private_Dirty:", b"Private_Hugetlb:", b"SwapPss:")
 _ANONYMOUS = (b"RssAnon:", b"VmSwap:")
+_CPUCLOCK_SCHED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,11 @@ def vitals(pid: int) -> Vitals | None:
 
 
 def ran_ns(pid: int) -> int | None:
-    """Return for how long a single-threaded process has run; None if that is not to be known."""
-    text = _read(f"/proc/{pid}/schedstat")
-    return int(text.split()[0]) if text else None
+    """Return for how long a process has run, in all its threads; None if it is gone."""
+    try:
+        return time.clock_gettime_ns((~pid << 3) | _CPUCLOCK_SCHED)  # clock_getcpuclockid(3)
+    except OSError:
+        return None
 
 
 def descriptors(pid: int) -> int | None:

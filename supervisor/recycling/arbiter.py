@@ -6,22 +6,26 @@
 
 It is a process of its own, so that no look at five hundred workers keeps root from restarting one,
 and root has no timer of its own for this. It looks once a second while there is something to watch
-closely, and otherwise every `CALM` seconds. A tree at rest (`rest`) is then not even woken.
+closely, and otherwise every `CALM` seconds, and when somebody gets too old. A tree at rest (`rest`)
+is then not even woken, and the arbiter hardly is: root nudges it when something changes.
 
 If it dies its successor begins with a clean memory: what is under way goes on, and is seen.
 """
 
 import logging
+import math
 import os
 import socket
 import time
+from dataclasses import replace
 
 import msgspec
 
-from supervisor.control.client import ControlClient, ask
+from supervisor.control.client import ControlClient, accepted
 from supervisor.control.errors import CommandFailed
 from supervisor.control.messages import (
     GetSnapshot,
+    QueueCommand,
     RecycleChildren,
     RecycleTemplate,
     Request,
@@ -38,6 +42,9 @@ from supervisor.core.recycle import (
     Trim,
     arbitrate,
     bounds_of,
+    has_room,
+    is_full,
+    next_age,
 )
 from supervisor.core.thresholds import UNLIMITED, Limits
 from supervisor.definition import SupervisorDefinition
@@ -69,6 +76,8 @@ SETTLED = 0.1
 DEADLINE = 5.0
 #: Seconds between two reports, unless something was done.
 REPORT_EVERY = 5.0
+#: Seconds until the next look at a tree in which nobody ever runs: nothing is known for ever.
+LONGEST_REST = 3600.0
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -100,12 +109,13 @@ class Arbiter:
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
         self._last: Report | None = None
-        self._seen: Snapshot | None = None  # at the last look, if the tree was calm
+        self._calm: tuple[Snapshot, Seen] | None = None  # the last look, if it has found nothing
+        self._ran: dict[int, int | None] = {}
 
     def look(self, period: float) -> float:
         """Look once, and do what is to be done; returns the seconds until the next look."""
         began = time.process_time()
-        self._seen = None
+        self._calm = None
         try:
             snapshot = self._snapshot()
         except (SupervisorError, OSError):
@@ -125,31 +135,76 @@ class Arbiter:
             if not isinstance(action, Trim):
                 self._leaks.recycled(views[action.path], action.why.name.lower())
             self._perform(action)
+        self._squeeze(snapshot, seen)
         self._leaks.look(self._memory.records)
         if due := self._templates.look(snapshot, time.monotonic()):
             log.info("recycle the template", extra={"why": due.value})
             self._ask(RecycleTemplate(due.value), "template")
-        period = CLOSE if self._is_to_be_watched(seen) else CALM
+        watched = self._is_to_be_watched(seen)
+        period = CLOSE if watched or self._explicit else CALM
         self._report(seen, period, urgent=bool(actions))
-        self._seen = snapshot if period == CALM else None
+        if not watched and (period == CALM or self._nobody_ran()):
+            self._calm = snapshot, seen
+        period = min(period, max(CLOSE, self._age_left(seen)))
         return max(period, COST_FACTOR * (time.process_time() - began))
 
-    def rest(self) -> Rest | None:
-        """Note what there is, if the last look has found a tree to which nothing is to happen."""
-        accounts = self._ledger.accounts.values()
-        if self._seen is None or self._temp_is_limited:  # files may grow, and no process tells
-            return None
-        if any(account.baseline is None for account in accounts):
-            return None
-        root, services = self._seen.pid, self._seen.services
-        pids = {account.pid for account in accounts} | set(sample.children_of(root))
-        return Rest(root, pids | {service.pid for service in services if service.pid})
+    @property
+    def is_calm(self) -> bool:
+        """Whether the last look has found a tree to which nothing is to happen."""
+        return self._calm is not None
 
-    def report_again(self) -> None:
+    def rest(self) -> Rest:
+        """Note what there is, after a look that has found a calm tree."""
+        assert self._calm is not None
+        snapshot, seen = self._calm
+        workers = [account.pid for account in self._ledger.accounts.values()]
+        others = {service.pid for service in snapshot.services if service.pid}
+        others |= set(sample.children_of(snapshot.pid))
+        due = min(self._age_left(seen), LONGEST_REST)
+        if self._explicit:
+            return Rest(snapshot.pid, workers, others, CLOSE, longest=CLOSE, seconds=due)
+        return Rest(snapshot.pid, workers, others, CALM, seconds=due)
+
+    def is_still_so(self, rest: Rest) -> bool:
+        """Whether a tree at rest need not be looked at; what was reported is then said again."""
+        if not rest.lasts():
+            return False
+        if not rest.idle:  # files may grow, and no process tells; nor is known what a warm one has
+            return self._ledger.is_settled and not self._temp_is_limited and self._say_again(rest)
+        if self._ledger.settle():
+            self._note_baselines()
+        return self._say_again(rest)
+
+    def _note_baselines(self) -> None:
+        assert self._calm is not None
+        snapshot, seen = self._calm
+        accounts = self._ledger.accounts
+        slots = tuple(
+            replace(slot, baseline=accounts[slot.path].baseline) if slot.path in accounts else slot
+            for slot in seen.slots
+        )
+        self._calm = snapshot, replace(seen, slots=slots)
+        self._report(self._calm[1], CALM, urgent=True)
+
+    def _say_again(self, rest: Rest) -> bool:
         """Say that what was reported last is still so."""
-        if self._last is not None:
-            self._last = msgspec.structs.replace(self._last, at=time.time())
+        now = time.monotonic()
+        if self._last is not None and now - self._reported_at >= REPORT_EVERY:
+            self._reported_at = now
+            self._last = msgspec.structs.replace(self._last, at=time.time(), period=rest.wait)
             self.post()
+        return True
+
+    def _nobody_ran(self) -> bool:
+        """Whether no worker has run from one look to the next."""
+        before = self._ran
+        self._ran = {one.pid: sample.ran_ns(one.pid) for one in self._ledger.accounts.values()}
+        return self._ran == before and None not in before.values()
+
+    def _age_left(self, seen: Seen) -> float:
+        """Return the seconds until something is too old."""
+        ages = next_age(seen) if seen.running else math.inf
+        return min(ages, self._templates.age_left)
 
     def _snapshot(self) -> Snapshot | None:
         with ControlClient(self._control, DEADLINE) as client:
@@ -171,16 +226,30 @@ class Arbiter:
                 log.warning("recycle, stopping first", extra={"child": path, "why": why.name})
         self._ask(request, action.path)
 
+    def _squeeze(self, snapshot: Snapshot, seen: Seen) -> None:
+        """Have consumers given half as much at once while there is no memory for more."""
+        for queue in snapshot.queues:
+            name, squeezed = str(queue["name"]), bool(queue.get("squeezed"))
+            if not squeezed and is_full(seen):
+                log.warning("no memory is left: half as much at once", extra={"queue": name})
+                self._ask(QueueCommand("squeeze", queue=name), name)
+            elif squeezed and has_room(seen):
+                log.info("there is memory again: as much at once as before", extra={"queue": name})
+                self._ask(QueueCommand("relax", queue=name), name)
+
     def _ask(self, request: Request, path: str) -> None:
         try:
-            ask(self._control, request, DEADLINE)
+            with ControlClient(self._control, DEADLINE) as client:
+                accepted(client.request(request))
         except CommandFailed as refused:  # it ended meanwhile, say: the next look will show
             log.info("refused", extra={"child": path, "problem": str(refused)})
         except (SupervisorError, OSError) as error:
             log.warning("no answer", extra={"child": path, "problem": str(error)})
 
     def _is_to_be_watched(self, seen: Seen) -> bool:
-        if self._explicit or self._memory.deferred or seen.used > WATCHED * seen.policy.budget:
+        if not seen.running or is_full(seen) or self._memory.deferred:
+            return True
+        if seen.used > WATCHED * seen.policy.budget:
             return True
         if any(record.order or record.trimming for record in self._memory.records.values()):
             return True
@@ -260,11 +329,9 @@ class Arbiter:
 
 def _is_close(limits: Limits) -> bool:
     """Whether a child's limits were set by its author, and so are to be kept to the second."""
-    automatic = Limits()
     return (
         limits.memory_soft is not None
         or limits.max_messages > 0
-        or limits.max_age < automatic.max_age
         or (limits.memory_hard or UNLIMITED) < UNLIMITED
     )
 
@@ -283,17 +350,19 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     arbiter = Arbiter(options)
     link.on_directory_made = arbiter.post
     link.ready()
-    period, rest = CLOSE, None
-    while not link.wait(period):
-        if rest is not None and rest.lasts():
-            arbiter.report_again()
+    wait, rest = CLOSE, None
+    while not link.wait(wait):
+        nudged, began = link.nudged(), time.process_time()
+        if rest is not None and not nudged and arbiter.is_still_so(rest):
+            wait = max(rest.wait, COST_FACTOR * (time.process_time() - began))
             continue
         try:
-            period = arbiter.look(period)
-            rest = arbiter.rest() if period >= CALM and not link.wait(SETTLED) else None
+            wait = arbiter.look(wait)
+            settled = arbiter.is_calm and not link.wait(SETTLED)
+            rest = arbiter.rest() if settled else None
         except Exception:  # an app must not end because nobody looks at its memory
             log.exception("look failed; beginning anew")
             arbiter.close()
-            arbiter, period, rest = Arbiter(options), CALM, None
+            arbiter, wait, rest = Arbiter(options), CALM, None
             link.on_directory_made = arbiter.post
     arbiter.close()

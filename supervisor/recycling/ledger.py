@@ -44,6 +44,7 @@ class Account:
     exact_at: float = float("-inf")
     fresh: int | None = None  # private, when it got ready
     baseline: int | None = None
+    warm: bool = False  # it is ready, and has done enough for a baseline, or nothing
     fresh_threads: int = 1
     threads: int = 1
     fds: int = 0
@@ -150,13 +151,32 @@ class Ledger:
         account.private = estimate
         account.screen = vitals.screen
         account.samples.append((clock, estimate))
-        if account.baseline is None and worker.ready_at is not None:
-            warm = worker.progress == 0 or worker.progress >= BASELINE_MESSAGES
-            age = clock - account.born
-            if warm and age >= BASELINE_AFTER:
-                account.baseline = _fresh(account, age)
-                account.fresh_threads = vitals.threads
+        worked = worker.progress == 0 or worker.progress >= BASELINE_MESSAGES
+        account.warm = worked and worker.ready_at is not None
+        self._settle(account)
         return account
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every baseline is known."""
+        return all(account.baseline is not None for account in self.accounts.values())
+
+    def settle(self) -> bool:
+        """Take the baselines that are due, if nobody has run since the last look.
+
+        Returns:
+            whether there were any.
+
+        """
+        return sum(map(self._settle, self.accounts.values())) > 0
+
+    def _settle(self, account: Account) -> bool:
+        age = self._clock() - account.born
+        if account.baseline is not None or not account.warm or age < BASELINE_AFTER:
+            return False
+        account.baseline = _fresh(account, age)
+        account.fresh_threads = account.threads
+        return True
 
     def _is_due(self, account: Account, estimate: int, soft: float, clock: float) -> bool:
         if account.exact_at < 0 or (soft and estimate >= NEAR * soft):

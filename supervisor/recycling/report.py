@@ -1,14 +1,14 @@
 """What the arbiter has seen and done, for whoever looks: a file in the runtime directory.
 
-What is older than the arbiter's longest period says nothing about now.
+What should have been replaced long ago says nothing about now.
 """
 
 import msgspec
 
 from supervisor.bulletin import Bulletin
 
-#: Seconds after which a report says nothing about now any more.
-STALE_AFTER = 90.0
+#: A report says nothing about now any more after so many of its periods, and so many seconds.
+STALE_PERIODS, STALE_AFTER = 3.0, 90.0
 
 
 class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +45,7 @@ class TemplateReport(msgspec.Struct, frozen=True, omit_defaults=True):
 class Report(msgspec.Struct, frozen=True):
     """The whole app. ``used``: private bytes of all its processes; times are Unix seconds.
 
+    ``period``: seconds until the next report, at most.
     ``warnings``: by a stable word what is wrong, with the paths that it is wrong with.
     """
 
@@ -71,4 +72,6 @@ REPORT = Bulletin[Report]("steady.json", Report)
 def read(directory: str, now: float) -> Report | None:
     """Read the report; None if there is none of now."""
     report = REPORT.read(directory)
-    return report if report is not None and now - report.at <= STALE_AFTER else None
+    if report is None or now - report.at > max(STALE_AFTER, STALE_PERIODS * report.period):
+        return None
+    return report

@@ -39,6 +39,16 @@ class TemplateWatch:
         self.reports = [self._report(view, counts[view.pid]) for view in views]
         return due
 
+    @property
+    def age_left(self) -> float:
+        """Seconds until the one that serves is too old; inf: it never is, or is so by now."""
+        left = [
+            one.max_age - one.age
+            for one in self.reports
+            if one.state == "serving" and one.max_age is not None
+        ]
+        return min((seconds for seconds in left if seconds > 0), default=float("inf"))
+
     def _report(self, view: TemplateView, processes: int) -> TemplateReport:
         fresh = self._turns.fresh if view.pid == self._turns.pid else None
         most = None if fresh is None else limit(fresh, self._policy)

@@ -21,7 +21,7 @@ from supervisor.definition import SupervisorDefinition, placeless
 from supervisor.errors import DefinitionError
 from supervisor.loop import Loop
 from supervisor.process.messages import Loaded, LoadFailed
-from supervisor.root import descriptors
+from supervisor.root import descriptors, slots
 from supervisor.root.services import Services
 from supervisor.root.succession import Succession
 from supervisor.shell.commands import Commander
@@ -131,9 +131,11 @@ class Reload:
         assert self._loaded is not None
         assert root.commander is not None
         definition, reply = self._loaded
+        assert root.definition is not None
+        size = slots.reloaded(root.definition, definition, root.shell.board)
+        root.shell.starts.resize(size)
         root.definition = definition
         root.services.reload(root.shell, definition)
-        root.shell.starts.resize(descriptors.all_slots(definition))
         self._tokens -= 1
         change = Adopt(self._tokens, definition, not reply.threads, self._everything)
         root.commander.reloads.adopt(change, self._adopted)

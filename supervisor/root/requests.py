@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from supervisor.control import messages as control
@@ -10,11 +11,12 @@ from supervisor.control.peer import Peer
 from supervisor.declare.checks import did_you_mean
 from supervisor.loop import TimerHandle
 from supervisor.observe.snapshot import LastExit
+from supervisor.root import slots
 from supervisor.root.broker_call import call_broker
 from supervisor.root.queue_watch import QueueWatch
 from supervisor.root.root import Phase, Root
 from supervisor.shell.commands import Answered
-from supervisor.shell.plan import declared_paths, pools
+from supervisor.shell.plan import counts, declared_paths
 from supervisor.shell.recycles import EMERGENCY
 from supervisor.shell.surroundings import INFO
 from supervisor.shell.uplink import Answer, Command
@@ -115,7 +117,7 @@ class Requests:
         path = resolve(path, list(known), root.tree.path)
         if path == root.tree.path:
             self._whole(verb, path, answer)
-        elif verb == "scale" and path not in pools(root.definition, root.tree.path):
+        elif verb == "scale" and path not in counts(root.definition, root.tree.path):
             problem = f"{path} is no child with slots of its own"
             hint = "scale a child: a supervisor has none, and a slot is one"
             answer(control.Failed("not-scalable", problem, hint, EXIT_USAGE))
@@ -123,7 +125,16 @@ class Requests:
             self._audit(peer, verb, path)
             self._tokens += 1
             command = Command(self._tokens, verb, path, count, **details)
-            root.commander.apply(command, lambda outcome: answer(_reply(path, outcome)))
+            root.commander.apply(command, partial(self._done, command, answer))
+
+    def _done(
+        self, command: Command, answer: Callable[[control.Reply], None], outcome: Answer
+    ) -> None:
+        root = self._root
+        if command.verb == "scale" and outcome.ok and root.definition is not None:
+            size = slots.scaled(root.definition, root.shell.board, command.path, command.count)
+            root.shell.starts.resize(size)
+        answer(_reply(command.path, outcome))
 
     def _forewarn(self, path: str) -> None:
         """Tell the broker whose message is to blame, should the worker have to be killed."""
@@ -133,7 +144,11 @@ class Requests:
             call_broker(self._root.loop, broker, command, _ignore)
 
     def _ended(self, path: str, end: LastExit) -> None:
-        """Tell the broker what a worker has died of: it has seen no more than an end."""
+        """Tell the broker what a worker has died of: it has seen no more than an end.
+
+        And the janitor, that there may be something left of it.
+        """
+        self._root.services.ended()
         broker = self._root.services.queues_path
         if end.cause == "oom" and broker is not None:
             command = control.QueueCommand("out_of_memory", worker=f"{path}#{end.incarnation}")

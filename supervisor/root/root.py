@@ -118,7 +118,7 @@ class Root:
             app=options.app,
             runtime=Template(self.loop, "runtime"),
             release=Template(self.loop, "release"),
-            board=Board(),
+            board=Board(self.services.stirred),
             log=record_writer(write_end, "root"),
             pipes=sources.add,
             pipes_gone=sources.forget,

@@ -158,6 +158,16 @@ class Services:
         if self._queues is not None and not os.path.lexists(path):
             os.symlink(f"/proc/{os.getpid()}/fd/{self._door}", path)
 
+    def stirred(self) -> None:
+        """Nudge who rests while the tree does: something has changed in it."""
+        for process in self._running("arbiter"):
+            process.nudge()
+
+    def ended(self) -> None:
+        """Nudge who removes what the dead leave behind: a process has ended."""
+        for process in self._running("janitor"):
+            process.nudge()
+
     def stop(self) -> None:
         """Stop them all, the pump last. Only once they were started."""
         assert self._actor is not None
@@ -174,11 +184,14 @@ class Services:
         self._tell("pump", message, fd)
 
     def _tell(self, name: str, message: msgspec.Struct, fd: int | None = None) -> None:
-        if self._actor is None:
-            return
-        for (key, _), process in self._actor.processes.items():
-            if key == name and isinstance(process, ServiceProcess):
-                process.send(message, fd)
+        for process in self._running(name):
+            process.send(message, fd)
+
+    def _running(self, name: str) -> Iterator[ServiceProcess]:
+        if self._actor is not None:
+            for (key, _), process in self._actor.processes.items():
+                if key == name and isinstance(process, ServiceProcess):
+                    yield process
 
 
 def queue_listener(directory: str) -> tuple[socket.socket, int]:

@@ -85,12 +85,15 @@ def declared_paths(definition: SupervisorDefinition, path: str) -> list[str]:
     return found
 
 
-def pools(definition: SupervisorDefinition, path: str) -> list[str]:
-    """The paths of what can be scaled: every Child."""
-    found: list[str] = []
+def counts(definition: SupervisorDefinition, path: str) -> dict[str, int]:
+    """The declared number of slots of what can be scaled, every Child, by its path."""
+    found: dict[str, int] = {}
     for child in definition.children:
         below = f"{path}/{child.name}"
-        found += pools(child, below) if isinstance(child, SupervisorDefinition) else [below]
+        if isinstance(child, SupervisorDefinition):
+            found |= counts(child, below)
+        else:
+            found[below] = child.count
     return found
 
 

@@ -1,16 +1,26 @@
 """A process of the runtime itself: pump, broker, observer. Started by its entry function."""
 
 import os
+import time
+from typing import Any
 
 import msgspec
 
+from supervisor.link import Nudge
 from supervisor.process import launch as launches
 from supervisor.shell.linked_process import LinkedProcess
 from supervisor.shell.plan import Service
 
+#: Seconds between two nudges: who is nudged has to look once more, this long after it or later.
+NUDGE_EVERY = 25.0
+
 
 class ServiceProcess(LinkedProcess):
     """One process of one service."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._nudge_at = float("-inf")  # monotonic seconds, at the earliest
 
     def begin(self) -> None:
         """Ask for the process, and tell it what it must know."""
@@ -23,6 +33,13 @@ class ServiceProcess(LinkedProcess):
         """Say something to it, with a copy of a descriptor; its successor is told everything."""
         if self._outbox is not None:
             self._outbox.send(message, None if fd is None else os.dup(fd))
+
+    def nudge(self) -> None:
+        """Say that something has changed, unless that was said a short while ago."""
+        now = time.monotonic()
+        if self._outbox is not None and now >= self._nudge_at:
+            self._nudge_at = now + NUDGE_EVERY
+            self._outbox.send(Nudge(), None)
 
     def _descriptors(self) -> dict[str, int]:
         service = self.start.definition

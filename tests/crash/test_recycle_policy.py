@@ -113,6 +113,17 @@ def test_what_recycling_does_not_cure_is_reported(tmp_path: Path) -> None:
     assert "ordered.py" in told[0]["top"][0]
 
 
+def test_consumers_get_less_at_once_while_the_budget_is_used_up(tmp_path: Path) -> None:
+    """Half as much, until the worker that has grown is replaced."""
+    with App("ordered:tight", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+        app.up().ready("tight/w.0")
+        take(tmp_path, 250)
+        app.wait_for(event="command", verb="queue squeeze")
+        app.wait_worker("tight/w.0", lambda one: one.recycles == 1)
+        app.wait_for(event="command", verb="queue relax")
+        eventually(lambda: not app.snapshot().queues[0]["squeezed"], "relaxed")
+
+
 @pytest.fixture
 def narrow() -> Iterator[Path]:
     """A memory cgroup of 640 MiB."""

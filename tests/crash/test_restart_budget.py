@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from time import monotonic
 
-from supervisor.control.messages import Reload, RestartChildren
+from supervisor.control.messages import Reload, RestartChildren, Scale
 from tests.crash.app_harness import App, eventually, workers
 from tests.crash.running_app import restarted
 from tests.crash.test_reload import Edited
@@ -64,6 +64,18 @@ def test_a_restarted_supervisor_pays_for_its_children(tmp_path: Path) -> None:
         assert app.stop() == 0
 
 
+def crash_all(app: App, count: int) -> None:
+    """Kill all workers; all are back at once, not at the rate."""
+    before = app.pids()
+    assert len(before) == count
+    for pid in before.values():
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    old = {None, *before.values()}
+    eventually(lambda: len({*app.pids().values()} - old) == count, "all restarted", 10.0)
+    assert not app.find(event="restarts are slowed down")
+
+
 def test_a_tree_that_has_grown_by_a_reload_may_crash_as_a_whole(tmp_path: Path) -> None:
     """The bucket is that of the tree there is now: all slots come back at once, not at the rate."""
     options = ("--restart-burst", "1", "--restart-rate", "0.001")
@@ -71,12 +83,19 @@ def test_a_tree_that_has_grown_by_a_reload_may_crash_as_a_whole(tmp_path: Path) 
         app.up()
         app.write(GROWING.replace("COUNT", "10"))
         app.ask(Reload())
-        before = app.pids()
-        assert len(before) == 10
-        for pid in before.values():
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
-        old = {None, *before.values()}
-        eventually(lambda: len({*app.pids().values()} - old) == 10, "all restarted", 10.0)
-        assert not app.find(event="restarts are slowed down")
+        crash_all(app, 10)
+        assert app.stop() == 0
+
+
+def test_a_tree_that_was_scaled_may_crash_as_a_whole(tmp_path: Path) -> None:
+    """As if it had been declared so; and a reload that changes another child keeps that."""
+    options = ("--restart-burst", "1", "--restart-rate", "0.001")
+    with Edited(GROWING.replace("COUNT", "1"), tmp_path, *options) as app:
+        app.up()
+        app.ask(Scale("app/web", 10))
+        crash_all(app, 10)
+        app.write(GROWING.replace("COUNT", "1").replace("[Child(", '[Child("new", wait), Child('))
+        app.ask(Reload())
+        app.ask(Scale("app/web", 20))
+        crash_all(app, 21)
         assert app.stop() == 0

@@ -16,6 +16,7 @@ from supervisor.core.recycle import (
     Trim,
     arbitrate,
     bounds_of,
+    next_age,
 )
 from supervisor.core.thresholds import (
     MIB,
@@ -53,6 +54,21 @@ def seen(*slots: SlotView, limits: Limits = LIMITS, **fields: object) -> Seen:
 def decide(look: Seen, memory: Memory | None = None, now: float = 1e6) -> tuple[Action, ...]:
     """Look once."""
     return arbitrate(memory or Memory(), look, now)[1]
+
+
+def test_the_next_limit_of_age_is_known() -> None:
+    """Of the slot that is due first, with its stagger; not before its least lifetime."""
+    limits = replace(LIMITS, max_age=2000.0)
+    look = seen(slot(age=1500.0), slot(1, age=1700.0), limits=limits)
+    left = next_age(look)
+    assert 390.0 < left < 410.0  # the threshold of slot 1 is 5 % higher
+    later = [replace(one, age=one.age + left + 0.1) for one in look.slots]
+    assert [type(action) for action in decide(replace(look, slots=tuple(later)))] == [StartFirst]
+    young = replace(LIMITS, max_age=10.0, min_lifetime=60.0)
+    assert next_age(seen(slot(age=20.0), limits=young)) == 40.0
+    never = replace(LIMITS, max_age=float("inf"))
+    assert next_age(seen(slot(), limits=never)) == float("inf")
+    assert next_age(seen(slot(ready=False), limits=limits)) == float("inf")
 
 
 @pytest.mark.parametrize(

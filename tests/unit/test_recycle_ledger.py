@@ -48,6 +48,21 @@ def test_private_memory_is_what_grows_with_us() -> None:
     assert seen[0].fds == sample.descriptors(os.getpid())
 
 
+def test_the_baseline_of_one_that_has_not_run_needs_no_look() -> None:
+    """It has what it had; while it is too young, or not warm, there is none."""
+    clock = Clock()
+    ledger = Ledger("host", clock)
+    ledger.look([status(os.getpid())], {}, NOW)
+    assert not ledger.settle()
+    assert not ledger.is_settled
+    clock.now += BASELINE_AFTER
+    assert ledger.settle()
+    assert ledger.is_settled
+    view = ledger.view(status(os.getpid()), "app/web")
+    assert view.baseline == view.private
+    assert not ledger.settle()  # it is known
+
+
 def test_the_baseline_is_what_a_warm_worker_has() -> None:
     """Not before half a minute has passed; and it stays."""
     clock = Clock()

@@ -179,9 +179,9 @@ class Rejected(msgspec.Struct, frozen=True):
 class Command(msgspec.Struct, frozen=True):
     """A request of an observer.
 
-    ``name``: stats, pause, resume, drain, hold, reopen, purge, peek, dead_list, dead_show,
-    dead_replay, dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at most
-    ``limit`` of them. Of a purge ``offset`` is the last message that is meant; 0: the last one.
+    ``name``: stats, pause, resume, squeeze, relax, drain, hold, reopen, purge, peek, dead_list,
+    dead_show, dead_replay, dead_discard. ``ids``: dead letters; empty: all, from ``offset``, at
+    most ``limit`` of them. Of a purge ``offset`` is the last message meant; 0: the last one.
     ``worker``: of out_of_memory, who was killed for that: "shop/web.0#2".
     """
 

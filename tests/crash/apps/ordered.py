@@ -5,7 +5,7 @@ import threading
 import tracemalloc
 from pathlib import Path
 
-from supervisor import Child, Supervisor
+from supervisor import Child, Queue, Supervisor
 from workers import Worker
 
 MARKS = Path(os.environ["MARKS"])
@@ -64,4 +64,7 @@ last = Supervisor(
     "last",
     [Child("w", Last, start_timeout=1.0, **limits)],  # type: ignore[arg-type]
     intensity=0,
+)
+tight = Supervisor(
+    "tight", [Child("w", Obedient)], queues=[Queue("orders", capacity=10)], memory_budget="200MiB"
 )

@@ -51,6 +51,17 @@ def _resume(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
     return {"paused": False}
 
 
+def _squeeze(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
+    """Let consumers have half of what they ask for: the machine is short of memory."""
+    queue.delivery.squeeze(True)
+    return {"squeezed": True}
+
+
+def _relax(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
+    queue.delivery.squeeze(False)
+    return {"squeezed": False}
+
+
 def _drain(queue: QueueCore, _command: Command, _now: float) -> dict[str, Any]:
     """Refuse whoever puts; ``left`` says how far it is: ask again for statistics."""
     queue.intake.closed = True
@@ -185,6 +196,8 @@ def _letter(letter: DeadLetter, message: int, traceback: int) -> dict[str, Any]:
 COMMANDS = {
     "pause": _pause,
     "resume": _resume,
+    "squeeze": _squeeze,
+    "relax": _relax,
     "drain": _drain,
     "hold": _hold,
     "reopen": _reopen,

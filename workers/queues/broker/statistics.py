@@ -33,6 +33,7 @@ def statistics(
         "dead_full": letters.full,
         "calls": len(core.calls),
         "paused": core.delivery.paused,
+        "squeezed": core.delivery.squeezed,
         "closed": core.intake.shut,
         "durable": definition.durable,
         "store": "" if keeping is None else keeping.trouble or "ok",

@@ -20,7 +20,10 @@ from workers.queues.core.stock import Stock
 
 
 class Delivery:
-    """The consumers of a queue, and what they have. ``paused``: nothing is delivered."""
+    """The consumers of a queue, and what they have. ``paused``: nothing is delivered.
+
+    ``squeezed``: each may have half of what it asks for, because the machine is short of memory.
+    """
 
     def __init__(
         self,
@@ -32,7 +35,7 @@ class Delivery:
     ) -> None:
         self._books, self._stock, self._burial = books, stock, burial
         self._letters, self._shedder = burial.letters, shedder
-        self.paused = False
+        self.paused = self.squeezed = False
         self.consumers: dict[int, Consumer] = {}
         self._hungry: OrderedDict[int, None] = OrderedDict()  # have room; first: next in turn
         self._awake = 0  # who was given something last: keeps its turn while it is swift
@@ -57,10 +60,24 @@ class Delivery:
     def window(self, number: int, messages: int, burst: int, now: float) -> None:
         """A consumer may have so many messages at once, of which it handles some in no time."""
         one = self.consumers[number]
-        one.window, one.burst = messages, burst
-        if messages <= one.held:
+        one.asked, one.burst = messages, burst
+        one.window = self._granted(one)
+        if one.window <= one.held:
             self._hungry.pop(number, None)
         self.give_turn(number, one, now)
+
+    def squeeze(self, on: bool) -> None:
+        """Let all have half of what they ask for from now on, one at least; or all of it again."""
+        self.squeezed = on
+        for number, one in self.consumers.items():
+            one.window = self._granted(one)
+            if one.window <= one.held:
+                self._hungry.pop(number, None)
+            else:
+                self._hungry.setdefault(number)
+
+    def _granted(self, one: Consumer) -> int:
+        return (one.asked + 1) // 2 if self.squeezed else one.asked
 
     def withdraw_turn(self, number: int) -> None:
         """Send nothing to a consumer before it is given a turn again: when it says something."""

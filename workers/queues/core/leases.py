@@ -30,7 +30,8 @@ class Consumer:
 
     Args:
         lanes: messages it works on at once; with more than one, each chunk holds one message.
-        window: messages it may have at once.
+        asked: messages it can take at once, by its own word.
+        window: messages it may have at once: as many; half of them while the queue is squeezed.
         burst: messages that it handles in no time: with fewer it keeps its turn. 0: not known.
         held: messages it has.
         heard: when it said something last, or was given work while it had none.
@@ -42,6 +43,7 @@ class Consumer:
     """
 
     lanes: int = 1
+    asked: int = 0
     window: int = 0
     burst: int = 0
     held: int = 0
