@@ -142,6 +142,13 @@ class QueueCore:
         self.stock.add(chunk)
         return chunk
 
+    def hand_over(self, consumer: int, body: bytes, now: float) -> Chunk:
+        """Take in one message without options, for its `delivery.taker`, and return it leased."""
+        chunk = self.books.take_in(1, body, now=now)
+        self.counts.accepted += 1
+        self.delivery.hand_over(consumer, chunk, now)
+        return chunk
+
     def undo(self, chunk: Chunk) -> None:
         """Take back a put that nobody was told of."""
         self.intake.forget(chunk)
