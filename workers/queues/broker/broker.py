@@ -34,7 +34,7 @@ from workers.queues.broker.connection import Connection, Role
 from workers.queues.broker.greeter import Greeter
 from workers.queues.broker.host import QueueHost
 from workers.queues.broker.keeping import Keeping, keeping_of
-from workers.queues.broker.management import UnknownCommandError, manage
+from workers.queues.broker.management import CommandError, manage
 from workers.queues.broker.statistics import statistics
 from workers.queues.core.queue import QueueCore
 from workers.queues.frames import PROTOCOL, Command, FrameError, Hello, Kind, Welcome
@@ -293,7 +293,7 @@ class Broker:
             return {"error": why, "code": "no-such-queue"}
         try:
             answer = manage(host.core, command, host.now)
-        except UnknownCommandError as error:
+        except CommandError as error:
             return {"error": str(error), "code": error.code}
         self._touched[host.name] = host
         return answer
