@@ -58,6 +58,16 @@ class World:
             self.core.put(len(values), body, self.now, encoded, extra, caller)
         return verdict
 
+    def hand_over(self, value: Any) -> tuple[int, Chunk] | None:
+        """Put a lone message into the hands of who waits for it; None if it has to be `put`."""
+        body = payload.encode([value])
+        taker = self.core.delivery.taker(self.now)
+        if not taker or self.core.intake.admits(1, len(body), None, self.now):
+            return None
+        chunk = self.core.hand_over(taker, body, self.now)
+        self.chunks[chunk.id] = chunk
+        return taker, chunk
+
     def consumer(self, number: int, window: int = 100, lanes: int = 1, burst: int = 0) -> int:
         """Add a consumer."""
         self.core.enter(number, self.now, lanes)

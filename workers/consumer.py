@@ -2,11 +2,12 @@
 
 import inspect
 import typing
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from supervisor.logs import record
 from workers.loops.batch import Batch, BatchLoop
-from workers.loops.declaration import check
+from workers.loops.declaration import check, check_result
 from workers.loops.lanes import at_hand
 from workers.loops.serial import SerialLoop
 from workers.queues.client.reader import NOTHING, Delivered, QueueReader
@@ -60,7 +61,8 @@ class Consumer(Worker):
         if not self.batches:
             raise NotImplementedError(f"{type(self).__name__} has no handle()")
         batch: Batch[Any] = Batch([message], [self.attempt])
-        self.handle_many(batch)
+        handle_many: Callable[[Batch[Any]], Any] = self.handle_many
+        check_result(handle_many(batch))
         if 0 in batch.outcomes:
             raise batch.outcomes[0]
 

@@ -90,6 +90,16 @@ class Queue(RuleBasedStateMachine):
                 self.has_returned.add(key)  # the order of these is that of their times
         self._deliver()
 
+    @precondition(lambda self: self.world.core.books.journal is None)
+    @rule()
+    def hand_over(self) -> None:
+        """Put one that goes on at once, if somebody waits for it."""
+        handed = self.world.hand_over(self.next_message)
+        if handed is not None:
+            self.key[self.next_message] = ""
+            self.next_message += 1
+            self._delivered(*handed)
+
     @precondition(lambda self: len(self.having) < 2)
     @rule(
         window=st.integers(1, 6), lanes=st.sampled_from([1, 1, 2]), burst=st.sampled_from([0, 2, 9])
@@ -104,16 +114,19 @@ class Queue(RuleBasedStateMachine):
     def _deliver(self) -> None:
         """Deliveries are within the window, of the attempt that the tries say, and in order."""
         for number, chunk in self.world.core.deliveries(self.world.now):
-            for message in messages(chunk):
-                assert chunk.attempt == self.tries[message] + 1
-                assert chunk.attempt >= self.last_attempt[message]
-                self.last_attempt[message] = chunk.attempt
-                key = self.key[message]
-                if message not in self.seen[key] and key not in self.has_returned:
-                    self.seen[key].append(message)
-            self.having[number].append(Held(chunk))
-            has = sum(len(held.messages) - held.chunk.done for held in self.having[number])
-            assert has <= self.windows[number]
+            self._delivered(number, chunk)
+
+    def _delivered(self, number: int, chunk: Chunk) -> None:
+        for message in messages(chunk):
+            assert chunk.attempt == self.tries[message] + 1
+            assert chunk.attempt >= self.last_attempt[message]
+            self.last_attempt[message] = chunk.attempt
+            key = self.key[message]
+            if message not in self.seen[key] and key not in self.has_returned:
+                self.seen[key].append(message)
+        self.having[number].append(Held(chunk))
+        has = sum(len(held.messages) - held.chunk.done for held in self.having[number])
+        assert has <= self.windows[number]
 
     # --- what consumers do ----------------------------------------------------------------------
 

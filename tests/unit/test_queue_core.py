@@ -1,6 +1,7 @@
 """The pure core of a queue, one claim at a time: bounds, turns, leases, messages that fail."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,57 @@ def test_consumers_are_served_in_turn() -> None:
     for number in range(4):
         world.put(number)
     assert [number for number, _, _ in world.delivered()] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("burst", [0, 3])
+def test_a_lone_message_goes_to_whom_it_would_have_gone(burst: int) -> None:
+    """Handed over at once, it is leased and counted as one that was put and then delivered."""
+    straight, around = World(), World()
+    takers: list[list[int]] = [[], []]
+    for world in straight, around:
+        for number in 1, 2:
+            world.consumer(number, 1, burst=burst)
+    for message in range(4):
+        handed = straight.hand_over(message)
+        assert handed is not None
+        around.put(message)
+        ((number, chunk),) = around.core.deliveries(around.now)
+        for world, taker, one, found in (
+            (straight, *handed, takers[0]),
+            (around, number, chunk, takers[1]),
+        ):
+            assert world.core.deliveries(world.now) == []
+            assert (world.core.books.depth, world.core.leased) == (1, 1)
+            world.ack(taker, one)
+            found.append(taker)
+    assert takers[0] == takers[1]
+    assert straight.core.counts == around.core.counts
+
+
+@pytest.mark.parametrize(
+    "definition", [{"ttl": 5.0}, {"rate": (1.0, 5.0)}, {"rate_per_key": (1.0, 5.0)}]
+)
+def test_where_a_clock_has_a_say_nothing_is_handed_over(definition: dict[str, Any]) -> None:
+    """What expires, or is held to a rate, goes through the books first."""
+    world = World(**definition)
+    world.consumer(1)
+    assert world.core.delivery.taker(world.now) == 0
+
+
+def test_nothing_overtakes_by_being_handed_over() -> None:
+    """Not what waits, nor is leased; and nothing is, in a queue that is paused or has no takers."""
+    world = World()
+    assert world.hand_over("a") is None
+    world.consumer(1)
+    world.core.delivery.paused = True
+    assert world.hand_over("a") is None
+    world.put("a")
+    world.core.delivery.paused = False
+    assert world.hand_over("b") is None
+    (chunk,) = world.deliver()
+    assert world.hand_over("b") is None
+    world.ack(1, chunk)
+    assert world.hand_over("b") is not None
 
 
 def test_a_fast_consumer_keeps_its_turn() -> None:

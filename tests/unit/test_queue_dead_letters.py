@@ -6,7 +6,13 @@ import msgspec
 import pytest
 
 from tests.queue_world import World
-from workers.queues.broker.management import PURGED, UnknownCommandError, manage
+from workers.queues.broker.management import (
+    PURGED,
+    ClosedError,
+    UnknownCommandError,
+    UnknownLetterError,
+    manage,
+)
 from workers.queues.core.burial import MEMORY, OOM, Cause
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.journal import Discarded
@@ -188,10 +194,24 @@ def test_replay_stops_where_there_is_no_room() -> None:
     assert [letter.message for letter in world.dead] == [b"\xa1c"]
 
 
+@pytest.mark.parametrize("closes", ["drain", "hold"])
+def test_nothing_is_replayed_into_a_queue_that_was_drained(closes: str) -> None:
+    """It takes nothing in; the error says how it is opened, and the letters stay."""
+    world = World()
+    world.consumer(1)
+    bury(world, "a")
+    do(world, closes)
+    with pytest.raises(ClosedError, match="supervisor queue reopen q"):
+        do(world, "dead_replay")
+    assert len(world.dead) == 1
+    do(world, "reopen")
+    assert do(world, "dead_replay") == {"replayed": 1, "left": 0}
+
+
 @pytest.mark.parametrize("name", ["dead_show", "dead_replay", "dead_discard"])
 def test_a_letter_that_is_not_there_is_named(name: str) -> None:
     """The error says which."""
-    with pytest.raises(UnknownCommandError, match="no dead letter 7"):
+    with pytest.raises(UnknownLetterError, match="no dead letter 7"):
         do(World(), name, ids=[7])
 
 

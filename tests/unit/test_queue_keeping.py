@@ -143,7 +143,7 @@ def test_a_key_for_dedupe_is_kept_with_its_put_or_forgotten_with_it(desk: Desk) 
 @pytest.mark.parametrize("state", [State.OPEN, State.FULL, State.FAILED])
 def test_a_duplicate_shares_the_fate_of_the_put_that_it_is_one_of(desk: Desk, state: State) -> None:
     """In one pass with it: who is told "duplicate" forgets the message, so it has to be kept."""
-    host = QueueHost(desk.world.core, desk.keeping, desk.dirty)
+    host = QueueHost(desk.world.core, desk.keeping, {}, desk.dirty)
     host.now = desk.world.now
     desk.disk.state = state
     for sequence in 1, 2:
@@ -163,7 +163,7 @@ def test_a_duplicate_shares_the_fate_of_the_put_that_it_is_one_of(desk: Desk, st
 
 def test_a_duplicate_of_what_is_kept_is_known_at_once(desk: Desk) -> None:
     """Whatever becomes of the puts beside it."""
-    host = QueueHost(desk.world.core, desk.keeping, desk.dirty)
+    host = QueueHost(desk.world.core, desk.keeping, {}, desk.dirty)
     host.now = desk.world.now
     host.from_producer(desk.producer, Kind.PUT, 1, 1, put_body("a", dedupe="one"))
     desk.commit()

@@ -1,14 +1,16 @@
 """Batches: what `handle_many` gets, and the loop that makes them."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from supervisor.link import WorkerLink
+from workers.loops.declaration import check_result
 from workers.loops.failure import failure
 from workers.loops.handler import Handler
 from workers.loops.serial import LOOK, SerialLoop
-from workers.queues.client.reader import Delivered, QueueReader
-from workers.queues.errors import Reject, Retry
+from workers.queues.client.reader import Delivered, QueueReader, undecodable
+from workers.queues.errors import Reject, Retry, UndecodableError
 from workers.queues.frames import Nack
 
 _T = TypeVar("_T")
@@ -53,6 +55,33 @@ class Piece:
 
     def __init__(self, chunk: Delivered, start: int, stop: int) -> None:
         self.chunk, self.start, self.stop = chunk, start, stop
+
+
+def opened(pieces: Sequence[Piece]) -> tuple[list[Any], dict[int, Nack]]:
+    """Return the messages of pieces, and of those that cannot be decoded, by place, what is said.
+
+    The cursor has to point at them all: some are decoded here.
+    """
+    found: list[Any] = []
+    bad: dict[int, Nack] = {}
+    for piece in pieces:
+        messages = piece.chunk.messages
+        if isinstance(messages, list):
+            found += messages[piece.start : piece.stop]
+            continue
+        for index in range(piece.start, piece.stop):
+            try:
+                found.append(messages[index])
+            except UndecodableError as error:
+                bad[len(found) + len(bad)] = undecodable(error)
+    return found, bad
+
+
+def merged(outcomes: dict[int, Nack], bad: dict[int, Nack]) -> dict[int, Nack]:
+    """Return what is said of the messages of a batch, by place, among those that were not in it."""
+    most = max(outcomes, default=-1) + 1 + len(bad)
+    places = [place for place in range(most) if place not in bad]
+    return bad | {places[index]: said for index, said in outcomes.items()}
 
 
 class BatchLoop(SerialLoop):
@@ -121,9 +150,6 @@ class BatchLoop(SerialLoop):
 
     def _handle(self, pieces: list[Piece]) -> bool:
         first, last, reader = pieces[0], pieces[-1], self.reader
-        messages = first.chunk.messages[first.start : first.stop]
-        for piece in pieces[1:]:
-            messages += piece.chunk.messages[piece.start : piece.stop]
         if self.early:
             reader.cursor.idle(last.chunk.id, last.stop)
         else:
@@ -131,19 +157,21 @@ class BatchLoop(SerialLoop):
         if reader.cursor.fenced:
             return False
         self.consumer.at(first.chunk, first.start)
-        batch: Batch[Any] = Batch(messages, [first.chunk.attempt] * len(messages))
         again = first.chunk.attempt > 1  # alone, then: it may have ended a process
         if again:
             self.link.suspect(True)
+        messages, bad = opened(pieces)
+        batch: Batch[Any] = Batch(messages, [first.chunk.attempt] * len(messages))
         try:
-            self.consumer.handle_many(batch)
+            if messages and (result := self.consumer.handle_many(batch)) is not None:
+                check_result(result)
         except Exception as error:
             self._failed_batch(pieces, error)
             self._lift(again)
             return True
         self._lift(again)
         outcomes = {index: failure(said, "").nack for index, said in batch.outcomes.items()}
-        self._settle_batch(pieces, outcomes)
+        self._settle_batch(pieces, merged(outcomes, bad) if bad else outcomes)
         self.handled += len(messages)
         now = time.monotonic()
         if now >= self.look_at:

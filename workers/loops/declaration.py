@@ -1,7 +1,7 @@
 """What the author of a consumer declares by its attributes and methods, and what it may be."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from workers.loops.failure import POLICIES
@@ -42,6 +42,24 @@ def check(consumer: Any, batches: bool) -> None:
         raise ValueError(f"{name}.threads = {consumer.threads}: handle_many gets whole batches")
     method = "handle_many" if batches else "handle"
     _check_handler(f"{name}.{method}", getattr(consumer, method), batches)
+
+
+def check_result(result: Any) -> None:
+    """Check what a handler returned: what was made and is never run has not handled the message.
+
+    Raises:
+        TypeError: it is a coroutine, another awaitable or a generator.
+
+    """
+    if not isinstance(result, Awaitable | Generator | AsyncGenerator):
+        return
+    if isinstance(result, Coroutine | Generator):
+        result.close()  # or Python warns of it, too
+    kind = type(result).__name__
+    raise TypeError(
+        f"the handler returned a {kind}, which nobody runs, so the message was not handled: make "
+        f"handle an `async def` that awaits it, or return something else"
+    )
 
 
 def _check_handler(name: str, handler: Callable[..., Any], batches: bool) -> None:

@@ -17,7 +17,7 @@ class Handler(Protocol):
     def handle(self, message: Any, /) -> Any:
         """Handle one message."""
 
-    def handle_many(self, batch: Any, /) -> None:
+    def handle_many(self, batch: Any, /) -> Any:
         """Handle several."""
 
     def at(self, chunk: Delivered, index: int) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 from supervisor.errors import summary_of
 from supervisor.link import WorkerLink
+from workers.loops.declaration import check_result
 from workers.loops.failure import failure
 from workers.loops.handler import Handler
 from workers.queues.client.reader import Delivered, QueueReader
-from workers.queues.errors import Interrupted
+from workers.queues.errors import Interrupted, UndecodableError
 from workers.queues.frames import Reply
-from workers.queues.payload import Undecodable
 
 #: The message at hand, of this thread or task; handlers in lanes see their own.
 at_hand: contextvars.ContextVar[Delivered] = contextvars.ContextVar("at_hand")
@@ -69,43 +69,45 @@ class Lanes:
             return
         if self.reader.connections != connections:
             self.waiting = []
-        for chunk in chunks:
-            if chunk.flawed and isinstance(chunk.messages[chunk.done], Undecodable):
-                self.reader.undecodable(chunk, chunk.done, None)
-            else:
-                self.waiting.append(chunk)
+        self.waiting += chunks
 
     def begin(self) -> tuple[int, Delivered] | None:
         """Give the next message to a free lane; None if there is no lane, or no message."""
-        if not self.free or not self.waiting or self.over or self._alone:
-            return None
-        if self.waiting[0].suspect and self.busy:
-            return None
-        chunk, lane = self.waiting.pop(0), self.free.pop()
-        if self._early and not chunk.is_call:
-            self.reader.cursor.idle(chunk.id, chunk.done + 1, lane)
-            self.reader.acknowledge(chunk.id, chunk.done + 1, 1)
-        else:
+        while self.free and self.waiting and not self.over and not self._alone:
+            if self.waiting[0].suspect and self.busy:
+                return None
+            chunk, lane = self.waiting.pop(0), self.free.pop()
             self.reader.cursor.busy(chunk.id, chunk.done, lane)
-        if self.reader.cursor.fenced:
-            self.free.append(lane)
-            self.waiting = []
-            return None
-        self._busy_since[lane] = time.monotonic()
-        self._alone = chunk.suspect
-        if chunk.attempt > 1:
-            self._again.add(lane)
-            self.link.suspect(True)
-        return lane, chunk
+            if self.reader.cursor.fenced:
+                self.free.append(lane)
+                self.waiting = []
+                return None
+            self._busy_since[lane] = time.monotonic()
+            self._alone = chunk.suspect
+            if chunk.attempt > 1:
+                self._again.add(lane)
+                self.link.suspect(True)
+            try:
+                chunk.messages = [chunk.message(chunk.done)]  # it is the only one
+            except UndecodableError as error:
+                self.failed(lane, chunk, error)
+                continue
+            if self._early and not chunk.is_call:
+                self.reader.cursor.idle(chunk.id, chunk.done + 1, lane)
+                self.reader.acknowledge(chunk.id, chunk.done + 1, 1)
+            return lane, chunk
+        return None
 
     def done(self, lane: int, chunk: Delivered, result: Any) -> None:
         """A lane has handled its message."""
+        try:
+            if result is not None:
+                check_result(result)
+            body = self.reader.encode(result) if chunk.is_call else b""
+        except Exception as error:  # too large, too deep, no UTF-8: the encoder has many
+            self.failed(lane, chunk, error)
+            return
         if chunk.is_call:
-            try:
-                body = self.reader.encode(result)
-            except Exception as error:  # too large, too deep, no UTF-8: the encoder has many
-                self.failed(lane, chunk, error)
-                return
             self.reader.reply(chunk, Reply(ok=True, body=body), lane)
         elif not self._early:
             self.reader.cursor.idle(chunk.id, chunk.done + 1, lane)
@@ -114,7 +116,11 @@ class Lanes:
         self._freed(lane)
 
     def failed(self, lane: int, chunk: Delivered, error: BaseException) -> None:
-        """A lane's handler has raised."""
+        """A lane's handler has raised, or it could not be given its message."""
+        if isinstance(error, UndecodableError):
+            self.reader.undecodable(chunk, chunk.done, error, lane)
+            self._freed(lane)
+            return
         verdict = failure(error, self.consumer.on_error)
         if chunk.is_call and verdict.answers:
             self.reader.reply(chunk, Reply(ok=False, error=summary_of(error)), lane)

@@ -9,13 +9,13 @@ from typing import Any
 
 from supervisor.errors import summary_of
 from supervisor.link import WorkerLink
+from workers.loops.declaration import check_result
 from workers.loops.failure import failure
 from workers.loops.handler import Handler
 from workers.queues.client.reader import NOTHING, Delivered, QueueReader
 from workers.queues.cursor import BUSY, DONE_SHIFT, FENCE, at
-from workers.queues.errors import Interrupted
+from workers.queues.errors import Interrupted, UndecodableError
 from workers.queues.frames import Reply
-from workers.queues.payload import Undecodable
 
 #: Seconds of work between two looks at what goes on beside it: acknowledgements, beats, a stop.
 LOOK = 0.005
@@ -111,7 +111,9 @@ class SerialLoop:
                     if cells[FENCE]:
                         return False
                     consumer.index = index
-                    handle(messages[index])
+                    result = handle(messages[index])
+                    if result is not None:
+                        check_result(result)
                     cell += step
                     if _monotonic() >= self.look_at:
                         self.handled = handled + index + 1
@@ -130,10 +132,6 @@ class SerialLoop:
         """Handle a chunk with calls, or with messages that could not be decoded."""
         reader = self.reader
         for index in range(chunk.done, len(chunk.messages)):
-            message = chunk.messages[index]
-            if isinstance(message, Undecodable):
-                reader.undecodable(chunk, index)
-                continue
             if self.early and not chunk.is_call:
                 reader.cursor.idle(chunk.id, index + 1)
             else:
@@ -142,7 +140,10 @@ class SerialLoop:
                 return False
             self.consumer.at(chunk, index)
             try:
-                self._settle(chunk, index, self.consumer.handle(message))
+                result = self.consumer.handle(chunk.message(index))
+                if result is not None:
+                    check_result(result)
+                self._settle(chunk, index, result)
             except Exception as error:
                 self._failed(chunk, index, error)
             self.handled += 1
@@ -159,6 +160,9 @@ class SerialLoop:
 
     def _failed(self, chunk: Delivered, index: int, error: Exception) -> None:
         """Give a message back that could not be handled; raise the error if that is the policy."""
+        if isinstance(error, UndecodableError):
+            self.reader.undecodable(chunk, index, error)
+            return
         verdict = failure(error, self.consumer.on_error)
         if chunk.is_call and verdict.answers:
             self.reader.reply(chunk, Reply(ok=False, error=summary_of(error)))

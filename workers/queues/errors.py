@@ -85,6 +85,10 @@ class Reject(Exception):  # noqa: N818 - raised by handlers, as `Retry`
         self.reason = str(reason)
 
 
+class UndecodableError(Exception):
+    """A message is found not to be decodable when it is begun. To the runtime itself."""
+
+
 _ERRORS: dict[str, type[QueueFull]] = {
     "full": QueueFull,
     "shed": QueueFull,

@@ -10,6 +10,7 @@ import msgspec
 
 from supervisor.errors import text_of
 from workers.queues.client.serializers import decoder_of
+from workers.queues.errors import UndecodableError
 
 #: What decoding may raise: sys.exit as well, of a pickled object or a type's own checks. It would
 #: end the consumer before it began the message: nobody would be blamed, and all others after it.
@@ -60,15 +61,17 @@ class ChunkDecoder:
         self.flawed = False  # whether the last chunk had an Undecodable
         self._one = decoder_of(serializer, type)
         self._all: Callable[[bytes | memoryview], list[Any]] | None = None
-        if serializer != "pickle":
+        self._pickled = serializer == "pickle"
+        if not self._pickled:
             one: Any = bytes if serializer == "bytes" else type
             self._all = msgspec.msgpack.Decoder(list[one]).decode
 
-    def decode(self, body: bytes | memoryview, count: int | None = None) -> list[Any]:
+    def decode(self, body: bytes | memoryview, count: int | None = None) -> Sequence[Any]:
         """Decode a chunk, said to be ``count`` messages; one of another type is an Undecodable.
 
         Whatever decoding raises (a type's own checks may raise anything) is a reason, never an
         error: the consumer would end before it began the message, and nobody would be blamed.
+        What is pickled runs whatever it likes, so it is decoded when it is begun: see `Pickles`.
         """
         self.flawed = False
         if self._all is not None:
@@ -79,21 +82,58 @@ class ChunkDecoder:
             except RAISED:
                 pass  # why is found out below, message by message
         try:
-            messages = [self._try(message) for message in split(bytes(body))]
+            pieces = split(bytes(body))
         except ValueError as error:
             self.flawed = True
             return [Undecodable(str(error))] * (count or 1)
-        if count is not None and len(messages) != count:
+        if count is not None and len(pieces) != count:
             self.flawed = True
-            return [Undecodable(f"{len(messages)} messages, said to be {count}")] * count
-        return messages
+            return [Undecodable(f"{len(pieces)} messages, said to be {count}")] * count
+        if self._pickled:
+            return Pickles(pieces, self._one)
+        return [self._try(message) for message in pieces]
 
     def _try(self, message: bytes) -> Any:
         try:
             return self._one(message)
         except RAISED as error:
             self.flawed = True
-            return Undecodable(text_of(error) or type(error).__name__)
+            return Undecodable(_why(error))
+
+
+class Pickles(Sequence[Any]):
+    """Messages that are unpickled when they are asked for, each time.
+
+    By then its consumer's cursor points at the message: should it end the process, it is to blame.
+
+    Args:
+        pieces: the messages, encoded.
+        decode: decodes one.
+
+    """
+
+    def __init__(self, pieces: Sequence[bytes], decode: Callable[[bytes], Any]) -> None:
+        self._pieces, self._decode = pieces, decode
+
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._pieces)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Unpickle the message at an index.
+
+        Raises:
+            UndecodableError: it cannot be.
+
+        """
+        try:
+            return self._decode(self._pieces[index])
+        except RAISED as error:
+            raise UndecodableError(_why(error)) from error
+
+
+def _why(error: BaseException) -> str:
+    return text_of(error) or type(error).__name__
 
 
 class Undecodable(msgspec.Struct, frozen=True):

@@ -7,7 +7,8 @@ with it but its own connection, whose end tells the broker. Chunks pass through 
              ◄─CONFIRM─       ◄──ACK, CREDIT──          stays in its producer's connection, which is
                                                         not read until there is room
 
-A pass: read what came, take in what was parked, keep what is durable, deliver, send.
+A pass: read what came, take in what was parked, keep what is durable, deliver, send. A lone message
+that a consumer waits for is sent on as soon as it was read.
 
 Memory queues: what was confirmed and not yet acknowledged is lost when the *broker* dies (its
 supervisor starts another). What was not confirmed is sent again by its producer. The end of any
@@ -33,7 +34,7 @@ from workers.queues.broker.connection import Connection, Role
 from workers.queues.broker.greeter import Greeter
 from workers.queues.broker.host import QueueHost
 from workers.queues.broker.keeping import Keeping, keeping_of
-from workers.queues.broker.management import UnknownCommandError, manage
+from workers.queues.broker.management import CommandError, manage
 from workers.queues.broker.statistics import statistics
 from workers.queues.core.queue import QueueCore
 from workers.queues.frames import PROTOCOL, Command, FrameError, Hello, Kind, Welcome
@@ -97,7 +98,7 @@ class Broker:
         core = QueueCore(definition, payload.split, payload.join, random.random)
         if keeping is not None:
             keeping.restore(core)
-        return QueueHost(core, keeping, self._dirty)
+        return QueueHost(core, keeping, self._connections, self._dirty)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Serve until ``stopping()`` is true when a stop descriptor is readable."""
@@ -141,7 +142,7 @@ class Broker:
         if self._due <= now:
             for host in self._hosts.values():
                 if host.due <= now:
-                    host.tick(self._connections)
+                    host.tick()
                     self._touched[host.name] = host
         if self._touched and self._chores_at == math.inf:
             self._chores_at = now + IDLE
@@ -292,7 +293,7 @@ class Broker:
             return {"error": why, "code": "no-such-queue"}
         try:
             answer = manage(host.core, command, host.now)
-        except UnknownCommandError as error:
+        except CommandError as error:
             return {"error": str(error), "code": error.code}
         self._touched[host.name] = host
         return answer
@@ -306,7 +307,7 @@ class Broker:
                 for connection in freed:
                     self._read_on(connection)  # what it had sent behind it
             before = host.due
-            host.serve(self._connections)
+            host.serve()
             if host.due != before:
                 self._due = min(one.due for one in self._hosts.values())
 

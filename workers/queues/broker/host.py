@@ -52,12 +52,17 @@ class QueueHost:
     Args:
         core: the queue.
         keeping: its store, if it is durable.
+        connections: all of the broker's, by number.
         dirty: told of each connection with something to send.
 
     """
 
     def __init__(
-        self, core: QueueCore, keeping: Keeping | None, dirty: dict[int, Connection]
+        self,
+        core: QueueCore,
+        keeping: Keeping | None,
+        connections: dict[int, Connection],
+        dirty: dict[int, Connection],
     ) -> None:
         self.core, self.keeping = core, keeping
         self.name = core.definition.name
@@ -66,7 +71,7 @@ class QueueHost:
         self.blocked: OrderedDict[int, Connection] = OrderedDict()  # the longest first
         self.clients = Clients() if keeping is None else keeping.clients
         self.welcome = welcome(core.definition)
-        self._dirty = dirty
+        self._connections, self._dirty = connections, dirty
         # Whether a put without options that fits can be taken without asking further.
         self._short = keeping is None and core.intake.shedder is None
 
@@ -161,12 +166,30 @@ class QueueHost:
             and not self.core.intake.shut
             and self.core.books.fits(count, size)
         ):
-            self.core.put(count, chunk, self.now)
+            if count > 1 or not self._hand_over(chunk):
+                self.core.put(count, chunk, self.now)
             sent.last = sequence
             connection.confirm(sequence)
             self._dirty[connection.number] = connection
         else:
             self._put(connection, (count, sequence, chunk, b"", None))
+
+    def _hand_over(self, body: bytes) -> bool:
+        """Send a lone message on at once, if somebody waits for it: all else can be done after.
+
+        A consumer that cannot be sent to is dealt with at the end of the pass, when it is flushed.
+        """
+        consumer = self.core.delivery.taker(self.now)
+        if not consumer:
+            return False
+        connection = self._connections[consumer]
+        connection.deliver(self.core.hand_over(consumer, body, self.now), self.now)
+        self._dirty[consumer] = connection
+        try:
+            connection.out.flush()
+        except (OSError, FrameError):
+            pass
+        return True
 
     def _put(self, connection: Connection, put: Parked) -> None:
         sequence = put[1]
@@ -258,29 +281,29 @@ class QueueHost:
             freed.append(connection)
         return freed
 
-    def serve(self, connections: dict[int, Connection]) -> None:
+    def serve(self) -> None:
         """Keep what has to be kept, deliver what can be, and say when there is more to do."""
         core, now, dirty = self.core, self.now, self._dirty
         if self.keeping is not None:
             self.keeping.commit(core, dirty, now)
         for consumer, chunk in core.deliveries(now):
-            connection = connections[consumer]
+            connection = self._connections[consumer]
             connection.deliver(chunk, now)
             dirty[consumer] = connection
         for answer in core.answers():
-            caller = connections.get(answer.caller)
+            caller = self._connections.get(answer.caller)
             if caller is not None:
                 caller.send(Kind.RESULT, _encode(answer.reply), answer.correlation)
                 dirty[answer.caller] = caller
         due = core.next_deadline()
         self.due = due if self.keeping is None else min(due, self.keeping.due)
 
-    def tick(self, connections: dict[int, Connection]) -> None:
+    def tick(self) -> None:
         """Do what is due."""
         core = self.core
         core.expire(self.now)
         for number in core.looks_due(self.now):
-            cursor = connections[number].cursor
+            cursor = self._connections[number].cursor
             assert cursor is not None
             core.looked_at(number, cursor.cells(), self.now, partial(_fence, cursor))
 

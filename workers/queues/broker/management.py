@@ -16,23 +16,35 @@ PURGED = 5_000
 SHOWN_BYTES = 4_096
 
 
-class UnknownCommandError(ValueError):
+class CommandError(ValueError):
+    """A command cannot be carried out. ``code``: why, as a stable word."""
+
+    code = ""
+
+
+class UnknownCommandError(CommandError):
     """There is no such command."""
 
     code = "no-such-command"
 
 
-class UnknownLetterError(UnknownCommandError):
+class UnknownLetterError(CommandError):
     """There is no dead letter of that number."""
 
     code = "no-such-letter"
+
+
+class ClosedError(CommandError):
+    """The queue was drained: it takes nothing in."""
+
+    code = "queue-closed"
 
 
 def manage(queue: QueueCore, command: Command, now: float) -> dict[str, Any]:
     """Carry out a command; return the answer.
 
     Raises:
-        UnknownCommandError: there is no such command, or no such dead letter.
+        CommandError: there is no such command or dead letter, or the queue is closed to it.
 
     """
     action = COMMANDS.get(command.name)
@@ -141,6 +153,12 @@ def _dead_show(queue: QueueCore, command: Command, _now: float) -> dict[str, Any
 def _dead_replay(queue: QueueCore, command: Command, now: float) -> dict[str, Any]:
     """Put letters again, as new messages, as far as there is room; ``left``: those that are not."""
     chosen = _chosen(queue, command)
+    if queue.intake.shut:
+        name = queue.definition.name
+        raise ClosedError(
+            f"queue {name!r} was drained, and takes nothing in: open it first, by "
+            f"`supervisor queue reopen {name}`"
+        )
     replayed = 0
     for letter in chosen:
         if not letter.whole:

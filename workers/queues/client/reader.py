@@ -1,7 +1,7 @@
 """The consumer's end of a queue: chunks in, a cursor that says how far it is, lazy acks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from workers.queues.client.serializers import encoder_of
 from workers.queues.client.window import Window
 from workers.queues.core.chunk import decode_options
 from workers.queues.cursor import CursorWriter
-from workers.queues.errors import MessageTooLarge
+from workers.queues.errors import MessageTooLarge, UndecodableError
 from workers.queues.frames import (
     MAX_BODY,
     PAIR,
@@ -40,7 +40,8 @@ _NONE = Options()
 class Delivered:
     """A chunk that was delivered.
 
-    ``messages`` holds all of its messages, those that were done before too: ``done`` of them.
+    ``messages`` holds all of its messages, those that were done before too: ``done`` of them. To
+    look at one may unpickle it: the cursor has to point at it before.
     ``attempt`` is 1 the first time. ``first`` numbers the first of its messages, for ever.
     ``flawed``: some of them are `Undecodable`. ``suspect``: its last consumer ended
     over it, or over something else that it was working on at the time.
@@ -59,13 +60,26 @@ class Delivered:
     )
 
     def __init__(
-        self, number: int, done: int, attempt: int, first: int, options: bytes, messages: list[Any]
+        self,
+        number: int,
+        done: int,
+        attempt: int,
+        first: int,
+        options: bytes,
+        messages: Sequence[Any],
     ) -> None:
         self.first = first
         self.id, self.done, self.attempt, self.messages = number, done, attempt, messages
         self._options = options
         self.came = time.monotonic() if options else 0.0
         self.flawed = self.suspect = False
+
+    def message(self, index: int) -> Any:
+        """Return a message; raises UndecodableError if it is none that its handler takes."""
+        message = self.messages[index]
+        if isinstance(message, Undecodable):
+            raise UndecodableError(message.why)
+        return message
 
     @property
     def options(self) -> Options:
@@ -82,6 +96,11 @@ class Delivered:
     def is_call(self) -> bool:
         """Whether somebody waits for the result."""
         return bool(self._options) and self.options.reply != 0
+
+
+def undecodable(error: UndecodableError) -> Nack:
+    """Say that a message is to be buried because it could not be decoded."""
+    return Nack("dead", reason="undecodable", error=f"not decodable: {error}")
 
 
 #: Stands for the chunk of a consumer that works on none.
@@ -194,13 +213,14 @@ class QueueReader:
         """
         for chunk in self.take(deadline):
             for index in range(chunk.done, len(chunk.messages)):
-                message = chunk.messages[index]
-                if isinstance(message, Undecodable):
-                    self.undecodable(chunk, index)
-                    continue
                 self.cursor.busy(chunk.id, index)
                 if self.cursor.fenced:
                     return
+                try:
+                    message = chunk.message(index)
+                except UndecodableError as error:
+                    self.undecodable(chunk, index, error)
+                    continue
                 yield Delivery(chunk.id, index, chunk.attempt, message)
 
     # --- out ----------------------------------------------------------------------------------
@@ -280,11 +300,11 @@ class QueueReader:
         """Say that a chunk is worked on: its lease begins anew."""
         self._say(frame(Kind.PROGRESS, argument=chunk.id))
 
-    def undecodable(self, chunk: Delivered, index: int, lane: int | None = 0) -> None:
+    def undecodable(
+        self, chunk: Delivered, index: int, error: UndecodableError, lane: int | None = 0
+    ) -> None:
         """Bury a message that is not of the type its handler takes."""
-        why = chunk.messages[index].why
-        nack = Nack("dead", reason="undecodable", error=f"not decodable: {why}")
-        self.nack(chunk, index, nack, lane)
+        self.nack(chunk, index, undecodable(error), lane)
 
     def measured(self, messages: int, seconds: float) -> None:
         """Learn what handling so many messages has taken."""

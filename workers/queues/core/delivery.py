@@ -41,6 +41,7 @@ class Delivery:
         self._awake = 0  # who was given something last: keeps its turn while it is swift
         self._rate = None if definition.rate is None else Rate(*definition.rate)
         self._limited = self._rate is not None or definition.rate_per_key is not None
+        self._untimed = not self._limited and definition.ttl is None
         self._rate_from = 0.0  # the rate lets one through then
 
     @property
@@ -115,6 +116,24 @@ class Delivery:
             return math.inf
         return min(self._stock.order.wakes_at(), self._rate_from or math.inf)
 
+    def taker(self, now: float) -> int:
+        """Who is to have a message that comes now, before it is in the books; 0: not known so soon.
+
+        It is known when the queue is empty, somebody waits, and no clock has a say in it.
+        """
+        if self._books.depth or not self._hungry or not self._untimed or self.held_up:
+            return 0
+        return self._turn(now)
+
+    def hand_over(self, number: int, chunk: Chunk, now: float) -> None:
+        """Lease one message to its `taker`."""
+        one = self.consumers[number]
+        del self._hungry[number]
+        self._lease(number, one, chunk, now)
+        if one.window > 1:
+            self._hungry[number] = None
+        self._stock.first_tries(1)
+
     def deliveries(self, now: float) -> list[tuple[int, Chunk]]:
         """Lease what can be leased, to consumers with room, in turn."""
         found: list[tuple[int, Chunk]] = []
@@ -134,10 +153,8 @@ class Delivery:
             most = self._allowed(now) if self._limited else math.inf
             if most < 1:
                 break
-            number, one = self._awake, self.consumers.get(self._awake)
-            if one is None or number not in hungry or not one.is_swift(now):
-                number = next(iter(hungry))
-                one = self.consumers[number]
+            number = self._turn(now)
+            one = self.consumers[number]
             del hungry[number]
             room, left = one.window - one.held, chunk.count - chunk.done
             if left > room and one.leased and one.lanes == 1:
@@ -158,6 +175,13 @@ class Delivery:
         if first_tries:
             self._stock.first_tries(first_tries)
         return found
+
+    def _turn(self, now: float) -> int:
+        """Say who is next, of those who have room."""
+        awake = self._awake
+        if awake in self._hungry and self.consumers[awake].is_swift(now):
+            return awake
+        return next(iter(self._hungry))
 
     def _share(self, one: Consumer, left: int) -> int:
         """How many messages of a chunk are for a consumer, and not for others that have nothing.

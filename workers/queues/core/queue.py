@@ -28,7 +28,8 @@ Times are seconds since 1970 by the broker's clock, which never goes back.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 from supervisor.definition import QueueDefinition
 from workers.queues.core.books import Books, Join, Split
@@ -95,9 +96,7 @@ class QueueCore:
 
     def oldest_put(self) -> float | None:
         """When that was put which waits or is worked on longest, about; None if there is none."""
-        consumers = self.delivery.consumers.values()
-        leased = [chunk.put_at for one in consumers for chunk in one.leased.values()]
-        oldest = min(leased, default=math.inf)
+        oldest = min((chunk.put_at for chunk in self._leased()), default=math.inf)
         oldest = min(oldest, self.stock.order.oldest())
         return None if oldest == math.inf else oldest
 
@@ -140,6 +139,13 @@ class QueueCore:
         if books.journal is not None:
             books.added(chunk)
         self.stock.add(chunk)
+        return chunk
+
+    def hand_over(self, consumer: int, body: bytes, now: float) -> Chunk:
+        """Take in one message without options, for its `delivery.taker`, and return it leased."""
+        chunk = self.books.take_in(1, body, now=now)
+        self.counts.accepted += 1
+        self.delivery.hand_over(consumer, chunk, now)
         return chunk
 
     def undo(self, chunk: Chunk) -> None:
@@ -218,7 +224,7 @@ class QueueCore:
 
     def out_of_memory(self, worker: str, now: float) -> None:
         """Learn that a worker which has left was killed by the kernel for want of memory."""
-        self._returns.out_of_memory(worker, now)
+        self._returns.out_of_memory(worker, chain(self.stock, self._leased()), now)
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -304,6 +310,11 @@ class QueueCore:
         gone = self.burial.drop(chunk, "dropped")
         self.stock.withdrawn(chunk)
         return gone
+
+    def _leased(self) -> Iterator[Chunk]:
+        """Go through what consumers have."""
+        for one in self.delivery.consumers.values():
+            yield from one.leased.values()
 
     def _set_look(self, now: float) -> None:
         lease = self.definition.lease

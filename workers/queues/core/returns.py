@@ -39,7 +39,8 @@ class Returns:
     ) -> None:
         self._definition, self._books, self._stock = definition, books, stock
         self._burial, self._calls, self._jitter = burial, calls, jitter
-        self._left: OrderedDict[str, list[Chunk]] = OrderedDict()  # by the worker that ended
+        # The numbers of what workers that have ended were working on; most of it is settled soon.
+        self._left: OrderedDict[str, list[int]] = OrderedDict()
 
     def failed(self, chunk: Chunk, index: int, nack: Nack, now: float) -> None:
         """Take the message at ``index`` out of a chunk, whose messages before it are done."""
@@ -110,11 +111,17 @@ class Returns:
         self._books.advance(chunk, end)
         return back
 
-    def out_of_memory(self, worker: str, now: float) -> None:
-        """Charge what a worker was handling: it ended because the kernel killed it for memory."""
+    def out_of_memory(self, worker: str, chunks: Iterable[Chunk], now: float) -> None:
+        """Charge what a worker was handling: it ended because the kernel killed it for memory.
+
+        ``chunks``: all that are in the queue.
+        """
+        numbers = self._left.pop(worker, None)
+        if numbers is None:
+            return
         why = f"its consumer ({worker}) was killed for want of memory while handling it"
-        for chunk in self._left.pop(worker, []):
-            chunk.memory_ends += not chunk.void
+        for chunk in [one for one in chunks if one.id in numbers]:
+            chunk.memory_ends += 1
             if chunk.memory_ends >= MEMORY_ENDS and not chunk.holder:
                 chunk.attempt -= 1  # the next one is not made
                 self._burial.rest(chunk, Cause(OOM, why), now)
@@ -122,7 +129,7 @@ class Returns:
 
     def _remember(self, worker: str, chunk: Chunk) -> None:
         if worker:
-            self._left.setdefault(worker, []).append(chunk)
+            self._left.setdefault(worker, []).append(chunk.id)
             if len(self._left) > MAX_ENDS:
                 self._left.popitem(last=False)
 
