@@ -29,6 +29,11 @@ class Feed:
             return False
         return True
 
+    def close(self) -> None:
+        """Nobody is told anything any more."""
+        self.reader.close()
+        self._writer.close()
+
 
 def take(reader: socket.socket) -> list[Word]:
     """Return what has been said and not been taken yet, in order; at most `BATCH` words."""

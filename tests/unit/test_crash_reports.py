@@ -54,8 +54,8 @@ def runtime(tmp_path: Path) -> Path:
 def feed() -> Iterator[Feed]:
     """Root's end."""
     feed = Feed()
-    with feed.reader, feed._writer:
-        yield feed
+    yield feed
+    feed.close()
 
 
 @pytest.fixture

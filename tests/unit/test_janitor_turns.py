@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.channel import Channel
+from supervisor.crashes.clerk import Clerk
+from supervisor.crashes.feed import Feed
 from supervisor.definition import RecyclerDefinition
 from supervisor.janitor import janitor, leftovers
 from supervisor.janitor.janitor import Janitor
@@ -28,7 +30,9 @@ class Life:
         self._channel: Channel[ToWorker] = Channel(self._ours, ToWorker)
         recyclers = [RecyclerDefinition(TEMP, every=600.0), RecyclerDefinition("clock", every=0.01)]
         functions = {TEMP: lambda: outcome, "clock": Outcome}
-        life = Janitor(self._directory, recyclers, functions)
+        self._feed = Feed()
+        clerk = Clerk(self._feed.reader, self._directory, "app:tree")
+        life = Janitor(self._directory, recyclers, functions, clerk)
         link = WorkerLink(self._theirs, Context("runtime/janitor", 1))
         self._thread = threading.Thread(target=life.run, args=(link,))
         self._thread.start()
@@ -55,6 +59,7 @@ class Life:
         self._thread.join()
         self._ours.close()
         self._theirs.close()
+        self._feed.close()
 
 
 @pytest.fixture
