@@ -112,6 +112,24 @@ def test_a_supervisor_that_gives_up_leaves_one_too(tmp_path: Path) -> None:
         assert app.stop() == 0
 
 
+@pytest.mark.parametrize(
+    ("tree", "code", "decisions"),
+    [
+        ("doomed", 70, ["restart", "no restart: its supervisor gave up"]),
+        ("stillborn", 1, ["its start has failed"]),
+    ],
+)
+def test_an_app_that_ends_over_it_has_told_before(
+    tmp_path: Path, tree: str, code: int, decisions: list[str]
+) -> None:
+    """The janitor ends after the tree, and writes down what was said last."""
+    with run(f"dying:{tree}", tmp_path) as app:
+        assert app.wait() == code
+    files = sorted((tmp_path / "state" / "crashes").iterdir())
+    found = sorted((json.loads(file.read_text()) for file in files), key=lambda one: one["at"])
+    assert [one["decision"].partition(": reached")[0] for one in found] == decisions
+
+
 def test_killed_supervisors_and_services_leave_one_too(tmp_path: Path) -> None:
     """The janitor's own is written by its successor."""
     with run_tree("nested:tree", tmp_path, "--state", str(tmp_path / "state")) as app:
