@@ -5,6 +5,8 @@ quote one, as a connection that fails quotes the address it was given.
 import re
 from collections.abc import Mapping
 
+from supervisor.errors import escaped
+
 _SECRET = re.compile("secret|token|passw|_pwd$|api_?key|private|credential|dsn$|auth", re.I)
 #: Bytes of a value from which on it is looked for: shorter ones are found in any text.
 SHORTEST = 6
@@ -20,6 +22,6 @@ def redacted(text: str, *environments: Mapping[str, str | None]) -> str:
     """
     for environment in environments if text else ():
         for name, value in environment.items():
-            if value and len(value) >= SHORTEST and value in text and _SECRET.search(name):
-                text = text.replace(value, f"<{name}>")
+            if _SECRET.search(name) and value and len(value) >= SHORTEST and value in text:
+                text = text.replace(value, f"<{escaped(name)}>")
     return text
