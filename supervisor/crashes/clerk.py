@@ -9,7 +9,6 @@ import platform
 import re
 import socket
 import time
-from collections import Counter
 
 import msgspec
 
@@ -45,7 +44,6 @@ class Clerk:
         self._where = Where(app, socket.gethostname(), platform.python_version())
         self._register = Register(since=time.time())
         self._kept: list[shelf.Kept] | None = None  # not looked at yet
-        self._counts: Counter[str] = Counter()  # by fingerprint
 
     def fileno(self) -> int:
         """Readable when there is something to write."""
@@ -85,17 +83,16 @@ class Clerk:
             self._failed(reason(error, self._reports))
             return
         self._count(written=self._register.written + 1, problem="")
-        kept = shelf.summary(name, content)
         assert self._kept is not None
-        self._kept.append(kept)
-        self._counts[kept.fingerprint] = kept.count
+        self._kept.append(shelf.summary(name, content))
         self._let_go()
 
     def _composed(self, death: Death) -> CrashReport:
         if self._kept is None or not os.path.isdir(self._reports):
             self._look()
-        kind = fingerprint(death)
-        return compose(death, f"cr-{os.urandom(4).hex()}", self._where, self._counts[kind] + 1)
+        kind, kept = fingerprint(death), self._kept or []
+        before = max((one.count for one in kept if one.fingerprint == kind), default=0)
+        return compose(death, f"cr-{os.urandom(4).hex()}", self._where, before + 1)
 
     def look(self) -> None:
         """Look at what is there: of those before us, and after others have removed some."""
@@ -111,8 +108,6 @@ class Clerk:
             self._kept = shelf.listed(self._reports)
         except FileNotFoundError:  # it was removed: it is made with the next report
             self._kept = []
-        for one in self._kept:
-            self._counts[one.fingerprint] = max(self._counts[one.fingerprint], one.count)
 
     def _let_go(self) -> None:
         assert self._kept is not None

@@ -1,9 +1,14 @@
 """What there is of crash reports, for whoever looks at the app: a file in the runtime directory."""
 
+from typing import TypeVar
+
 import msgspec
+from msgspec.structs import replace
 
 from supervisor.bulletin import Bulletin
-from supervisor.observe.snapshot import ChildStatus, LastExit, Snapshot, SupervisorStatus
+from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus, WorkerStatus
+
+_Ending = TypeVar("_Ending", WorkerStatus, SupervisorStatus)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -41,22 +46,16 @@ def with_reports(snapshot: Snapshot, register: Register | None) -> Snapshot:
         return snapshot
     names = {(one.path, one.at): one.id for one in register.known}
 
-    def named(path: str, end: LastExit | None) -> LastExit | None:
-        found = None if end is None else names.get((path, end.at))
-        return end if end is None or found is None else replace(end, crash_report=found)
+    def named(one: _Ending) -> _Ending:
+        end = one.last_exit
+        found = None if end is None else names.get((one.path, end.at))
+        return replace(one, last_exit=replace(end, crash_report=found)) if end and found else one
 
     def node(one: SupervisorStatus | ChildStatus) -> SupervisorStatus | ChildStatus:
-        if isinstance(one, SupervisorStatus):
-            below = [node(child) for child in one.children]
-            return replace(one, children=below, last_exit=named(one.path, one.last_exit))
-        return replace(
-            one, workers=[replace(w, last_exit=named(w.path, w.last_exit)) for w in one.workers]
-        )
+        if isinstance(one, ChildStatus):
+            return replace(one, workers=[named(worker) for worker in one.workers])
+        return named(replace(one, children=[node(child) for child in one.children]))
 
     tree = node(snapshot.tree)
     assert isinstance(tree, SupervisorStatus)
-    services = [replace(w, last_exit=named(w.path, w.last_exit)) for w in snapshot.services]
-    return replace(snapshot, tree=tree, services=services)
-
-
-replace = msgspec.structs.replace
+    return replace(snapshot, tree=tree, services=[named(one) for one in snapshot.services])

@@ -23,6 +23,7 @@ _WORDS = {
     "suspended": "killed by its supervisor: suspended for too long",
     "protocol": "killed by its supervisor: it said what cannot be understood",
     "control_lost": "killed by its supervisor: it had closed its link",
+    "stop_timeout": "killed by its supervisor: it did not end when it was asked to",
     "memory_hard": "ended for having more than memory_hard",
     "oom": "killed by the kernel for want of memory",
     "template_lost": "went with its template",

@@ -16,7 +16,7 @@ import msgspec
 
 from supervisor.core.census import SlotView
 from supervisor.core.orders import QUICK_LIVES, Record
-from supervisor.crashes import place
+from supervisor.crashes import place, shelf
 
 log = logging.getLogger("supervisor.arbiter")
 
@@ -96,20 +96,13 @@ class Leaks:
                 self._report(LeakReport(path, time.time(), record.hold, lives))
 
     def _report(self, report: LeakReport) -> None:
-        name = re.sub(r"[^a-z0-9_.-]+", "-", report.path)
-        file = os.path.join(self._directory, f"leak-{name}-{int(report.at)}.json")
+        path = re.sub(r"[^a-z0-9_.-]+", "-", report.path)
+        name = f"leak-{path}-{int(report.at)}{shelf.ENDING}"
+        file = os.path.join(self._directory, name)
         extra = {"child": report.path, "held_off": report.held_off, "report": file}
+        content = msgspec.json.format(msgspec.json.encode(report), indent=1)
         try:
-            _write(file, report)
+            shelf.write(self._directory, name, content)
         except OSError as error:  # a full disk: recycling does not depend on it
             extra["report"] = f"not written: {error.strerror}"
         log.warning("recycled over and over", extra=extra)
-
-
-def _write(path: str, report: LeakReport) -> None:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, msgspec.json.format(msgspec.json.encode(report), indent=1))
-    finally:
-        os.close(fd)

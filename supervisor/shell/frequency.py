@@ -1,7 +1,5 @@
 """How often a slot has crashed of late, and which of its crashes are worth a report."""
 
-from collections import deque
-
 #: Seconds that are looked back over, and crashes that are counted in them at most.
 WINDOW, MOST = 600.0, 100
 #: The first so many are told of (a message that kills has fewer attempts), then one in so many
@@ -15,7 +13,7 @@ class Frequency:
     __slots__ = ("_times", "_told_at")
 
     def __init__(self) -> None:
-        self._times: deque[float] | None = None  # most slots never crash
+        self._times: list[float] = []
         self._told_at = 0.0
 
     def add(self, now: float) -> tuple[int, bool]:
@@ -25,11 +23,9 @@ class Frequency:
             how many there were within `WINDOW` (`MOST`: that or more), and whether to tell of it.
 
         """
-        if self._times is None:
-            self._times = deque(maxlen=MOST)
         times = self._times
-        while times and now - times[0] > WINDOW:
-            times.popleft()
+        while times and (len(times) == MOST or now - times[0] > WINDOW):
+            del times[0]
         times.append(now)
         is_told = len(times) <= FIRST or now - self._told_at >= EVERY
         if is_told:

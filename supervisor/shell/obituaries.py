@@ -77,10 +77,12 @@ class Obituaries:
         ends, self._ends = self._ends, []
         decisions, self._decisions = self._decisions, {}
         now = time.monotonic()
+        last = {end.slot.path: end for end in ends}  # whom a decision is about
         for end in ends:
+            decision = decisions.get(end.slot.path, "") if last[end.slot.path] is end else ""
             recent, is_told = end.slot.frequency.add(now)
             if is_told and self._may_tell(int(now)):
-                self.pass_on(obituary(end, recent, decisions.get(end.slot.path, "")))
+                self.pass_on(obituary(end, recent, decision))
             else:
                 self._leave_out(1)
 
@@ -133,6 +135,8 @@ def obituary(end: End, recent: int, decision: str) -> Death:
 
 
 def _decision(end: End) -> str:
+    if end.ending.stop_requested:
+        return "replaced"
     if not end.was_ready:
         return "its start has failed"
     restart = getattr(end.start.definition, "restart", "permanent")
@@ -144,6 +148,8 @@ def _evidence(end: End) -> list[str]:
     ending, found = end.ending, []
     if ending.out_of_memory:
         found.append("the kernel has counted an out-of-memory kill that was no other process's")
+    if ending.stop_requested:
+        found.append(f"it had been asked to end: {ending.stop_cause}")
     if ending.kill_cause:
         found.append(f"its supervisor has sent SIGKILL: {ending.kill_cause}")
     elif end.last.signal == "SIGKILL" and not ending.out_of_memory:

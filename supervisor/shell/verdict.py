@@ -106,9 +106,9 @@ def is_unplanned(ending: Ending, reason: ExitReason, was_ready: bool) -> bool:
     """
     if ending.ended is IGNORED:
         return False
-    if reason.cause == MEMORY_HARD:
-        return True
-    if ending.stop_requested or ending.kill_cause in PLANNED_KILLS:
+    if ending.stop_requested:
+        return ending.stop_cause == MEMORY_HARD
+    if ending.kill_cause in PLANNED_KILLS:
         return False
     return not was_ready or not reason.is_normal or bool(ending.gave_up)
 

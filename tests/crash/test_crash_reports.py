@@ -13,6 +13,7 @@ from supervisor.crashes.register import REGISTER, Register
 from supervisor.crashes.shelf import FIRST, LAST
 from tests.crash.app_harness import App, eventually
 from tests.crash.running_app import kill, run_tree, service, supervisor_at
+from tests.crash.test_environment_worlds import unshare
 
 DYING = {"dying/segv.0", "dying/raises.0", "dying/hangs.0", "dying/once.0", "dying/command.0"}
 
@@ -112,6 +113,24 @@ def test_a_supervisor_that_gives_up_leaves_one_too(tmp_path: Path) -> None:
         assert app.stop() == 0
 
 
+@pytest.mark.parametrize(
+    ("tree", "code", "decisions"),
+    [
+        ("doomed", 70, ["restart", "no restart: its supervisor gave up"]),
+        ("stillborn", 1, ["its start has failed"]),
+    ],
+)
+def test_an_app_that_ends_over_it_has_told_before(
+    tmp_path: Path, tree: str, code: int, decisions: list[str]
+) -> None:
+    """The janitor ends after the tree, and writes down what was said last."""
+    with run(f"dying:{tree}", tmp_path) as app:
+        assert app.wait() == code
+    files = sorted((tmp_path / "state" / "crashes").iterdir())
+    found = sorted((json.loads(file.read_text()) for file in files), key=lambda one: one["at"])
+    assert [one["decision"].partition(": reached")[0] for one in found] == decisions
+
+
 def test_killed_supervisors_and_services_leave_one_too(tmp_path: Path) -> None:
     """The janitor's own is written by its successor."""
     with run_tree("nested:tree", tmp_path, "--state", str(tmp_path / "state")) as app:
@@ -171,4 +190,22 @@ def test_a_disk_that_takes_nothing_costs_nothing_but_the_report(tmp_path: Path) 
         eventually(lambda: register(app).failed == 3, "they are counted")
         assert (register(app).skipped, bool(register(app).problem)) == (3, True)
         app.wait_for(path="runtime/janitor", event="crash report cannot be written")
+        assert app.stop() == 0
+
+
+def test_a_full_disk_skips_reports_and_nothing_else(tmp_path: Path) -> None:
+    """There is room for two of five: the others are counted, no half of one is left."""
+    state = tmp_path / "fs"
+    state.mkdir()
+    script = f'mount -t tmpfs -o size=8k,mode=700 tmpfs {state} && exec "$@"'
+    wrapper = (*unshare("--mount"), "sh", "-c", script, "sh")
+    with App("dying:tree", tmp_path, "--state", str(state), wrapper=wrapper) as app:
+        app.up()
+        eventually(lambda: register(app).failed == len(DYING) - 2, "the others are counted")
+        told = register(app)
+        assert (told.written, told.kept, told.skipped) == (2, 2, len(DYING) - 2)
+        assert "No space left" in told.problem
+        assert app.ready("dying/segv.0").generation == 2
+        inside = f"/proc/{app.process.pid}/root{state}/crashes"
+        assert len(list(Path(inside).iterdir())) == 2
         assert app.stop() == 0

@@ -11,6 +11,7 @@ import pytest
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import QueueAnswer, QueueCommand
 from supervisor.core.thresholds import Oddity
+from supervisor.crashes.shelf import listed
 from supervisor.process.oom import confinement
 from supervisor.recycling.backstop import can_confine
 from supervisor.recycling.report import Report, read
@@ -24,6 +25,16 @@ MESSAGES = 360
 def report_of(app: App) -> Report | None:
     """Return what the arbiter has seen last."""
     return read(os.path.dirname(app.socket), time.time())
+
+
+def reported(app: App, path: str, *causes: str) -> None:
+    """Wait until there are crash reports of a slot with these causes."""
+    directory = str(app.runtime / "crashes")
+
+    def look() -> bool:
+        return [one.cause for one in listed(directory) if one.path == path] == list(causes)
+
+    eventually(look, f"reports of {path}: {causes}")
 
 
 def lines(path: Path) -> list[str]:
@@ -188,7 +199,8 @@ def handled(app: App, *lines: str) -> None:
 
 def test_a_message_that_takes_too_much_memory_twice_is_dead(tmp_path: Path) -> None:
     """Two workers were killed for memory_hard over it: it is a dead letter that says so."""
-    with App("glutton:tree", tmp_path, "--", "1", "-7", "2") as app:
+    state = "--state", str(tmp_path / "state")
+    with App("glutton:tree", tmp_path, *state, "--", "1", "-7", "2") as app:
         app.up()
         eventually(lambda: app.snapshot().queues[0]["dead"] == 1, "the letter", 40.0)
         eventually(lambda: app.snapshot().queues[0]["depth"] == 0, "the rest")
@@ -197,13 +209,15 @@ def test_a_message_that_takes_too_much_memory_twice_is_dead(tmp_path: Path) -> N
         assert "was ended over its memory_hard" in letter["error"]
         slot = app.worker("glutton/glutton.0")
         assert slot.restarts == 0
+        reported(app, "glutton/glutton.0", "stop_timeout", "stop_timeout")
         handled(app, "handling -7 1", "handling -7 2", "handling 1 1", "handling 2 1")
 
 
 @pytest.mark.skipif(not can_confine(), reason="needs a memory cgroup")
 def test_a_message_over_which_the_kernel_kills_twice_is_dead(tmp_path: Path) -> None:
     """Two workers were killed for want of memory over it: no third one is given it."""
-    with App("glutton:sudden", tmp_path, "--", "1", "-7", "2") as app:
+    state = "--state", str(tmp_path / "state")
+    with App("glutton:sudden", tmp_path, *state, "--", "1", "-7", "2") as app:
         app.up()
         eventually(lambda: app.snapshot().queues[0]["dead"] == 1, "the letter", 40.0)
         eventually(lambda: app.snapshot().queues[0]["depth"] == 0, "the rest")
@@ -211,6 +225,7 @@ def test_a_message_over_which_the_kernel_kills_twice_is_dead(tmp_path: Path) -> 
         assert (letter["reason"], letter["attempts"]) == ("oom", 2)
         assert "(glutton/glutton.0#2) was killed for want of memory" in letter["error"]
         app.ended("glutton.0", "oom", "oom")
+        reported(app, "glutton/glutton.0", "oom", "oom")
         handled(app, "handling -7 1", "handling -7 2", "handling 1 1", "handling 2 1")
         assert app.stop() == 0
 

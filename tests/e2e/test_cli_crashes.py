@@ -96,6 +96,8 @@ def test_status_and_health_name_them(app: App) -> None:
     ends = {w["path"]: w["last_exit"] for c in tree["children"] for w in c["workers"]}
     assert ends["dying/segv.0"]["crash_report"] == ids["dying/segv.0"]
     assert ends["dying/returns.0"]["crash_report"] is None
+    drawn = json.loads(cli(app, "tree", "--json").stdout)["tree"]
+    assert drawn["children"][0]["workers"][0]["last_exit"] == ends["dying/segv.0"]
     with urllib.request.urlopen(f"http://{app.snapshot().health_address}/healthz") as reply:
         document = json.load(reply)
     found = {w["last_exit"]["crash_report"] for c in document["supervisor"]["tree"]["children"]

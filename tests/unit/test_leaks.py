@@ -38,3 +38,11 @@ def test_a_report_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     """The directory is a file, say: it is told in the log."""
     (tmp_path / "crashes").touch()
     Leaks(str(tmp_path)).look({"app/web.0": Record(4, hold=60.0, hold_until=100.0)})
+
+
+def test_a_directory_of_reports_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Where the runtime directory leads to."""
+    (tmp_path / "crashes").symlink_to(tmp_path / "state" / "crashes")
+    Leaks(str(tmp_path)).look({"app/web.0": Record(4, hold=60.0, hold_until=100.0)})
+    [file] = (tmp_path / "state" / "crashes").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600

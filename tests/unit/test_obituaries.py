@@ -20,6 +20,11 @@ from supervisor.shell.verdict import IGNORED, Ending, is_unplanned
 CRASH = ExitReason(ExitKind.CRASH, "exit:1")
 
 
+def asked(cause: str) -> Ending:
+    """Of a process that is asked to end, and why."""
+    return Ending(stop_requested=True, stop_cause=cause)
+
+
 def end(slot: Slot, ending: Ending | None = None, **definition: object) -> End:
     """What is left of a process."""
     child = ChildDefinition(name="web", where="app.py:1", target="app:web", **definition)  # type: ignore[arg-type]
@@ -79,8 +84,9 @@ def run_until(loop: Loop, seconds: float) -> None:
         (Ending(stop_requested=True), CRASH, True, False),
         (Ending(kill_cause="brutal_kill"), ExitReason(ExitKind.KILLED, "x"), True, False),
         (Ending(kill_cause="stop_timeout"), ExitReason(ExitKind.KILLED, "x"), False, False),
-        (Ending(stop_requested=True), ExitReason(ExitKind.KILLED, "memory_hard"), True, True),
-        (Ending(stop_requested=True), ExitReason(ExitKind.SHUTDOWN, "recycled"), True, False),
+        (asked("memory_hard"), ExitReason(ExitKind.SHUTDOWN, "memory_hard"), True, True),
+        (asked("memory_hard"), ExitReason(ExitKind.KILLED, "stop_timeout"), True, True),
+        (asked("recycled"), ExitReason(ExitKind.SHUTDOWN, "recycled"), True, False),
         (Ending(ended=IGNORED), IGNORED, False, False),
         (Ending(), ExitReason(ExitKind.SHUTDOWN, "shutdown"), True, False),  # auto_shutdown
         (Ending(gave_up="intensity"), ExitReason(ExitKind.SHUTDOWN, "shutdown"), True, True),
@@ -153,7 +159,8 @@ def test_what_the_supervisor_did_is_in_it(loop: Loop, slot: Slot) -> None:
     of.decide("shop/web.0", "no restart: its supervisor gave up")
     of.note(end(slot))
     of.tell()
-    assert [one.decision for one in listener.deaths] == ["no restart: its supervisor gave up"] * 2
+    gave_up = ["restart", "no restart: its supervisor gave up"]  # the last of them was too many
+    assert [one.decision for one in listener.deaths] == gave_up
 
 
 def test_evidence_is_what_is_known(slot: Slot) -> None:
@@ -163,6 +170,8 @@ def test_evidence_is_what_is_known(slot: Slot) -> None:
     assert ["out-of-memory" in found[0], "message" in found[1]] == [True, True]
     hung = obituary(end(slot, Ending(kill_cause="heartbeat")), 1, "").evidence
     assert hung == ["its supervisor has sent SIGKILL: heartbeat"]
+    hard = obituary(end(slot, asked("memory_hard")), 1, "")
+    assert (hard.evidence, hard.decision) == (["it had been asked to end: memory_hard"], "replaced")
     killed = end(slot)._replace(last=LastExit("signal:SIGKILL", 1.0, signal="SIGKILL"))
     assert obituary(killed, 1, "").evidence == ["SIGKILL, not sent by its supervisor"]
 

@@ -7,6 +7,7 @@ import threading
 
 from supervisor import Child, Ignore, Supervisor, link
 from supervisor.link import current
+from workers import Worker
 
 PAUSE = threading.Event()
 
@@ -63,6 +64,14 @@ def returns() -> None:
     """End in order."""
 
 
+class Fails(Worker):
+    """Has no database."""
+
+    def init(self) -> None:
+        """Look for it."""
+        raise ConnectionError("no database")
+
+
 def crash() -> None:
     """Crash, again and again."""
     os._exit(7)
@@ -86,4 +95,7 @@ gives_up = Supervisor("top", intensity=5, children=[
     Supervisor("inner", [Child("x", crash)], intensity=2, restart="temporary"),
 ])  # fmt: skip
 looping = Supervisor("looping", [Child("loop", crash), Child("quiet", live)], intensity=1_000_000)
+#: An app that gives up, and one that cannot start.
+doomed = Supervisor("doomed", [Child("x", crash)], intensity=1)
+stillborn = Supervisor("stillborn", [Child("x", Fails)])
 slow = Supervisor("slow", [Child("stubborn", ignores_all, shutdown=30.0)])

@@ -131,6 +131,11 @@ def test_secrets_of_the_environment_are_not_quoted() -> None:
     environment = {"DB_PASSWORD": "hunter22", "HOME": "/home/shop", "API_KEY": "no", "TOKEN": None}
     text = "cannot log in with hunter22 from /home/shop: no"
     assert redacted(text, environment) == "cannot log in with <DB_PASSWORD> from /home/shop: no"
+    login = {"DATABASE_URL": "postgres://shop:pw@db/shop", "PAGE": "http://shop/a:b"}
+    refused = "postgres://shop:pw@db/shop refuses http://shop/a:b"
+    assert redacted(refused, login) == "<DATABASE_URL> refuses http://shop/a:b"
+    odd = redacted("a password: hunter22", {"\udcffTOKEN": "hunter22"})  # a name that is no text
+    assert odd == "a password: <\\udcffTOKEN>"
 
 
 # --- which are kept ---------------------------------------------------------------------------
