@@ -4,6 +4,7 @@ import os
 import time
 from typing import IO
 
+from supervisor.logs import codec
 from supervisor.logs.entry import Entry
 from supervisor.logs.record import timestamp
 from supervisor.logs.rotation import Name
@@ -85,8 +86,11 @@ class Follower:
         """Whether the first of the files that were closed is the one that was being followed."""
         if self._current is None:
             return False
-        with self._shelf.open(name) as file:
-            return file is None or self._is(self._current.fd, file)
+        try:
+            with self._shelf.open(name) as file:
+                return file is None or self._is(self._current.fd, file)
+        except codec.damages():  # what can be read of it will be shown, and that it is damaged
+            return False
 
     def _is(self, mine: int, file: IO[bytes]) -> bool:
         """Whether a file is ours under another name, or has been compressed from it."""

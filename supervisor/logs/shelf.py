@@ -211,7 +211,7 @@ class Shelf:
         """Return the line that a raw file's predecessor, if there is one, has begun."""
         begun = bytearray()
         for name in before if raw else ():
-            with self.open(name) as file:
+            with contextlib.suppress(*codec.damages()), self.open(name) as file:
                 while file is not None and (line := file.readline(READ)):
                     begun[:] = b"" if line.endswith(b"\n") or len(line) == READ else line
         return begun

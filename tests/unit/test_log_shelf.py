@@ -145,6 +145,22 @@ def test_a_damaged_archive_costs_its_own_lines_only(wrapped: Files) -> None:
     assert others[-1] == f"the rest of {archive.name} cannot be read"
 
 
+def test_a_damaged_raw_archive_ends_neither_a_reading_nor_a_following(raw: Files) -> None:
+    """Wherever it comes."""
+    follower = Follower(raw.shelf)
+    for number in range(2):
+        raw.write(b"%d\n" % number)
+        raw.rotate(compress=True)
+        archive = raw.directory / f"@{number + 1:016d}.log.s.gz"
+        archive.write_bytes(archive.read_bytes()[:-10])
+    raw.write(b"2\n")
+    found = follower.poll()
+    while follower.behind:
+        found += follower.poll()
+    follower.close()
+    assert found[-1].event == backwards(raw)[-1] == "2"
+
+
 def test_files_that_we_cannot_open_are_not_taken_for_none(wrapped: Files) -> None:
     """Lines would be missing, and nobody would know."""
     wrapped.write(b'{"event":"x"}\n')
