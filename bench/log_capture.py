@@ -73,7 +73,7 @@ def capture(runner: Runner, count: int, form: str) -> Outcome:
             _wait_for_notes(notes, 2)
             ended = wait_until_quiet(directory / "kept")
             cpu = cpu_seconds(process.pid) - before
-        began = float(notes.read_text().split()[0])
+        began = float(notes.read_text().split()[0])  # and nobody changes the files any more
         return Outcome(
             count / (ended - began), cpu / count * 1e6, count - lines(directory / "kept")
         )
@@ -102,19 +102,22 @@ def files(directory: Path) -> list[os.DirEntry[str]]:
 
 
 def wait_until_quiet(directory: Path) -> float:
-    """Wait until nothing is added any more; returns when the last was (Unix seconds)."""
-    sizes, since = (0, 0), time.monotonic()
-    while time.monotonic() < since + QUIET:
+    """Wait until nothing is added any more; returns when the last was (Unix seconds).
+
+    What goes on with closed files is not waited for.
+    """
+    seen: list[tuple[int, float]] = []
+    since = time.monotonic()
+    while not seen or time.monotonic() < since + QUIET:
         try:
-            found = [entry.stat() for entry in files(directory)]
-        except FileNotFoundError:  # renamed, or compressed, since it was listed
+            found = [e.stat() for e in files(directory) if not e.name.startswith("@")]
+        except FileNotFoundError:  # renamed since it was listed
             continue
-        now = (len(found), sum(info.st_size for info in found))
-        if now != sizes:
-            sizes, since = now, time.monotonic()
+        now = [(info.st_size, info.st_mtime) for info in found]
+        if now != seen:
+            seen, since = now, time.monotonic()
         time.sleep(0.02)
-    current = [e.stat().st_mtime for e in files(directory) if not e.name.startswith("@")]
-    return max(current)
+    return max(when for _, when in seen)
 
 
 def lines(directory: Path) -> int:

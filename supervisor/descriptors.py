@@ -1,14 +1,22 @@
-"""A reserve of file descriptors, for when there are none left."""
+"""File descriptors: as many as we may have, and a reserve for when there are none left."""
 
 import contextlib
 import errno
 import os
+import resource
 from collections.abc import Iterator
 
 #: What is held in reserve for starts: a link, stacks, the log pipes of a new slot.
 RESERVED = 10
 #: Errors that mean that there are none left, for us or for the machine.
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def use_all_descriptors() -> None:
+    """Raise our limit as far as we may: a slot takes six, and who reads its logs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Reserve:

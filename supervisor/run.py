@@ -7,7 +7,6 @@ then the control socket; then the processes.
 import errno
 import os
 import re
-import resource
 import signal
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from supervisor.config import RunOptions
 from supervisor.control import runtime_dir
 from supervisor.control.errors import UnsafeDirectory
 from supervisor.control.server import ControlServer
+from supervisor.descriptors import use_all_descriptors
 from supervisor.errors import AppLoadError
 from supervisor.priority import go_first
 from supervisor.process import tempdir
@@ -43,7 +43,7 @@ def run_root(options: RunOptions) -> int:
     name = options.name or default_name(options.app)
     claim = runtime_dir.claim(name)
     try:
-        raise_descriptor_limit()
+        use_all_descriptors()
         become_subreaper()
         go_first()
         unblock_signals()
@@ -90,13 +90,6 @@ def default_name(app: str) -> str:
     """Return the name of an app that was given none: the last part of its module's name."""
     module = app.partition(":")[0].rpartition(".")[2]
     return re.sub(r"[^a-z0-9_-]", "-", module.lower()).lstrip("_-")[:63] or "app"
-
-
-def raise_descriptor_limit() -> None:
-    """Use all the descriptors we may: a slot takes six."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def unblock_signals() -> None:

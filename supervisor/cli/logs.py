@@ -11,23 +11,23 @@ from datetime import datetime
 import click
 
 from supervisor.cli.app import debug_option, name_option, options
+from supervisor.cli.following import Following
 from supervisor.cli.report import Problem, use_colour
 from supervisor.cli.text import clean
 from supervisor.cli.units import PATH, seconds
 from supervisor.control import runtime_dir
-from supervisor.errors import NotRunning, SupervisorError
+from supervisor.descriptors import use_all_descriptors
+from supervisor.errors import NotRunning
 from supervisor.logs import place
 from supervisor.logs.catalog import children, choose
 from supervisor.logs.entry import Entry, Matcher, Wanted
 from supervisor.logs.entry import seconds as seconds_of
 from supervisor.logs.record import LEVELS, timestamp
 from supervisor.logs.render import PrettyRenderer
-from supervisor.logs.shelf import Follower, Shelf
+from supervisor.logs.shelf import Shelf
 
 #: Lines shown unless the user says how many, or since when.
 DEFAULT_LINES = 100
-#: Seconds between looks at files that are followed, and at which there are.
-POLL, LOOK_FOR_NEW = 0.1, 1.0
 
 
 @click.command()
@@ -61,6 +61,7 @@ def logs(
 
     It reads over rotated and compressed files, also after the app has ended.
     """
+    use_all_descriptors()
     root = _directory(logs, name)
     chosen, slots = choose(children(root), paths)
     now = time.time()
@@ -76,16 +77,21 @@ def logs(
     printer = _Printer(as_json=as_json, raw=raw)
     shelves = [Shelf(root, child) for child in chosen]
     matches = wanted.matcher()
-    following = _Following(root, paths, shelves) if follow else None
     try:
-        for line in _last(shelves, matches, limit, wanted.since):
-            printer.print(line)
-            if following is not None:
-                following.note_shown(line)
+        following = Following(root, paths, shelves) if follow else None
+        found = _last(shelves, matches, limit, wanted.since)
         if following is not None:
-            following.run(matches, printer)
+            found = following.join(found, matches, limit)
+        for line in found:
+            printer.print(line)
+        if following is not None:
+            following.run(matches, printer.print, printer.flush)
     except LookupError as error:
         raise Problem(str(error)) from error
+    except OSError as error:
+        if error.filename is None:  # the reader of our output has gone
+            raise
+        raise Problem(f"{error.filename} cannot be read: {error.strerror}") from error
     return 0
 
 
@@ -185,43 +191,3 @@ class _Printer:
     def flush(self) -> None:
         """Let it be seen now."""
         sys.stdout.buffer.flush()
-
-
-class _Following:
-    """What is written to a set of children from its making on, new children included."""
-
-    def __init__(self, root: str, paths: tuple[str, ...], shelves: list[Shelf]) -> None:
-        self._root, self._paths = root, paths
-        self._followers = {shelf.path: Follower(shelf) for shelf in shelves}
-        self._look_at = time.monotonic() + LOOK_FOR_NEW
-        self._since = _moment("1s", time.time())
-        self._shown: set[bytes] = set()
-
-    def note_shown(self, line: Entry) -> None:
-        """Remember a line that was read otherwise: it may have been written since we began."""
-        if line.time >= self._since:
-            self._shown.add(line.text)
-
-    def run(self, matches: Matcher, printer: _Printer) -> None:
-        """Print until interrupted."""
-        while True:
-            found = [line for one in self._followers.values() for line in one.poll()]
-            found.sort(key=lambda line: line.time)
-            for line in filter(matches, found):
-                if line.text not in self._shown:
-                    printer.print(line)
-            self._shown.clear()
-            printer.flush()
-            time.sleep(POLL)
-            if time.monotonic() >= self._look_at:
-                self._look_at = time.monotonic() + LOOK_FOR_NEW
-                self._look_for_new()
-
-    def _look_for_new(self) -> None:
-        try:
-            chosen, _ = choose(children(self._root), self._paths)
-        except SupervisorError:  # all was deleted: it may come again
-            return
-        for child in chosen:
-            if child not in self._followers:
-                self._followers[child] = Follower(Shelf(self._root, child), from_start=True)

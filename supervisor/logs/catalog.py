@@ -29,7 +29,7 @@ def choose(known: list[str], paths: tuple[str, ...]) -> tuple[list[str], tuple[s
     """Find the children that paths mean: a child, a slot of one, or all below a supervisor.
 
     Returns:
-        the children, and the slots that are meant alone.
+        the children, and the slots of them that are meant alone.
 
     Raises:
         NoSuchChild: there is nothing of that name.
@@ -37,17 +37,19 @@ def choose(known: list[str], paths: tuple[str, ...]) -> tuple[list[str], tuple[s
     """
     if not paths:
         return known, ()
-    chosen: set[str] = set()
-    slots: list[str] = []
+    whole: set[str] = set()
+    parted: dict[str, set[str]] = {}  # slots, and the children that have their lines
     for path in paths:
         child, dot, slot = path.rstrip("/").rpartition(".")
-        if dot and slot.isdecimal():
-            found = _resolved(child, known)
-            slots.append(f"{found}.{slot}")
+        is_slot = bool(dot) and slot.isdecimal()
+        found = _resolved(child if is_slot else path, known)
+        fitting = {one for one in known if one == found or one.startswith(found + "/")}
+        if is_slot:
+            parted[f"{found}.{slot}"] = fitting
         else:
-            found = _resolved(path, known)
-        chosen.update(one for one in known if one == found or one.startswith(found + "/"))
-    return sorted(chosen), tuple(slots)
+            whole |= fitting
+    slots = tuple(slot for slot, fitting in parted.items() if not fitting <= whole)
+    return sorted(whole.union(*parted.values())), slots
 
 
 def _resolved(path: str, known: list[str]) -> str:

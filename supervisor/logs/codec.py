@@ -63,6 +63,12 @@ def _write(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
+def damages() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged file may raise."""
+    module = zstd()
+    return (EOFError, OSError, zlib.error, *(() if module is None else (module.ZstdError,)))
+
+
 def reader(codec: str) -> Callable[[IO[bytes]], Any]:
     """Return what makes a readable file of a compressed one.
 

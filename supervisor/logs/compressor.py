@@ -86,9 +86,13 @@ class Compressor:
         return self._idle_until - now if self._idle_until > now else None
 
     def expire(self, now: float) -> None:
-        """Kill a job that takes too long; its end is noticed as any other."""
+        """Kill a job that takes too long; its end is noticed as any other.
+
+        That may take its time, too, where the disk hangs: a second until the next look.
+        """
         if self.job is not None and now >= self.job.deadline:
             signal.pidfd_send_signal(self.job.pidfd, signal.SIGKILL)
+            self.job = replace(self.job, deadline=now + 1.0)
 
     def cancel(self, child: str, name: str) -> None:
         """Kill the job of a file that is deleted; its end is noticed as any other."""

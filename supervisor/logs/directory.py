@@ -141,7 +141,7 @@ def remove(directory: int, name: str) -> None:
 
 def children_of(root: int) -> list[str]:
     """List the paths below the log directory that have log files."""
-    found: list[str] = []
+    found: set[str] = set()
     waiting = [""]
     while waiting:
         path = waiting.pop()
@@ -155,7 +155,7 @@ def children_of(root: int) -> list[str]:
                     if entry.is_dir(follow_symlinks=False) and path.count("/") < MAX_DEPTH:
                         waiting.append(f"{path}/{entry.name}".lstrip("/"))
                     elif path and path not in found and parse(entry.name) is not None:
-                        found.append(path)
+                        found.add(path)
         finally:
             os.close(fd)
     return sorted(found)

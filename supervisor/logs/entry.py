@@ -11,9 +11,12 @@ import msgspec
 
 from supervisor.logs.lines import Line
 from supervisor.logs.record import LEVELS
-from supervisor.logs.render import Origin, PrettyRenderer
+from supervisor.logs.render import Origin, PrettyRenderer, safe
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+#: Who writes marks into the files of others.
+PUMP = "runtime/pump"
 #: What the pump has added to a record.
 _ADDED = ("time", "level", "event", "source", "raw", "continuation", "partial")
 
@@ -30,6 +33,11 @@ class Entry(msgspec.Struct, frozen=True, order=True):
         """The slot that wrote it."""
         source = self.fields.get("source")
         return str(source.get("path", "")) if isinstance(source, dict) else ""
+
+    @property
+    def about(self) -> str:
+        """The slot that it is about: a mark of the pump's says whose lines are missing."""
+        return str(self.fields.get("child")) if self.path == PUMP else self.path
 
     @property
     def event(self) -> str:
@@ -54,9 +62,28 @@ def entry(text: bytes, fallback: str = "") -> Entry:
     try:
         fields = _decode(text)
     except (ValueError, RecursionError):
-        fields = {"event": text.decode("utf-8", "backslashreplace"), "raw": True}
+        return raw_entry(text, fallback, {})
     time = fields.get("time")
-    return Entry(time if isinstance(time, str) else fallback, text, fields)
+    return Entry(time if isinstance(time, str) else fallback, safe(text), fields)
+
+
+def raw_entry(text: bytes, time: str, source: dict[str, str]) -> Entry:
+    """Make an entry of a line that is nothing but text."""
+    fields = {
+        "time": time,
+        "level": "info",
+        "event": text.decode("utf-8", "backslashreplace"),
+        "source": source,
+        "raw": True,
+    }
+    return Entry(time, safe(_encode(fields)), fields)
+
+
+def marked(event: str, time: str, fields: dict[str, Any]) -> Entry:
+    """Make an entry that says what is missing, as the pump's marks do."""
+    source = {"path": PUMP, "stream": "stderr"}
+    whole = {"time": time, "event": event, "source": source, **fields}
+    return Entry(time, safe(_encode(whole)), whole)
 
 
 def seconds(time: str) -> float:
@@ -71,7 +98,8 @@ def seconds(time: str) -> float:
 class Wanted(msgspec.Struct, frozen=True):
     """Which lines somebody wants to see. Times are RFC 3339 in UTC with microseconds.
 
-    ``slots``: paths of slots that are meant alone, or () for all; ``slot``: its number.
+    ``slots``: paths of slots that are meant alone; of children that have none here, all are.
+    ``slot``: its number.
     """
 
     since: str = ""
@@ -92,6 +120,7 @@ class Matcher:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._floor = LEVELS[wanted.level]
+        self._parted = {slot.rpartition(".")[0] for slot in wanted.slots}
         self._pattern = re.compile(wanted.grep) if wanted.grep is not None else None
         self._renderer = PrettyRenderer(colour=False)
 
@@ -103,9 +132,10 @@ class Matcher:
         level = line.fields.get("level")
         if LEVELS.get(level if isinstance(level, str) else "info", 20) < self._floor:
             return False
-        if wanted.slots and line.path not in wanted.slots:
+        path = line.about
+        if path.rpartition(".")[0] in self._parted and path not in wanted.slots:
             return False
-        if wanted.slot is not None and not line.path.endswith(f".{wanted.slot}"):
+        if wanted.slot is not None and not path.endswith(f".{wanted.slot}"):
             return False
         return self._pattern is None or bool(self._pattern.search(self._searched(line)))
 

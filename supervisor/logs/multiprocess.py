@@ -64,6 +64,13 @@ class Packet(msgspec.Struct, frozen=True, array_like=True):
     dropped: int = 0
 
 
+class _Told(msgspec.Struct):
+    """What a record's line says of those dropped before it."""
+
+    dropped_before: int = 0
+
+
+_decode_told = msgspec.json.Decoder(_Told).decode
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Packet).decode
 
@@ -102,8 +109,8 @@ class PacketHandler(MultiProcessingHandler):  # type: ignore[misc]
         self.dropped = 0
         stderr.forward = self.forward_line
 
-    def forward_line(self, line: bytes) -> bool:
-        """Send one of this process's records; False if the worker is not there to take it."""
+    def forward_line(self, line: bytes) -> bool | None:
+        """Send one of this process's records; False: dropped, None: the worker is gone."""
         return self._send(_LINE + line)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -116,7 +123,7 @@ class PacketHandler(MultiProcessingHandler):  # type: ignore[misc]
         except Exception:  # a message whose arguments do not fit it
             self.handleError(record)
             return
-        if not sent:
+        if sent is None:
             self.sub_handler.handle(record)
 
     def _packet(self, record: logging.LogRecord) -> Packet:
@@ -133,20 +140,17 @@ class PacketHandler(MultiProcessingHandler):  # type: ignore[misc]
             dropped=self.dropped,
         )
 
-    def _send(self, packet: bytes) -> bool:
+    def _send(self, packet: bytes) -> bool | None:
         try:
             self._sender.send(packet, socket.MSG_NOSIGNAL)
         except BlockingIOError:  # PATIENCE is over
-            self._drop()
-        except OSError:  # the worker is gone, or the handler closed
+            self.dropped += 1
+            stderr.dropped += 1
             return False
-        else:
-            self.dropped = 0
+        except OSError:  # the worker is gone, or the handler closed
+            return None
+        self.dropped = 0
         return True
-
-    def _drop(self) -> None:
-        self.dropped += 1
-        stderr.dropped += 1
 
     # --- in the worker ------------------------------------------------------------------------
 
@@ -180,7 +184,8 @@ class PacketHandler(MultiProcessingHandler):  # type: ignore[misc]
 
     def _take(self, packet: bytes) -> None:
         if packet[:1] == _LINE:
-            stderr.write_line(packet[1:])
+            if not stderr.write_line(packet[1:]):
+                stderr.dropped += _decode_told(packet[2:]).dropped_before
             return
         content = _decode(packet[1:])
         fields: dict[str, Any] = {

@@ -108,14 +108,14 @@ class RecordStream:
     """A worker's own stream of records, safe to use from all its threads.
 
     ``forward`` is set in processes forked by the worker: it takes the lines instead, and returns
-    False when it cannot, so that they are written here after all.
+    None when it cannot, so that they are written here after all; False: it had to drop the line.
     """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.incarnation = 0
         self.dropped = 0
-        self.forward: Callable[[bytes], bool] | None = None
+        self.forward: Callable[[bytes], bool | None] | None = None
         self._impatient = False  # the last one was not taken in time: wait for none until one is
         self._is_pipe: bool | None = None  # to be found out by the first write
         self._lock = threading.RLock()  # a signal handler may log while its thread logs
@@ -132,26 +132,29 @@ class RecordStream:
         """Write one record. Waits for a full pipe, but not for long; never raises."""
         if self.forward is not None:
             record.setdefault("pid", os.getpid())
-        if self.dropped:
-            record["dropped_before"], self.dropped = self.dropped, 0
+        dropped, self.dropped = self.dropped, 0
+        if dropped:
+            record["dropped_before"] = dropped
         record["incarnation"] = self.incarnation  # last: the pump looks for it there
-        self.write_line(encode(record))
+        if not self.write_line(encode(record)) and dropped:
+            self.dropped += dropped  # nobody was told
 
-    def write_line(self, line: bytes) -> None:
-        """Write one encoded record."""
-        if self.forward is not None and self.forward(line):
-            return
+    def write_line(self, line: bytes) -> bool:
+        """Write one encoded record; False: it was dropped."""
+        if self.forward is not None and (taken := self.forward(line)) is not None:
+            return taken
         with self._lock:
             try:
                 written = self._write_now(line)
-                if written == len(line):
-                    self._impatient = False
-                else:
-                    self._write_rest(line[written:])
+                if written != len(line):
+                    return self._write_rest(line[written:])
             except BlockingIOError:
-                self._write_rest(line)
+                return self._write_rest(line)
             except OSError:  # closed by the author: the worker goes on
                 self.dropped += 1
+                return False
+            self._impatient = False
+            return True
 
     def _write_now(self, data: bytes) -> int:
         """Write what is taken at once. A pipe that others expect to block is not made otherwise."""
@@ -167,8 +170,8 @@ class RecordStream:
             self._is_pipe = False
             return os.write(self.fd, data)
 
-    def _write_rest(self, rest: bytes) -> None:
-        """Go on where the pipe took only a part, while patience lasts."""
+    def _write_rest(self, rest: bytes) -> bool:
+        """Go on where the pipe took only a part, while patience lasts; False: it is over."""
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
         deadline = time.monotonic() + (0.0 if self._impatient else PATIENCE)
@@ -180,8 +183,9 @@ class RecordStream:
                 if left <= 0 or not poll.poll(left * 1000):
                     self.dropped += 1
                     self._impatient = True
-                    return
+                    return False
         self._impatient = False
+        return True
 
 
 def _is_pipe(fd: int) -> bool:

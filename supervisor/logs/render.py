@@ -77,6 +77,13 @@ def json_escaped(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 
 
+def safe(body: bytes) -> bytes:
+    """Make a JSON document, which has no control characters of ASCII, safe on a terminal."""
+    if body.isascii() and b"\x7f" not in body:
+        return body
+    return UNSAFE.sub(json_escaped, body.decode("utf-8", "backslashreplace")).encode()
+
+
 class JsonRenderer:
     """One JSON object a line."""
 
@@ -100,10 +107,7 @@ class JsonRenderer:
             for key, value in line.fields.items():
                 if key not in _PLACED:
                     document["source_" if key == "source" else key] = value
-        body = _encode(document)
-        if not body.isascii() or b"\x7f" in body:
-            body = UNSAFE.sub(json_escaped, body.decode()).encode()
-        return body + b"\n"
+        return safe(_encode(document)) + b"\n"
 
 
 class PrettyRenderer:
@@ -117,7 +121,7 @@ class PrettyRenderer:
     def render(self, line: Line, origin: Origin, now: float) -> bytes:
         """Render one line, newline included; a traceback becomes indented lines below it."""
         level = level_of(line)
-        shown = _SHOWN.get(level, origin.stream[3:])  # "out", "err"
+        shown = _SHOWN.get(level) or _one_line(origin.stream[3:])  # "out", "err"
         who = self._who(origin.path)
         head = f"{self._stamp(time_of(line, now))} {self._paint(f'{shown:<5}', level)} {who}"
         body = self._raw(line) if line.fields is None else self._fields(line.fields)
@@ -125,7 +129,7 @@ class PrettyRenderer:
 
     def _raw(self, line: Line) -> str:
         before, after = "… " if line.continuation else "", " …" if line.partial else ""
-        return before + escape(line.text) + after
+        return before + _one_line(line.text) + after
 
     def _fields(self, fields: dict[str, Any]) -> str:
         parts = [_one_line(fields.get("event", ""))]
@@ -141,7 +145,7 @@ class PrettyRenderer:
 
     def _who(self, path: str) -> str:
         name, dot, slot = path.rpartition(".")
-        who = escape(f"{name}[{slot}]" if dot else path)
+        who = _one_line(f"{name}[{slot}]" if dot else path)
         self._width = min(max(self._width, len(who)), MAX_PATH_WIDTH)
         return f"{who:<{self._width}}"
 

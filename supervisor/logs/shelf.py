@@ -1,30 +1,37 @@
-"""Reading what the pump keeps of one child: files in their order, compressed or not, and followed.
+"""Reading what the pump keeps of one child: files in their order, compressed or not.
 
 The pump may rotate, compress and delete while it is read: a file that is gone is looked for under
-its next name. Bytes are read up to the last newline; what follows may be undone by the pump.
+its next name. Bytes are read up to the last newline; what follows may be undone by the pump. In raw
+files it goes on in the next file: they are rotated wherever they have their size.
 """
 
 import contextlib
+import errno
 import os
-import time
 from collections.abc import Iterator
-from typing import IO
-
-import msgspec
+from typing import IO, NamedTuple
 
 from supervisor.logs import codec
-from supervisor.logs.entry import Entry, entry
+from supervisor.logs.entry import Entry, entry, marked, raw_entry
 from supervisor.logs.record import timestamp
 from supervisor.logs.rotation import Name, State, parse
 
+#: Bytes read at once; a longer line, which only raw files have, is shown in pieces.
 READ = 1 << 20
-#: Bytes by which the pump itself may make a file shorter: less is not a truncation by others.
-UNDONE = 1 << 20
-#: Bytes compared to see whether two files begin the same.
-HEAD = 4096
 #: Attempts at a look between two rotations.
 ATTEMPTS = 100
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+#: What makes a file unreadable that is there.
+_OUR_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM)
+
+
+class Current(NamedTuple):
+    """The file being written, open. ``raw``: it has the bytes as they came."""
+
+    fd: int
+    raw: bool
 
 
 class Shelf:
@@ -35,11 +42,18 @@ class Shelf:
         self.directory = os.path.join(root, path)
 
     def names(self) -> list[Name]:
-        """List the closed files, oldest first, each once: compressed if that is finished."""
+        """List the closed files, oldest first, each once: compressed if that is finished.
+
+        Raises:
+            OSError: the directory is there, but we may not read it or have too many files open.
+
+        """
         found: dict[int, Name] = {}
         try:
             listing = os.listdir(self.directory)
-        except OSError:
+        except OSError as error:
+            if error.errno in _OUR_TROUBLE:
+                raise
             return []
         for text in sorted(listing):  # "….s.zst" comes before "….u"
             name = parse(text)
@@ -80,39 +94,66 @@ class Shelf:
                 name = now[0]
         return None
 
-    def open_current(self) -> int | None:
-        """Open the file being written."""
+    def open_current(self) -> Current | None:
+        """Open the file being written.
+
+        Raises:
+            OSError: it is there, but we may not read it or have too many files open.
+
+        """
         name = self.current()
-        try:
-            return None if name is None else os.open(os.path.join(self.directory, name), _FLAGS)
-        except OSError:
+        if name is None:
             return None
+        try:
+            fd = os.open(os.path.join(self.directory, name), _FLAGS)
+        except OSError as error:
+            if error.errno in _OUR_TROUBLE:
+                raise
+            return None
+        return Current(fd, name == "current.log")
 
-    def entries(self, name: Name) -> Iterator[Entry]:
-        """Read the lines of a closed file."""
-        with self.open(name) as file:
-            if file is not None:
-                yield from self.lines(file, name.stamp / 1e6, raw=name.raw)
+    def entries(self, name: Name, begun: bytearray | None = None) -> Iterator[Entry]:
+        """Read the lines of a closed file; see `lines`. Where it is damaged, a line says so."""
+        when = name.stamp / 1e6
+        try:
+            with self.open(name) as file:
+                if file is not None:
+                    yield from self.lines(file, when, name.raw, begun)
+        except codec.damages() as error:
+            if isinstance(error, OSError) and error.filename is not None:
+                raise  # it could not be opened
+            fields = {"level": "warning", "child": self.path, "error": str(error)}
+            yield marked(f"the rest of {name.text} cannot be read", timestamp(when), fields)
 
-    def lines(self, file: IO[bytes], when: float, *, raw: bool = False) -> Iterator[Entry]:
-        """Read lines from an open file. ``when``: the time of those that have none."""
+    def lines(
+        self, file: IO[bytes], when: float, raw: bool, begun: bytearray | None = None
+    ) -> Iterator[Entry]:
+        """Read lines from an open file.
+
+        Args:
+            file: from its beginning on.
+            when: the time of lines that have none.
+            raw: it has the bytes as they came.
+            begun: of raw files: the line that the file before has begun; then that which this one
+                has begun.
+
+        """
         fallback = timestamp(when)
-        for line in file:
-            if line.endswith(b"\n"):
-                yield self.entry(line[:-1], fallback, raw=raw)
+        begun = bytearray() if begun is None else begun
+        while line := file.readline(READ):
+            if not line.endswith(b"\n") and len(line) < READ:
+                begun += line if raw else b""
+                return
+            if begun:
+                line = bytes(begun) + line
+                begun.clear()
+            yield self.entry(line.removesuffix(b"\n"), fallback, raw=raw)
 
     def entry(self, line: bytes, fallback: str, *, raw: bool) -> Entry:
         """Read one line."""
         if not raw:
             return entry(line, fallback)
-        fields = {
-            "time": fallback,
-            "level": "info",
-            "event": line.decode("utf-8", "backslashreplace"),
-            "source": self._raw_source(),
-            "raw": True,
-        }
-        return Entry(fallback, msgspec.json.encode(fields), fields)
+        return raw_entry(line, fallback, self._raw_source())
 
     def _raw_source(self) -> dict[str, str]:
         """Who wrote a raw file: shop/charge/0.out is what shop/charge.0 wrote to stdout."""
@@ -120,16 +161,16 @@ class Shelf:
         slot, dot, stream = last.rpartition(".")
         return {"path": f"{child}.{slot}" if dot else child, "stream": f"std{stream}"}
 
-    def snapshot(self) -> tuple[list[Name], int | None]:
+    def snapshot(self) -> tuple[list[Name], Current | None]:
         """Return the closed files and the current one, open, as they were at one moment."""
         for _ in range(ATTEMPTS):
-            fd = self.open_current()
+            current = self.open_current()
             names = self.names()
-            if fd is None or self.is_current(fd):
+            if current is None or self.is_current(current.fd):
                 break
-            os.close(fd)
-            fd = None
-        return names, fd
+            os.close(current.fd)
+            current = None
+        return names, current
 
     def is_current(self, fd: int) -> bool:
         """Whether an open file is the one being written."""
@@ -142,115 +183,35 @@ class Shelf:
 
     def all(self, since: float = 0.0) -> Iterator[Entry]:
         """Read everything that was closed after a time (Unix seconds), and the current file."""
-        names, fd = self.snapshot()
+        names, current = self.snapshot()
+        begun = bytearray()
         for name in names:
             if name.stamp / 1e6 >= since:
-                yield from self.entries(name)
-        yield from self._latest(fd)
+                yield from self.entries(name, begun)
+        yield from self._latest(current, begun)
 
-    def _latest(self, fd: int | None) -> Iterator[Entry]:
-        if fd is not None:
-            raw = self.current() == "current.log"
-            with os.fdopen(fd, "rb") as file:
-                yield from self.lines(file, os.fstat(fd).st_mtime, raw=raw)
+    def _latest(self, current: Current | None, begun: bytearray | None = None) -> Iterator[Entry]:
+        if current is not None:
+            with os.fdopen(current.fd, "rb") as file:
+                yield from self.lines(file, os.fstat(current.fd).st_mtime, current.raw, begun)
 
     def backwards(self) -> Iterator[list[Entry]]:
-        """Read the files one by one, the newest first; the lines of each are in their order."""
-        names, fd = self.snapshot()
-        yield list(self._latest(fd))
-        for name in reversed(names):
-            yield list(self.entries(name))
+        """Read the files one by one, the newest first; the lines of each are in their order.
 
+        A line that goes over two raw files is one of the newer.
+        """
+        names, current = self.snapshot()
+        begun = self._begun_by(names[-1:], current is not None and current.raw)
+        yield list(self._latest(current, begun))
+        for place in range(len(names) - 1, -1, -1):
+            begun = self._begun_by(names[max(0, place - 1) : place], names[place].raw)
+            yield list(self.entries(names[place], begun))
 
-class Follower:
-    """Reads what is added to one child's files, over rotations.
-
-    Args:
-        shelf: of the child.
-        from_start: read what there is, too.
-
-    """
-
-    def __init__(self, shelf: Shelf, *, from_start: bool = False) -> None:
-        self._shelf = shelf
-        self._last = 0 if from_start else max((n.stamp for n in shelf.names()), default=0)
-        self._fd = self._open()
-        self._offset = 0 if from_start or self._fd < 0 else os.fstat(self._fd).st_size
-        self._offset -= self._behind_newline()
-        self._short_since: float | None = None
-
-    def _open(self) -> int:
-        fd = self._shelf.open_current()
-        return -1 if fd is None else fd
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
-
-    def _behind_newline(self) -> int:
-        """Count the bytes of an unfinished line at the end."""
-        if self._fd < 0 or not self._offset:
-            return 0
-        begin = max(0, self._offset - READ)
-        tail = os.pread(self._fd, self._offset - begin, begin)
-        return len(tail) - (tail.rfind(b"\n") + 1)
-
-    def poll(self) -> list[Entry]:
-        """Return the lines that were added since the last time."""
-        found = self._more()
-        if self._is_current():
-            return found
-        names, fd = self._shelf.snapshot()
-        found += self._more()  # what was written between the two looks
-        for name in [name for name in names if name.stamp > self._last]:
-            self._last = name.stamp
-            if not self._was_read(name):
-                found += list(self._shelf.entries(name))
-        self.close()
-        self._fd = -1 if fd is None else fd
-        self._offset = 0
-        return found + self._more()
-
-    def _is_current(self) -> bool:
-        if self._fd < 0:
-            return self._shelf.current() is None
-        return self._shelf.is_current(self._fd)
-
-    def _was_read(self, name: Name) -> bool:
-        """Whether a closed file is the one that was being followed."""
-        if self._fd < 0 or not self._offset:
-            return False
-        head = os.pread(self._fd, min(HEAD, self._offset), 0)
-        with self._shelf.open(name) as file:
-            return file is None or file.read(len(head)) == head
-
-    def _more(self) -> list[Entry]:
-        if self._fd < 0:
-            return []
-        info = os.fstat(self._fd)
-        if info.st_size < self._offset and not self._restart(info.st_size):
-            return []
-        self._short_since = None
-        raw = self._shelf.current() == "current.log"
-        fallback = timestamp(info.st_mtime)
-        found: list[Entry] = []
-        while data := os.pread(self._fd, READ, self._offset):
-            end = data.rfind(b"\n") + 1
-            if not end:
-                break
-            self._offset += end
-            lines = data[: end - 1].split(b"\n")
-            found += [self._shelf.entry(line, fallback, raw=raw) for line in lines]
-        return found
-
-    def _restart(self, size: int) -> bool:
-        """Begin anew in a file that others truncated; the pump only takes a block back for now."""
-        now = time.monotonic()
-        if self._short_since is None:
-            self._short_since = now
-        if size and self._offset - size < UNDONE and now - self._short_since < 1.0:
-            return False
-        self._offset = 0
-        return True
+    def _begun_by(self, before: list[Name], raw: bool) -> bytearray:
+        """Return the line that a raw file's predecessor, if there is one, has begun."""
+        begun = bytearray()
+        for name in before if raw else ():
+            with contextlib.suppress(*codec.damages()), self.open(name) as file:
+                while file is not None and (line := file.readline(READ)):
+                    begun[:] = b"" if line.endswith(b"\n") or len(line) == READ else line
+        return begun

@@ -302,6 +302,9 @@ class LogStore:
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP
             self._sweep(clock)
+        wanted = budget.ballast(self.most)
+        if not self._ballast.size and self._free_space(now) >= self.floor + 2 * wanted:
+            self.used += self._ballast.hold(self._root, wanted)  # it was given, and there is room
         self._compress_next(now)
         wait = self.compressor.timeout(now) if self.compressor is not None else None
         self._due = now + min(self._next_age(clock), math.inf if wait is None else wait)

@@ -67,6 +67,9 @@ class Terminal:
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
         written = 0
-        while written < len(data) and poll.poll(0):
-            written += os.write(self.fd, data[written : written + SMALL_WRITE])
+        try:
+            while written < len(data) and poll.poll(0):
+                written += os.write(self.fd, data[written : written + SMALL_WRITE])
+        except BlockingIOError:  # who else has it made it non-blocking: what went before is written
+            pass
         return written

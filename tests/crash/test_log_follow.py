@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.logs.shelf import Follower, Shelf
+from supervisor.logs.follower import Follower
+from supervisor.logs.shelf import Shelf
 from tests.log_files import options
 from tests.pump_process import PumpProcess, log_pipe
 

@@ -98,3 +98,20 @@ def test_after_a_failure_it_cools_down(
     assert (tmp_path / NAME).read_bytes() == TEXT
     assert not compressor.may_start(99.9 + COOLDOWN)
     assert compressor.may_start(100.0 + COOLDOWN)
+
+
+def test_a_job_that_does_not_die_at_once_is_not_looked_at_all_the_time(
+    compressor: Compressor, epoll: select.epoll, tmp_path: Path
+) -> None:
+    """A disk that hangs keeps even who was killed: that costs the pump no processor."""
+    with open(tmp_path / NAME, "wb") as file:
+        file.truncate(10**8)
+    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    compressor.start("shop/a", directory, NAME, 100.0)
+    late = 100.0 + DEADLINE + 100.0
+    assert compressor.timeout(late) == 0.0
+    compressor.expire(late)
+    assert compressor.timeout(late) == 1.0
+    assert epoll.poll(20.0)
+    assert not compressor.ended(late)[1]
+    os.close(directory)

@@ -30,3 +30,27 @@ def test_of_several_changed_levels_that_of_the_longest_path_counts(order: tuple[
         assert b"shop/a.0" in printed
         os.close(output.fd)
     os.close(read)
+
+
+def test_what_a_terminal_took_before_it_was_full_is_not_printed_again(
+    monkeypatch: pytest.MonkeyPatch, fds: list[int]
+) -> None:
+    """It belongs to another user and is shared: it is not ours to change."""
+
+    def refuse(*_arguments: object) -> int:
+        raise PermissionError
+
+    read, write = os.pipe2(os.O_NONBLOCK)
+    fds += [read, write]
+    monkeypatch.setattr(os, "open", refuse)
+    terminal = Terminal(write)
+    taken: list[bytes] = []
+
+    def write_one(_fd: int, data: bytes) -> int:
+        if taken:
+            raise BlockingIOError
+        taken.append(data)
+        return len(data)
+
+    monkeypatch.setattr(os, "write", write_one)
+    assert terminal.write(b"x" * 2000) == len(taken[0]) == 512

@@ -105,7 +105,23 @@ def test_a_worker_goes_on_when_its_standard_error_is_gone() -> None:
     stream.write({"event": "x"})
     os.close(write)
     stream.write({"event": "y"})
-    assert stream.dropped == 1
+    assert stream.dropped == 2
+
+
+def test_every_record_that_was_dropped_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that would have said how many were dropped before them."""
+    monkeypatch.setattr("supervisor.logs.record.PATIENCE", 0.01)
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    stream = RecordStream(write)
+    for _ in range(100):
+        stream.write({"event": "x" * 2000})
+    whole = drain(read).count(b"\n")
+    assert whole < 99
+    stream.write({"event": "y"})
+    assert b'"dropped_before":%d' % (100 - whole) in drain(read)
+    os.close(read)
+    os.close(write)
 
 
 def test_a_worker_gives_a_full_descriptor_that_does_not_block_a_second(

@@ -147,6 +147,17 @@ def test_a_silent_child_whose_file_others_removed_does_not_stop_the_rest(
     desk.store.close()
 
 
+def test_the_ballast_is_held_again_when_there_is_room(desk: Desk) -> None:
+    """The disk may be full a second time."""
+    held = desk.ballast
+    assert desk.store.release_ballast()
+    assert not desk.store.release_ballast()
+    used = desk.store.used
+    desk.store.tend(desk.now)
+    assert desk.ballast == held == desk.store.used - used
+    desk.store.close()
+
+
 def test_room_is_not_sought_in_a_file_that_others_removed(tmp_path: Path) -> None:
     """The largest file being written is gone: what was counted of it is room."""
     with select.epoll() as epoll:
