@@ -54,7 +54,13 @@ class Restarts:
         self._seen: dict[str, deque[tuple[float, int]]] = {}
 
     def crash_loop(self, child: ChildStatus, now: float) -> bool:
-        """Note a child's restarts; whether there were too many within a minute."""
+        """Note a child's restarts; whether there were too many within a minute.
+
+        Args:
+            child: as it is now.
+            now: monotonic seconds.
+
+        """
         count = sum(worker.restarts for worker in child.workers)
         history = self._seen.setdefault(child.path, deque(maxlen=MINUTE_LOOKS))
         history.append((now, count))
@@ -118,7 +124,7 @@ class Census:
         return Seen(
             Policy(self._budget, surge_reserve=self._reserve),
             slots,
-            {path: self._pool(child, queues, now) for path, child in pools.items()},
+            {path: self._pool(child, queues, time.monotonic()) for path, child in pools.items()},
             used=sum(slot.private for slot in slots) + sum(self.runtime.values()),
             available=machine.available(),
             psi_some=pressure.some,
