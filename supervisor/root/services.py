@@ -266,12 +266,20 @@ def janitor_service(shell: Shell, definition: SupervisorDefinition, cores: int) 
         "directory": shell.runtime_dir,
         "recyclers": definition.recyclers,
         "temp": tempdir.base(),
-        "cwds": sorted(map(os.fsencode, {os.getcwd(), *directories(definition)})),
+        "cwds": sorted(map(os.fsencode, {*own_directory(), *directories(definition)})),
         "cores": cores,
     }
     encoded = msgspec.msgpack.encode(argument)
     calls = any(one.path is None for one in definition.recyclers)
     return Service("janitor", "supervisor.janitor.janitor:main", encoded, needs_app=calls)
+
+
+def own_directory() -> list[str]:
+    """Return the directory that children run in if they were given none; none: it was removed."""
+    try:
+        return [os.getcwd()]
+    except FileNotFoundError:  # by who has deployed a new release, say: no reason to end
+        return []
 
 
 def directories(definition: SupervisorDefinition) -> Iterator[str]:
