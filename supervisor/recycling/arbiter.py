@@ -71,6 +71,8 @@ CLOSE, CALM = 1.0, 30.0
 COST_FACTOR = 100.0
 #: The part of a soft limit, or of the budget, from which on a tree is watched closely.
 WATCHED = 0.5
+#: Seconds from a nudge to the look: who has crashed is restarted first, and root has time for us.
+NUDGED = 5.0
 #: Seconds after a look in which root comes to rest again.
 SETTLED = 0.1
 #: Seconds that root has to answer.
@@ -355,8 +357,11 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     link.ready()
     wait, rest = CLOSE, None
     while not link.wait(wait):
-        nudged, began = link.nudged(), time.process_time()
-        if rest is not None and not nudged and arbiter.is_still_so(rest):
+        if link.nudged():
+            wait, rest = min(wait, NUDGED), None
+            continue
+        began = time.process_time()
+        if rest is not None and arbiter.is_still_so(rest):
             wait = max(rest.wait, COST_FACTOR * (time.process_time() - began))
             continue
         try:

@@ -14,6 +14,7 @@ and keeps the sockets on which broker and observer listen: a restart of either l
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -49,6 +50,9 @@ BACKLOG = 512
 WATCHERS = ("arbiter", "janitor")
 #: Who keeps files in the runtime directory for others to read.
 WRITERS = ("pump", *WATCHERS)
+#: Seconds between two questions whether one of them is to be nudged; far less than a nudge is good
+#: for (`supervisor.shell.service_process.NUDGE_EVERY`).
+NUDGES = 1.0
 
 
 class Services:
@@ -63,6 +67,7 @@ class Services:
         self._door = -1  # what workers connect to the broker by
         self._log_directory: str | None = None
         self._health: socket.socket | None = None
+        self._nudge_at: dict[str, float] = {}  # monotonic seconds, at the earliest
         self.state_dir = ""  # of the durable queues, if there are any
         self._ledger = ledger.descriptors()  # what outlives a pump
 
@@ -151,13 +156,11 @@ class Services:
 
     def stirred(self) -> None:
         """Nudge who rests while the tree does: something has changed in it."""
-        for process in self._running("arbiter"):
-            process.nudge()
+        self._nudge("arbiter")
 
     def ended(self) -> None:
         """Nudge who removes what the dead leave behind: a process has ended."""
-        for process in self._running("janitor"):
-            process.nudge()
+        self._nudge("janitor")
 
     def stop(self) -> None:
         """Stop them all, the pump last. Only once they were started."""
@@ -170,6 +173,13 @@ class Services:
     def _tell(self, name: str, message: msgspec.Struct, fd: int | None = None) -> None:
         for process in self._running(name):
             process.send(message, fd)
+
+    def _nudge(self, name: str) -> None:
+        now = time.monotonic()
+        if now >= self._nudge_at.get(name, 0.0):  # in a storm this is asked for thousands of times
+            self._nudge_at[name] = now + NUDGES
+            for process in self._running(name):
+                process.nudge()
 
     def _running(self, name: str) -> Iterator[ServiceProcess]:
         if self._actor is not None:
