@@ -177,10 +177,10 @@ class Arbiter:
         if not rest.idle:  # files may grow, and no process tells; nor is known what a warm one has
             return self._ledger.is_settled and not self._temp_is_limited and self._say_again(rest)
         if self._ledger.settle():
-            self._note_baselines()
+            self._note_baselines(rest.wait)
         return self._say_again(rest)
 
-    def _note_baselines(self) -> None:
+    def _note_baselines(self, period: float) -> None:
         assert self._calm is not None
         snapshot, seen = self._calm
         accounts = self._ledger.accounts
@@ -189,7 +189,7 @@ class Arbiter:
             for slot in seen.slots
         )
         self._calm = snapshot, replace(seen, slots=slots)
-        self._report(self._calm[1], CALM, urgent=True)
+        self._report(self._calm[1], period, urgent=True)
 
     def _say_again(self, rest: Rest) -> bool:
         """Say that what was reported last is still so."""
