@@ -55,7 +55,7 @@ from supervisor.logs.record import stderr
 from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
 from supervisor.recycling.backstop import Backstop
-from supervisor.recycling.census import Census, limits_of
+from supervisor.recycling.census import Census, declared
 from supervisor.recycling.leaks import Leaks, per_message
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import REPORT, Report, SlotReport
@@ -103,7 +103,7 @@ class Arbiter:
         self._census = Census(options.tree, self._ledger, options.temp)
         self._memory = Memory()
         self._softs: dict[str, float] = {}
-        limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
+        limits = [child.limits for _, child in declared(options.tree, options.tree.name)]
         self._explicit = options.tree.memory_budget is not None or any(map(_is_close, limits))
         self._temp_is_limited = any(limit.max_temp for limit in limits)
         self._templates = TemplateWatch(options.tree)

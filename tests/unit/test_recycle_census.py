@@ -9,7 +9,7 @@ from supervisor import Child, Supervisor
 from supervisor.declare.define import define
 from supervisor.recycling.census import Census
 from supervisor.recycling.ledger import Ledger
-from tests.health_snapshots import child, snapshot, worker
+from tests.health_snapshots import NOW, child, snapshot, worker
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,15 @@ def test_a_clock_that_is_set_makes_no_crash_loop(monkeypatch: pytest.MonkeyPatch
         seen = census.take(snapshot(tree), {}, 1.0)
         assert not seen.pools["shop/web"].crash_loop
         wall, monotonic = wall - 3600.0, monotonic + 100.0
+
+
+@pytest.mark.parametrize("leap", [7200.0, -7200.0])
+def test_a_clock_that_is_set_during_a_start_makes_it_no_longer(leap: float) -> None:
+    """Or one replacement would have to wait for hours after the other."""
+    census = Census(define(Supervisor("shop", [Child("web", print)])), Ledger("host"))
+    begun = worker("shop/web.0", started_at=NOW - 2.0, ready_at=NOW + leap)
+    pool = census.take(snapshot(child("shop/web", begun)), {}, 1.0).pools["shop/web"]
+    assert (pool.start, pool.cycle) == (0.5, 3.0)
+    usual = worker("shop/web.0", started_at=NOW - 2.0, ready_at=NOW)
+    pool = census.take(snapshot(child("shop/web", usual)), {}, 1.0).pools["shop/web"]
+    assert pool.start == 2.0
