@@ -169,9 +169,13 @@ class Cache(Generic[Value]):
         return flight.result()
 
     def put(self, key: Hashable, value: Value) -> None:
-        """Store a value. One that is larger than the whole cache is not kept."""
+        """Store a value. One that is larger than the whole cache is not kept.
+
+        What is being loaded for the key was asked for before, and does not replace it.
+        """
         entry = self._entry(key, value)
         with self._lock:
+            self._flights.pop(key, None)
             self._keep(key, entry)
 
     def _entry(self, key: Hashable, value: Value) -> _Entry[Value]:

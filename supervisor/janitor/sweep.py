@@ -6,8 +6,10 @@ symbolic links are never followed. What cannot be removed is counted and left.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 #: Files that one sweep looks at; what is beyond is for the next.
 MAX_FILES = 200_000
@@ -72,7 +74,8 @@ def sweep(directory: str, keep: Keep, now: float) -> Swept:
     except FileNotFoundError:
         return swept
     try:
-        files = list(_files(root, "", 0))[:MAX_FILES]
+        with closing(_files(root, "", 0)) as found:
+            files = list(islice(found, MAX_FILES))
         doomed = to_remove(files, keep, now)
         swept.files, swept.bytes = len(files), sum(file.size for file in files)
         for file in doomed:
@@ -90,7 +93,7 @@ def sweep(directory: str, keep: Keep, now: float) -> Swept:
     return swept
 
 
-def _files(directory: int, prefix: str, depth: int) -> Iterator[Found]:
+def _files(directory: int, prefix: str, depth: int) -> Generator[Found]:
     with os.scandir(directory) as entries:
         for entry in entries:
             try:

@@ -55,7 +55,7 @@ from supervisor.logs.record import stderr
 from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
 from supervisor.recycling.backstop import Backstop
-from supervisor.recycling.census import Census, limits_of
+from supervisor.recycling.census import Census, declared
 from supervisor.recycling.leaks import Leaks, per_message
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import REPORT, Report, SlotReport
@@ -70,6 +70,8 @@ CLOSE, CALM = 1.0, 30.0
 COST_FACTOR = 100.0
 #: The part of a soft limit, or of the budget, from which on a tree is watched closely.
 WATCHED = 0.5
+#: Seconds from a nudge to the look: who has crashed is restarted first, and root has time for us.
+NUDGED = 5.0
 #: Seconds after a look in which root comes to rest again.
 SETTLED = 0.1
 #: Seconds that root has to answer.
@@ -100,7 +102,7 @@ class Arbiter:
         self._census = Census(options.tree, self._ledger, options.temp)
         self._memory = Memory()
         self._softs: dict[str, float] = {}
-        limits = [limit for _, limit in limits_of(options.tree, options.tree.name)]
+        limits = [child.limits for _, child in declared(options.tree, options.tree.name)]
         self._explicit = options.tree.memory_budget is not None or any(map(_is_close, limits))
         self._temp_is_limited = any(limit.max_temp for limit in limits)
         self._templates = TemplateWatch(options.tree)
@@ -172,10 +174,10 @@ class Arbiter:
         if not rest.idle:  # files may grow, and no process tells; nor is known what a warm one has
             return self._ledger.is_settled and not self._temp_is_limited and self._say_again(rest)
         if self._ledger.settle():
-            self._note_baselines()
+            self._note_baselines(rest.wait)
         return self._say_again(rest)
 
-    def _note_baselines(self) -> None:
+    def _note_baselines(self, period: float) -> None:
         assert self._calm is not None
         snapshot, seen = self._calm
         accounts = self._ledger.accounts
@@ -184,7 +186,7 @@ class Arbiter:
             for slot in seen.slots
         )
         self._calm = snapshot, replace(seen, slots=slots)
-        self._report(self._calm[1], CALM, urgent=True)
+        self._report(self._calm[1], period, urgent=True)
 
     def _say_again(self, rest: Rest) -> bool:
         """Say that what was reported last is still so."""
@@ -352,8 +354,11 @@ def main(link: WorkerLink, argument: bytes, _fds: dict[str, int]) -> None:
     link.ready()
     wait, rest = CLOSE, None
     while not link.wait(wait):
-        nudged, began = link.nudged(), time.process_time()
-        if rest is not None and not nudged and arbiter.is_still_so(rest):
+        if link.nudged():
+            wait, rest = min(wait, NUDGED), None
+            continue
+        began = time.process_time()
+        if rest is not None and arbiter.is_still_so(rest):
             wait = max(rest.wait, COST_FACTOR * (time.process_time() - began))
             continue
         try:

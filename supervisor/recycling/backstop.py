@@ -5,6 +5,7 @@ alone, before it takes the machine with it. Only done where our own cgroup is wr
 cgroups of version 1, or in a delegated subtree of version 2); elsewhere this does nothing.
 """
 
+import errno
 import logging
 import os
 
@@ -60,14 +61,14 @@ class Backstop:
         is_new = pid not in self._limits
         try:
             if is_new:
-                os.mkdir(directory, 0o755)
+                _mkdir(directory)
             _write(f"{directory}/{self._limit_file}", limit)
             if is_new:
                 _write(f"{directory}/cgroup.procs", pid)
         except ProcessLookupError:  # it has ended
             _rmdir(directory)
         except OSError as error:
-            if is_new:
+            if is_new and error.errno != errno.EBUSY:  # it has more by now: the arbiter sees that
                 _rmdir(directory)
                 self.enabled = False  # not ours to use: do not try again for each worker
                 log.info("no memory cgroups", extra={"problem": str(error)})
@@ -86,6 +87,14 @@ def _write(path: str, value: int) -> None:
         os.write(fd, b"%d" % value)
     finally:
         os.close(fd)
+
+
+def _mkdir(directory: str) -> None:
+    """Make a cgroup; the arbiter before may have done so: its workers live on in theirs."""
+    try:
+        os.mkdir(directory, 0o755)
+    except FileExistsError:
+        pass
 
 
 def _rmdir(directory: str) -> bool:

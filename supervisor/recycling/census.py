@@ -25,17 +25,19 @@ SOAK_AND_DRAIN = 2.5
 #: Restarts of a child within a minute from which on it is in a crash loop.
 CRASH_LOOP = 3
 MINUTE = 60.0
+#: Seconds of a start, where nothing better is known; and of one that is believed.
+USUAL_START, MOST_START = 0.5, 3600.0
 _AUTOMATIC = Limits()
 
 
-def limits_of(definition: SupervisorDefinition, path: str) -> Iterator[tuple[str, Limits]]:
-    """Yield the limits of every Child, by its path."""
+def declared(definition: SupervisorDefinition, path: str) -> Iterator[tuple[str, ChildDefinition]]:
+    """Yield every Child with its path."""
     for child in definition.children:
         below = f"{path}/{child.name}"
         if isinstance(child, ChildDefinition):
-            yield below, child.limits
+            yield below, child
         else:
-            yield from limits_of(child, below)
+            yield from declared(child, below)
 
 
 def children(tree: SupervisorStatus) -> Iterator[ChildStatus]:
@@ -54,7 +56,13 @@ class Restarts:
         self._seen: dict[str, deque[tuple[float, int]]] = {}
 
     def crash_loop(self, child: ChildStatus, now: float) -> bool:
-        """Note a child's restarts; whether there were too many within a minute."""
+        """Note a child's restarts; whether there were too many within a minute.
+
+        Args:
+            child: as it is now.
+            now: monotonic seconds.
+
+        """
         count = sum(worker.restarts for worker in child.workers)
         history = self._seen.setdefault(child.path, deque(maxlen=MINUTE_LOOKS))
         history.append((now, count))
@@ -83,7 +91,7 @@ class Census:
     def __init__(
         self, definition: SupervisorDefinition, ledger: Ledger, temp: str | None = None
     ) -> None:
-        self._limits = dict(limits_of(definition, definition.name))
+        self._declared = dict(declared(definition, definition.name))
         self._temp_files = TempFiles(temp)
         self._ledger = ledger
         self._restarts = Restarts()
@@ -118,7 +126,7 @@ class Census:
         return Seen(
             Policy(self._budget, surge_reserve=self._reserve),
             slots,
-            {path: self._pool(child, queues, now) for path, child in pools.items()},
+            {path: self._pool(child, queues, time.monotonic()) for path, child in pools.items()},
             used=sum(slot.private for slot in slots) + sum(self.runtime.values()),
             available=machine.available(),
             psi_some=pressure.some,
@@ -131,6 +139,7 @@ class Census:
         accounts = (self._ledger.accounts.get(worker.path) for worker in child.workers)
         wanted = [worker for worker in child.workers if _is_wanted(worker)]
         queue = queues.get(child.queue or "", {})
+        start = self._start_time(child)
         return PoolView(
             self._limits_of(child.path),
             target=len(wanted),
@@ -138,13 +147,27 @@ class Census:
             queue_used=_part(queue, "depth", "capacity"),
             busy=_part(queue, "busy", "consumers"),
             crash_loop=self._restarts.crash_loop(child, now),
-            cycle=_start_time(child.workers) + SOAK_AND_DRAIN,
-            start=_start_time(child.workers),
+            cycle=start + SOAK_AND_DRAIN,
+            start=start,
             nofile=min((account.nofile for account in accounts if account), default=1024),
         )
 
     def _limits_of(self, path: str) -> Limits:
-        return self._limits.get(path, _AUTOMATIC)
+        child = self._declared.get(path)
+        return _AUTOMATIC if child is None else child.limits
+
+    def _start_time(self, child: ChildStatus) -> float:
+        """Return the longest that one of a child's processes took to get ready.
+
+        Never more than it may take: if it does, the clock was set meanwhile.
+        """
+        found = max(
+            (w.ready_at - w.started_at for w in child.workers if w.ready_at and w.started_at),
+            default=USUAL_START,
+        )
+        known = self._declared.get(child.path)
+        most = MOST_START if known is None else min(known.start_timeout, MOST_START)
+        return found if 0.0 <= found <= most else USUAL_START
 
     def _measure_runtime(self, snapshot: Snapshot) -> None:
         """Measure root, the templates and the services, now and then."""
@@ -169,10 +192,3 @@ def _part(queue: QueueFacts, some: str, of: str) -> float:
 def _is_wanted(worker: WorkerStatus) -> bool:
     """Whether a slot ought to be ready: it was not stopped, and has not ended for good."""
     return worker.state != "stopped" or worker.restart_at is not None
-
-
-def _start_time(workers: list[WorkerStatus]) -> float:
-    """Return the longest that one of a child's processes took to get ready."""
-    return max(
-        (w.ready_at - w.started_at for w in workers if w.ready_at and w.started_at), default=0.5
-    )

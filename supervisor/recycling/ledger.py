@@ -24,8 +24,9 @@ SAMPLES = 60
 EXACT_EVERY = 30.0
 #: The part of its soft limit from which on every look at a worker is exact.
 NEAR = 0.7
-#: The part of one processor that exact looks at workers within their limits may take.
-SHARE = 0.005
+#: The part of one processor that exact looks at workers within their limits may take, and the
+#: seconds of it that are saved up at most, or owed.
+SHARE, SAVED = 0.005, 0.5
 #: A worker that has grown less than this since it was fresh has no trend worth computing.
 GROWN = 1.1
 
@@ -91,7 +92,9 @@ class Ledger:
 
         """
         clock = self._clock()
-        self._allowance = min(0.5, self._allowance + SHARE * (clock - self._looked_at))
+        # Looks at the near ones cost as much as they do: what they owe must not stop all others.
+        owed = max(-SAVED, self._allowance)
+        self._allowance = min(SAVED, owed + SHARE * (clock - self._looked_at))
         self._looked_at = clock
         live: dict[str, Account] = {}
         for worker in workers:

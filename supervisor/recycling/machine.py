@@ -16,6 +16,19 @@ NO_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
+class _Files:
+    """What a cgroup's files are called; ``reclaimable``: a word in its memory.stat."""
+
+    limit: str
+    used: str
+    reclaimable: str
+
+
+V1_FILES = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2_FILES = _Files("memory.max", "memory.current", "inactive_file")
+
+
+@dataclass(frozen=True, slots=True)
 class Pressure:
     """Percent of the last 10 s in which some, or all, tasks waited for memory (PSI)."""
 
@@ -66,27 +79,37 @@ def cgroup() -> tuple[str, bool] | None:
 
 
 def _confinements() -> list[tuple[int, int]]:
-    """Return limit and use of our cgroup and of those around it, where there is a limit."""
+    """Return limit and use of our cgroup and of those around it, where there is a limit.
+
+    Pages of files that nobody has used lately are no use: the kernel fills a cgroup with them up to
+    its limit, and drops them as soon as memory is wanted.
+    """
     found = cgroup()
     if found is None:
         return []
     directory, is_v2 = found
-    names = ("memory.max", "memory.current") if is_v2 else _V1_NAMES
+    files = V2_FILES if is_v2 else V1_FILES
     limits = []
     while directory not in (V1, V2, "/"):
-        limit, used = (_number(f"{directory}/{name}") for name in names)
+        limit, used = _number(f"{directory}/{files.limit}"), _number(f"{directory}/{files.used}")
         if limit is not None and used is not None and limit < NO_LIMIT:
-            limits.append((limit, used))
+            limits.append((limit, used - _field(f"{directory}/memory.stat", files.reclaimable)))
         directory = os.path.dirname(directory)
     return limits
-
-
-_V1_NAMES = ("memory.limit_in_bytes", "memory.usage_in_bytes")
 
 
 def _number(path: str) -> int | None:
     text = "".join(_lines(path)).strip()
     return int(text) if text.isdigit() else None
+
+
+def _field(path: str, name: str) -> int:
+    """Return the number behind a word in a file; 0 where it does not say."""
+    for line in _lines(path):
+        word, _, number = line.partition(" ")
+        if word == name:
+            return int(number)
+    return 0
 
 
 def _meminfo(name: str) -> int:

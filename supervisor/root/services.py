@@ -15,6 +15,7 @@ and keeps the sockets on which broker and observer listen: a restart of either l
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -52,6 +53,9 @@ BACKLOG = 512
 WATCHERS = ("arbiter", "janitor")
 #: Who keeps files in the runtime directory for others to read.
 WRITERS = ("pump", *WATCHERS)
+#: Seconds between two questions whether one of them is to be nudged; far less than a nudge is good
+#: for (`supervisor.shell.service_process.NUDGE_EVERY`).
+NUDGES = 1.0
 
 
 class Services:
@@ -66,6 +70,7 @@ class Services:
         self._door = -1  # what workers connect to the broker by
         self._log_directory: str | None = None
         self._health: socket.socket | None = None
+        self._nudge_at: dict[str, float] = {}  # monotonic seconds, at the earliest
         self.state_dir = ""  # of the durable queues, if there are any
         self._ledger = ledger.descriptors()  # what outlives a pump
         self.deaths = Feed()  # what is told of them
@@ -160,13 +165,11 @@ class Services:
 
     def stirred(self) -> None:
         """Nudge who rests while the tree does: something has changed in it."""
-        for process in self._running("arbiter"):
-            process.nudge()
+        self._nudge("arbiter")
 
     def ended(self) -> None:
         """Nudge who removes what the dead leave behind: a process has ended."""
-        for process in self._running("janitor"):
-            process.nudge()
+        self._nudge("janitor")
 
     def stop(self) -> None:
         """Stop them all, the pump last. Only once they were started."""
@@ -186,6 +189,13 @@ class Services:
     def _tell(self, name: str, message: msgspec.Struct, fd: int | None = None) -> None:
         for process in self._running(name):
             process.send(message, fd)
+
+    def _nudge(self, name: str) -> None:
+        now = time.monotonic()
+        if now >= self._nudge_at.get(name, 0.0):  # in a storm this is asked for thousands of times
+            self._nudge_at[name] = now + NUDGES
+            for process in self._running(name):
+                process.nudge()
 
     def _running(self, name: str) -> Iterator[ServiceProcess]:
         if self._actor is not None:
@@ -279,13 +289,21 @@ def janitor_service(
         "directory": shell.runtime_dir,
         "recyclers": definition.recyclers,
         "temp": tempdir.base(),
-        "cwds": sorted(map(os.fsencode, {os.getcwd(), *directories(definition)})),
+        "cwds": sorted(map(os.fsencode, {*own_directory(), *directories(definition)})),
         "cores": cores,
     }
     encoded = msgspec.msgpack.encode(argument)
     calls = any(one.path is None for one in definition.recyclers)
     fds = {"deaths": deaths.fileno()}
     return Service("janitor", "supervisor.janitor.janitor:main", encoded, fds, needs_app=calls)
+
+
+def own_directory() -> list[str]:
+    """Return the directory that children run in if they were given none; none: it was removed."""
+    try:
+        return [os.getcwd()]
+    except FileNotFoundError:  # by who has deployed a new release, say: no reason to end
+        return []
 
 
 def directories(definition: SupervisorDefinition) -> Iterator[str]:

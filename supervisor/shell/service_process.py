@@ -11,7 +11,8 @@ from supervisor.process import launch as launches
 from supervisor.shell.linked_process import LinkedProcess
 from supervisor.shell.plan import Service
 
-#: Seconds between two nudges: who is nudged has to look once more, this long after it or later.
+#: Seconds between two nudges: who is nudged has to look once more, 30 s after it or a bit later,
+#: for what happens in between is not told.
 NUDGE_EVERY = 25.0
 
 

@@ -187,6 +187,18 @@ def test_a_key_that_is_forgotten_while_it_is_loaded_is_loaded_again() -> None:
     assert ours.get("k", lambda: b"newer") == b"new"
 
 
+def test_a_value_that_is_put_while_its_key_is_loaded_stays() -> None:
+    """What was loaded was asked for before, and may be older."""
+    prices = cache(Clock())
+
+    def load() -> bytes:
+        prices.put("key", b"new")
+        return b"old"
+
+    assert prices.get("key", load) == b"old"
+    assert prices.get("key", load) == b"new"
+
+
 def test_a_load_that_asks_for_its_own_key_is_an_error() -> None:
     """It would wait for itself for ever; other keys may be asked for."""
     ours = cache(Clock())

@@ -1,5 +1,6 @@
 """What a durable queue does when its files are not as it left them."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,10 +10,9 @@ from tests.conformance.store_cases import chunk, held
 from tests.queue_folder import FILE, edit, kept, opened
 from workers.queues.core.dead_letter import DeadLetter
 from workers.queues.core.journal import Added, Buried, Removed
-from workers.queues.store.contract import (
-    DamageKind,
-)
-from workers.queues.store.sqlite import boot
+from workers.queues.store.contract import DamageKind, StoreFailed
+from workers.queues.store.sqlite import boot, schema
+from workers.queues.store.sqlite.mark import Mark
 
 
 @pytest.fixture
@@ -181,3 +181,49 @@ def test_a_machine_that_went_down_is_noticed(
     assert [one.kind for one in store.recover().damage] == [DamageKind.LOST]
     store.close()
     (folder / "open").unlink(missing_ok=True)
+
+
+def another_boot(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the machine go down while a queue without fsync is open."""
+    store = opened(folder, "process")
+    note = (folder / "open").read_bytes()
+    store.close()
+    (folder / "open").write_bytes(note)
+    (folder.parent / "boot_id").write_bytes(b"another")
+    monkeypatch.setattr(boot, "BOOT_ID", str(folder.parent / "boot_id"))
+
+
+def test_that_it_went_down_is_told_until_it_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that is killed, or has no luck, before it has noted the loss, hides nothing."""
+    another_boot(folder, monkeypatch)
+    with monkeypatch.context() as broken:
+        broken.setattr(Mark, "write", raise_eio)
+        with pytest.raises(StoreFailed):
+            opened(folder, "process")
+    store = opened(folder, "process")
+    assert DamageKind.LOST in [one.kind for one in store.recover().damage]
+    store.close()
+
+
+def test_what_is_set_aside_is_there_after_a_loss_of_power(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both folders are synced: the one that it comes to first."""
+    edit(folder, "UPDATE chunk SET body = x'00' WHERE id = 2")
+    synced: list[str] = []
+    sync = schema.sync_path
+
+    def noted(path: str) -> None:
+        synced.append(os.path.relpath(path, folder))
+        sync(path)
+
+    monkeypatch.setattr(schema, "sync_path", noted)
+    opened(folder).close()
+    assert synced.index("damaged") < len(synced) - 1 - synced[::-1].index(".")
+
+
+def raise_eio(*_: object) -> None:
+    """Fail as a device does."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -3,8 +3,10 @@
 import mmap
 import os
 import subprocess
+import time
 
 import msgspec
+import pytest
 
 from supervisor.memory import screen_bytes
 from supervisor.observe.snapshot import WorkerStatus
@@ -133,6 +135,29 @@ def test_a_leak_is_no_part_of_the_baseline() -> None:
     assert view.private > fresh + 100 * MIB
     assert view.baseline is not None
     assert view.baseline < fresh + 50 * MIB
+
+
+def test_exact_looks_at_the_near_ones_leave_time_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However much they have cost: all have their turn soon after."""
+    clock = Clock()
+    ledger = Ledger("host", clock)
+    monkeypatch.setattr(time, "thread_time", lambda: clock.now)
+    own = sample.private_bytes
+
+    def costly(pid: int | str) -> int | None:
+        clock.now += 1.0
+        return own(pid)
+
+    monkeypatch.setattr(sample, "private_bytes", costly)
+    for _ in range(200):  # near its limit: looked at exactly each time
+        ledger.look([status(os.getpid())], {"app/web.0": 1.0}, NOW)
+        clock.now += 1.0
+    last = ledger.accounts["app/web.0"].exact_at
+    clock.now += 300.0
+    ledger.look([status(os.getpid())], {"app/web.0": 1e12}, NOW)
+    assert ledger.accounts["app/web.0"].exact_at > last
 
 
 def test_between_exact_looks_memory_is_estimated() -> None:

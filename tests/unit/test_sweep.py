@@ -1,10 +1,12 @@
 """What a sweep removes, and what it never touches."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from supervisor.janitor import sweep as sweeps
 from supervisor.janitor.sweep import Found, Keep, sweep, to_remove
 
 NOW = 1_000_000.0
@@ -50,6 +52,28 @@ def test_a_sweep_goes_down_and_follows_no_links(tmp_path: Path) -> None:
     assert (result.removed, result.removed_bytes, result.files, result.bytes) == (1, 10, 1, 5)
     assert (precious / "treasure").exists()
     assert sorted(path.name for path in swept.iterdir()) == ["deep", "link", "new", "treasure"]
+
+
+def test_no_more_files_are_listed_than_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten million of them would be the end of the process that lists them."""
+    (tmp_path / "below").mkdir()
+    for number in range(10):
+        (tmp_path / "below" / str(number)).write_bytes(b"x")
+    looks = []
+    listed = sweeps._files
+
+    def counted(directory: int, prefix: str, depth: int) -> Iterator[Found]:
+        for found in listed(directory, prefix, depth):
+            looks.append(found)
+            yield found
+
+    monkeypatch.setattr(sweeps, "MAX_FILES", 3)
+    monkeypatch.setattr(sweeps, "_files", counted)
+    assert sweep(str(tmp_path), Keep(max_files=1), NOW).removed == 2
+    assert len(looks) < 10
+    assert len(list((tmp_path / "below").iterdir())) == 8
 
 
 def test_old_empty_directories_go_too(tmp_path: Path) -> None:

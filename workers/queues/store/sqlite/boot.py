@@ -22,24 +22,31 @@ class BootNote:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def begin(self) -> bool:
-        """Note that the queue is open; say whether the machine went down while it was before."""
-        now = _read(BOOT_ID)
+    def went_down(self) -> bool:
+        """Say whether the machine went down while the queue was open."""
         before = _read(self._path)
-        if before != now:
-            with open(self._path, "wb") as file:
-                file.write(now)
-                file.flush()
-                os.fsync(file.fileno())
-            sync_path(os.path.dirname(self._path))
-        return bool(before) and before != now
+        return bool(before) and before != _read(BOOT_ID)
+
+    def begin(self) -> None:
+        """Note that the queue is open: once it is kept what `went_down` has said."""
+        now = _read(BOOT_ID)
+        if _read(self._path) == now:
+            return
+        new = f"{self._path}.new"
+        with open(new, "wb") as file:
+            file.write(now)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, self._path)
+        sync_path(os.path.dirname(self._path))
 
     def end(self) -> None:
         """Note that all of the queue is on the device."""
         try:
             os.unlink(self._path)
         except FileNotFoundError:
-            pass
+            return
+        sync_path(os.path.dirname(self._path))
 
 
 def _read(path: str) -> bytes:

@@ -221,6 +221,7 @@ def set_aside(folder: str, number: int) -> None:
             os.rename(os.path.join(folder, name + suffix), os.path.join(damaged, name + suffix))
         except FileNotFoundError:
             pass
+    schema.sync_path(damaged)  # first: it must never be in neither
     schema.sync_path(folder)
     for old in schema.file_numbers(damaged)[:-MAX_DAMAGED]:
         schema.remove_file(os.path.join(damaged, schema.file_name(old)))

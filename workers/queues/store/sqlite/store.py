@@ -102,7 +102,17 @@ class SqliteStore:
         except BaseException:
             self._mark.close()
             raise
-        contents, self._file = opened.contents, opened.file
+        self._file = opened.file
+        try:
+            self._begin(opened)
+        except BaseException:
+            self._file.close()
+            self._mark.close()
+            raise
+
+    def _begin(self, opened: opening.Opened) -> None:
+        """Take over what was opened, and note what was found."""
+        contents = opened.contents
         untold = self._unclean() + (contents.damage if opened.kept else [])
         self._index = Index(opened.ledger, contents)
         self._clients = len(contents.sequences)  # at least so many rows
@@ -119,13 +129,15 @@ class SqliteStore:
         )
         writes = Writes(damage=[rows.damage_row(one) for one in untold])
         self._commit(writes, self._index.ledger.after(Batch()), Batch())
+        if self._boot is not None:
+            self._boot.begin()
         if not self._ballast.take():
             self._fill("there is no space for the ballast")
 
     def _unclean(self) -> list[Damage]:
         """Say whether the machine went down under a queue that is not synced."""
         self._boot = None if self._sync else BootNote(os.path.join(self._folder, "open"))
-        if self._boot is None or not self._boot.begin():
+        if self._boot is None or not self._boot.went_down():
             return []
         what = "the machine went down while it was open: what it took last may be lost"
         return [Damage(DamageKind.LOST, what, found=time.time())]
