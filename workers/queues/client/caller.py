@@ -40,15 +40,15 @@ class Caller:
     def call(self, message: Any, options: Options, timeout: float | None) -> Any:
         """Put a message, and wait for its result; see `QueueWriter.call`."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._door.connected:
-            self._door.connect(deadline)
         number = next(self._sequences)
         ttl = options.ttl or timeout or 0.0
         sent = structs.replace(options, reply=number, ttl=ttl)
         put = whole([message], msgspec.msgpack.encode(sent), number, self._encode_into)
         if len(put) > self._door.welcome.max_body:
             raise MessageTooLarge(f"{len(put)} bytes; {self.queue!r} takes less")
-        self._door.send(put)
+        if not self._door.send(put):  # the broker was replaced: none has all of it
+            self._door.connect(deadline)
+            self._door.send(put)
         try:
             return self._result(self._wait(number, deadline))
         except (CallTimeout, QueueError):

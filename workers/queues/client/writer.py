@@ -12,7 +12,7 @@ by a thread (see `flusher`) within a millisecond at the latest.
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from types import TracebackType
 from typing import Any, Unpack
@@ -238,8 +238,9 @@ class QueueWriter:
                 self._send()
             return self._outlet.is_confirmed()
 
-    def waits_on(self) -> tuple[int, bool]:
-        """The descriptor on which something has to come; whether something has to go, too."""
+    def waits_on(self, on_break: Callable[[], None]) -> tuple[int, bool]:
+        """The descriptor to read from, and whether to write; ``on_break``: when it is void."""
+        self._door.on_break = on_break
         return self._door.fileno(), self._door.backlog
 
     # --- the slow path ------------------------------------------------------------------------
@@ -317,8 +318,7 @@ class QueueWriter:
         full = draft.count >= self._chunk or len(draft.buffer) >= limit
         if full or self._is_time():
             alone = draft.count == 1
-            self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)
-            draft.begin(b"")
+            self._send(timeout)
             if alone and not self._outlet.calm:  # not before: somebody waits for the message
                 self._outlet.collect()
         else:
@@ -351,10 +351,12 @@ class QueueWriter:
             draft.begin(b"")
             raise MessageTooLarge(f"{size} bytes; {self.queue!r} takes {largest} at most")
 
-    def _send(self) -> None:
+    def _send(self, timeout: float | None = 0.0) -> None:
         draft = self._draft
-        self._post(draft.count, draft.seal(self._outlet.sequence + 1), 0.0)
-        draft.begin(b"")
+        try:
+            self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)
+        finally:
+            draft.begin(b"")  # if the wait for the rest was interrupted too: that follows
 
     def _post(self, count: int, frame: bytearray, timeout: float | None) -> None:
         self._outlet.send(count, frame)
