@@ -119,12 +119,28 @@ class CancelledTasks(Consumer):
             await other
 
 
-def test_a_handler_whose_task_was_cancelled_gives_its_lane_back(start: Start) -> None:
+class SelfCancelledTasks(CancelledTasks):
+    """Cancels the task that it is."""
+
+    async def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        if message == 0 and self.attempt == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("tasks", [CancelledTasks, SelfCancelledTasks])
+def test_a_handler_whose_task_was_cancelled_gives_its_lane_back(
+    start: Start, tasks: type[CancelledTasks]
+) -> None:
     """It is an error as any other: the message comes again, and the only lane goes on."""
     scene, crew = start()
-    CancelledTasks.scene = scene
+    tasks.scene = scene
     put(scene, 0, 1)
-    running = crew.start(CancelledTasks)
+    running = crew.start(tasks)
     assert sorted(scene.reports.take(3)) == [[0, 1], [0, 2], [1, 1]]
     scene.until(depth=0, retried_total=1)
     os.kill(running.pid, signal.SIGTERM)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Unpack
 
+from workers.queues.client.caller import Calling
 from workers.queues.client.put_options import PutOptions
 from workers.queues.client.readiness import Readiness
 from workers.queues.client.writer import QueueWriter
@@ -65,8 +66,17 @@ class AsyncQueueWriter:
     async def call(
         self, message: Any, timeout: float | None = None, **options: Unpack[PutOptions]
     ) -> Any:
-        """Put a message, and wait for its result, by a thread. See `QueueWriter.call`."""
-        return await asyncio.to_thread(self._writer.call, message, timeout, **options)
+        """Put a message, and wait for its result, by a thread. See `QueueWriter.call`.
+
+        Cancelled, it is taken back, unless somebody handles it.
+        """
+        chosen = self._writer.routing.of(message, options)
+        calling = Calling(self._writer.callers, message, chosen, timeout)
+        try:
+            return await asyncio.to_thread(calling.run)
+        except asyncio.CancelledError:
+            calling.give_up()
+            raise
 
     async def _until(self, there: Callable[[], bool], deadline: float | None) -> None:
         loop, gone = asyncio.get_running_loop(), time.monotonic() + RECONNECT_LIMIT

@@ -10,6 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -120,6 +121,13 @@ class Door:
             if self.on_break is not None:
                 self.on_break()
         self._out.clear()
+
+    def shut(self) -> None:
+        """End the connection, from another thread: who waits for it finds that out."""
+        sock = self._socket
+        if sock is not None:
+            with suppress(OSError):  # it has ended just now
+                sock.shutdown(socket.SHUT_RDWR)
 
     def post(self, buffer: bytes | bytearray) -> bool:
         """Send what the socket takes now, and the rest while waiting in `frames` or `send`.

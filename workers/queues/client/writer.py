@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Unpack
 
 from supervisor.link import WorkerLink
-from workers.queues.client.caller import Callers
+from workers.queues.client.caller import Callers, Calling
 from workers.queues.client.door import Door
 from workers.queues.client.draft import Draft, whole
 from workers.queues.client.flusher import Flusher
@@ -70,16 +70,16 @@ class QueueWriter:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         welcome = self._door.welcome
-        self._routing = Routing(welcome.fair_by, welcome.dedupe_by)
+        self.routing = Routing(welcome.fair_by, welcome.dedupe_by)
         self.confirms = welcome.overflow in ("reject", "shed")  # each put, unless told otherwise
-        self._plain = not self.confirms and not self._routing
+        self._plain = not self.confirms and not self.routing
         share = max(1, welcome.capacity // CHUNKS_OF_CAPACITY)
         self._chunk = min(CHUNK_MESSAGES, share, welcome.max_count)
         self._limit = min(CHUNK_BYTES, welcome.max_body // CHUNKS_OF_CAPACITY)
         self._draft = Draft(encoder_of(welcome.serializer))
         self._encode_many = batch_encoder_of(welcome.serializer)
         self._flusher = Flusher(self._tick)
-        self._callers = Callers(queue, address, link)
+        self.callers = Callers(queue, address, link)
 
     # --- putting ------------------------------------------------------------------------------
 
@@ -147,11 +147,11 @@ class QueueWriter:
         Args and errors are those of `put`, but that the timeout is one for each chunk. When one is
         raised, messages before it may have been put.
         """
-        if self._routing or "dedupe" in options:
+        if self.routing or "dedupe" in options:
             for message in messages:
                 self.put(message, timeout, confirm=False, **options)
         else:
-            said = encoded(self._routing.of(None, options))
+            said = encoded(self.routing.of(None, options))
             size = max(1, min(BATCH, self._door.welcome.max_count))
             rest = iter(messages)
             while chunk := list(islice(rest, size)):
@@ -175,7 +175,7 @@ class QueueWriter:
             QueueFull: the queue refused it.
 
         """
-        return self._callers.call(message, self._routing.of(message, options), timeout)
+        return Calling(self.callers, message, self.routing.of(message, options), timeout).run()
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything that was put is confirmed.
@@ -248,7 +248,7 @@ class QueueWriter:
     def _put_with(
         self, message: Any, timeout: float | None, confirm: bool | None, options: PutOptions
     ) -> None:
-        made = self._routing.of(message, options)
+        made = self.routing.of(message, options)
         said = encoded(made)
         self._acquire(timeout)
         try:
@@ -390,7 +390,7 @@ class QueueWriter:
 
     def _break_off(self) -> None:
         self._flusher.stop()
-        self._callers.close()
+        self.callers.close()
         self._door.break_off()
 
 
