@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +146,37 @@ def test_a_handler_whose_task_was_cancelled_gives_its_lane_back(
     assert sorted(scene.reports.take(3)) == [[0, 1], [0, 2], [1, 1]]
     scene.until(depth=0, retried_total=1)
     os.kill(running.pid, signal.SIGTERM)
+    assert scene.ended(running.pid) == 0
+
+
+class LastThreads(Consumer):
+    """One lane is done as soon as a stop is asked for, the other one takes a while longer."""
+
+    threads = 2
+    scene: Scene
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message)
+        select.select([self.link.wakeup_fd], [], [])
+        if message:
+            select.select([], [], [], 1.0)
+
+    def terminate(self) -> None:
+        """Say what it took."""
+        self.scene.report(int(time.process_time() * 1000))
+
+
+def test_who_waits_for_the_last_lane_sleeps(start: Start) -> None:
+    """A lane that is done when all are to stop wakes the others' keeper once, not for ever."""
+    scene, crew = start()
+    LastThreads.scene = scene
+    put(scene, 0, 1)
+    running = crew.start(LastThreads)
+    assert sorted(scene.reports.take(2)) == [[0], [1]]
+    os.kill(running.pid, signal.SIGTERM)
+    ((milliseconds,),) = scene.reports.take(1)
+    assert milliseconds < 300
     assert scene.ended(running.pid) == 0
 
 
