@@ -1,5 +1,6 @@
 """Calls over real sockets: their results, their errors, and what becomes of those given up."""
 
+import asyncio
 import os
 import select
 import threading
@@ -12,6 +13,7 @@ import pytest
 from tests.crash.queue_harness import PATIENCE, Scene
 from tests.crash.queue_workers import Start, crews
 from workers import (
+    AsyncQueueWriter,
     CallFailed,
     CallTimeout,
     Consumer,
@@ -139,6 +141,28 @@ def test_a_call_that_is_given_up_is_taken_back(start: Start) -> None:
         crew.start(Clerk)
         assert writer.call(2, timeout=10) == 4
     assert scene.reports.take(1) == [[2, 1]]
+
+
+def test_cancelled_tasks_take_their_calls_back(start: Start) -> None:
+    """More of them than there are threads, and nobody who answers: none is held for ever."""
+    scene, crew = start()
+
+    async def work() -> Any:
+        with QueueWriter("q", scene.path) as plain:
+            writer = AsyncQueueWriter(plain)
+            calls = [asyncio.ensure_future(writer.call(number)) for number in range(50)]
+            while not scene.stat()["calls"]:
+                await asyncio.sleep(0.001)
+            for call in calls:
+                call.cancel()
+            await asyncio.wait(calls)
+            scene.until(depth=0, calls=0)
+            Clerk.scene = scene
+            crew.start(Clerk)
+            return await writer.call(1, timeout=PATIENCE)
+
+    assert asyncio.run(work()) == 2
+    assert scene.reports.take(1) == [[1, 1]]
 
 
 def test_a_call_dies_with_its_caller(start: Start) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,15 +121,62 @@ class CancelledTasks(Consumer):
             await other
 
 
-def test_a_handler_whose_task_was_cancelled_gives_its_lane_back(start: Start) -> None:
+class SelfCancelledTasks(CancelledTasks):
+    """Cancels the task that it is."""
+
+    async def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message, self.attempt)
+        if message == 0 and self.attempt == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("tasks", [CancelledTasks, SelfCancelledTasks])
+def test_a_handler_whose_task_was_cancelled_gives_its_lane_back(
+    start: Start, tasks: type[CancelledTasks]
+) -> None:
     """It is an error as any other: the message comes again, and the only lane goes on."""
     scene, crew = start()
-    CancelledTasks.scene = scene
+    tasks.scene = scene
     put(scene, 0, 1)
-    running = crew.start(CancelledTasks)
+    running = crew.start(tasks)
     assert sorted(scene.reports.take(3)) == [[0, 1], [0, 2], [1, 1]]
     scene.until(depth=0, retried_total=1)
     os.kill(running.pid, signal.SIGTERM)
+    assert scene.ended(running.pid) == 0
+
+
+class LastThreads(Consumer):
+    """One lane is done as soon as a stop is asked for, the other one takes a while longer."""
+
+    threads = 2
+    scene: Scene
+
+    def handle(self, message: int) -> None:
+        """Handle one."""
+        self.scene.report(message)
+        select.select([self.link.wakeup_fd], [], [])
+        if message:
+            select.select([], [], [], 1.0)
+
+    def terminate(self) -> None:
+        """Say what it took."""
+        self.scene.report(int(time.process_time() * 1000))
+
+
+def test_who_waits_for_the_last_lane_sleeps(start: Start) -> None:
+    """A lane that is done when all are to stop wakes the others' keeper once, not for ever."""
+    scene, crew = start()
+    LastThreads.scene = scene
+    put(scene, 0, 1)
+    running = crew.start(LastThreads)
+    assert sorted(scene.reports.take(2)) == [[0], [1]]
+    os.kill(running.pid, signal.SIGTERM)
+    ((milliseconds,),) = scene.reports.take(1)
+    assert milliseconds < 300
     assert scene.ended(running.pid) == 0
 
 

@@ -10,8 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from supervisor.channel import pair
+from supervisor.link import Context, StopRequest, WorkerLink
 from tests.crash.queue_harness import PATIENCE, Scene
 from tests.crash.queue_workers import Start, crews
 from tests.crash.test_queue_policies import command
@@ -22,9 +25,10 @@ from workers import (
     QueueFull,
     QueueUnavailable,
 )
+from workers.queues.client import door
 from workers.queues.client.reader import QueueReader
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import QueueClosed, QueueError
+from workers.queues.errors import Interrupted, QueueClosed, QueueError
 
 
 @pytest.fixture
@@ -272,6 +276,38 @@ def test_a_stopped_producer_leaves_what_it_can(start: Start) -> None:
     scene.until(depth=10, blocked=1)
     os.kill(running.pid, signal.SIGTERM)
     assert scene.ended(running.pid) == 0
+
+
+def test_what_a_stop_interrupts_while_it_is_sent_is_put_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel has taken a part of it: the rest follows, and it is not sent again as another."""
+    monkeypatch.setattr(door, "SEND_BUFFER", 1 << 16)  # as where net.core.wmem_max is small
+    scene, _ = start(capacity=1)
+    ours, theirs = pair()
+    writer = QueueWriter("q", scene.path, WorkerLink(theirs, Context("w.0", 1)))
+    large = b"x" * 300_000
+    writer.put([0, large], confirm=True)
+    writer.put([1, large])
+    scene.until(blocked=1)
+    ours.send(msgspec.msgpack.encode(StopRequest(1.0)))
+    with pytest.raises(Interrupted):
+        writer.put([2, large])
+
+    def consume() -> None:
+        reader = QueueReader("q", scene.path)
+        while True:
+            for delivery in reader.receive():
+                scene.report(delivery.message[0])
+                reader.done(delivery)
+
+    scene.fork(consume)
+    assert writer.close_within(PATIENCE) == 0
+    scene.until(depth=0)
+    assert scene.reports.take(3) == [[0], [1], [2]]
+    assert scene.stat()["accepted_total"] == 3
+    ours.close()
+    theirs.close()
 
 
 def test_producers_may_be_coroutines(start: Start) -> None:

@@ -122,6 +122,15 @@ def test_drop_oldest_drops_from_the_key_that_has_most() -> None:
     assert sorted(map(str, world.take())) == ["7", "8", "9", "light"]
 
 
+def test_drop_oldest_finds_what_to_drop_among_many_keys() -> None:
+    """What it has dropped before does not count as the most of a key."""
+    world = World(capacity=4, fair_by="tenant", overflow="drop_oldest")
+    assert [world.put(number, key=str(number)) for number in range(12)] == [""] * 12
+    world.consumer(1)
+    assert len(world.take()) == 4
+    assert world.balanced()
+
+
 # --- rates ----------------------------------------------------------------------------------------
 
 

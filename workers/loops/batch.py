@@ -107,6 +107,7 @@ class BatchLoop(SerialLoop):
             pieces, full = self._gather(waiting)
             if not full and self._wait:
                 self._more(pieces, time.monotonic() + self._wait)
+                self.link.beat(self.handled)
             if self.reader.connections != connection or not self._handle(pieces):
                 return  # what we have was taken back
 
@@ -133,7 +134,10 @@ class BatchLoop(SerialLoop):
         """Wait until a batch is full, or the deadline."""
         room = self._size - sum(piece.stop - piece.start for piece in pieces)
         while room > 0 and time.monotonic() < deadline and not self.over:
-            chunks = self.reader.take(deadline, keep=True)
+            interval = self.link.beat_interval
+            until = deadline if interval is None else min(deadline, time.monotonic() + interval)
+            chunks = self.reader.take(until, keep=True)
+            self.link.beat(self.handled, idle=True)
             if not self.reader.door.connected:
                 return
             for number, chunk in enumerate(chunks):

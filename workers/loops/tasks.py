@@ -24,13 +24,20 @@ class TaskLoop:
         self._lanes = Lanes(consumer, reader, link)
         self._tasks: set[asyncio.Task[None]] = set()
         self._beaten = -1
+        self._ended = False  # the loop cancels all tasks
 
     def run(self) -> None:
         """Work until there is an end; wait for what was begun, and give back the rest."""
-        asyncio.run(self._run())
+        asyncio.run(self._run_to_the_end())
         self._reader.close()
         if self._lanes.error is not None:
             raise self._lanes.error
+
+    async def _run_to_the_end(self) -> None:
+        try:
+            await self._run()
+        finally:
+            self._ended = True
 
     async def _run(self) -> None:
         readiness, lanes = Readiness(), self._lanes
@@ -69,9 +76,11 @@ class TaskLoop:
             self._lanes.failed(lane, chunk, error)
             return
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if self._ended:
                 raise
-            self._lanes.failed(lane, chunk, error)  # what it waited for was cancelled, not it
+            self._lanes.failed(lane, chunk, error)  # by its handler, or what that waited for
             return
+        except BaseException:  # sys.exit: it ends the loop, which cancels the others
+            self._ended = True
+            raise
         self._lanes.done(lane, chunk, result)

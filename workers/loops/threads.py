@@ -75,12 +75,12 @@ class ThreadLoop:
             poll.register(self._link.wakeup_fd, select.POLLIN)
         interval = self._link.beat_interval
         poll.poll(None if interval is None else min(interval, LONGEST_WAIT) * 1000)
-        if self._link.stopping:
-            return
         try:
             os.eventfd_read(self._freed)
         except BlockingIOError:
             pass
+        if self._link.stopping:
+            return
         with self._lock:
             if idle or self._lanes.handled != self._beaten:
                 self._beaten = self._lanes.handled

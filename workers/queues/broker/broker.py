@@ -179,7 +179,7 @@ class Broker:
                 connection.receive()
                 self._read_frames(connection)
         except PEER_ERRORS as error:
-            self._close(connection, error)
+            self._broken(connection, error)
             return
         if connection.parked and mask & (select.EPOLLHUP | select.EPOLLERR):
             self._close(connection, None)  # its chunk was never taken, nor confirmed
@@ -208,11 +208,17 @@ class Broker:
             connection.watched = wanted
             self._epoll.modify(connection.socket, wanted)
 
-    def _hear_out(self, connection: Connection) -> None:
-        """Take what a peer had said before it ended, which a failed send has told us first.
+    def _broken(self, connection: Connection, error: Exception) -> None:
+        """Close what a peer has broken; take what it had said before, if it has ended.
 
-        Its cursor counts on it: a message that it gave back is done, as far as the cursor says.
+        That may be told by a send that fails, first. Its cursor counts on what it said: a message
+        that it gave back is done, as far as the cursor says.
         """
+        if isinstance(error, OSError):
+            self._hear_out(connection)
+        self._close(connection, error)
+
+    def _hear_out(self, connection: Connection) -> None:
         try:
             for _ in range(MAX_LAST_WORDS):
                 if connection.parked:
@@ -329,11 +335,8 @@ class Broker:
                 continue
             try:
                 connection.flush()
-            except OSError as error:
-                self._hear_out(connection)
-                self._close(connection, error)
             except PEER_ERRORS as error:
-                self._close(connection, error)
+                self._broken(connection, error)
             else:
                 if connection.out.backlog or connection.watched != select.EPOLLIN:
                     self._watch(connection)

@@ -3,8 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Unpack
 
+from workers.queues.client.caller import Calling
 from workers.queues.client.put_options import PutOptions
 from workers.queues.client.readiness import Readiness
 from workers.queues.client.writer import QueueWriter
@@ -63,11 +66,20 @@ class AsyncQueueWriter:
     async def call(
         self, message: Any, timeout: float | None = None, **options: Unpack[PutOptions]
     ) -> Any:
-        """Put a message, and wait for its result, by a thread. See `QueueWriter.call`."""
-        return await asyncio.to_thread(self._writer.call, message, timeout, **options)
+        """Put a message, and wait for its result, by a thread. See `QueueWriter.call`.
+
+        Cancelled, it is taken back, unless somebody handles it.
+        """
+        chosen = self._writer.routing.of(message, options)
+        calling = Calling(self._writer.callers, message, chosen, timeout)
+        try:
+            return await asyncio.to_thread(calling.run)
+        except asyncio.CancelledError:
+            calling.give_up()
+            raise
 
     async def _until(self, there: Callable[[], bool], deadline: float | None) -> None:
-        gone = time.monotonic() + RECONNECT_LIMIT
+        loop, gone = asyncio.get_running_loop(), time.monotonic() + RECONNECT_LIMIT
         while True:
             try:
                 if there():
@@ -81,5 +93,12 @@ class AsyncQueueWriter:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise QueueTimeout(f"queue {self._writer.queue!r} had no room in time")
-            fd, backlog = self._writer.waits_on()
-            await self._readiness.wait(fd, left, writable=backlog)
+            fd, backlog = self._writer.waits_on(partial(_tell, loop, self._readiness))
+            if fd >= 0:  # else the next look connects
+                await self._readiness.wait(fd, left, writable=backlog)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, readiness: Readiness) -> None:
+    """Wake whoever waits for a connection that has ended: the loop has forgotten its descriptor."""
+    with suppress(RuntimeError):  # the loop is closed: nobody waits
+        loop.call_soon_threadsafe(readiness.wake)

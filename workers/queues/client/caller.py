@@ -18,7 +18,7 @@ from workers.queues.frames import Hello, Kind, Options, Rejected, Reply, frame
 
 
 class Caller:
-    """One connection that calls, one call at a time.
+    """One connection that calls, one call at a time. ``given_up``: it is not to be used any more.
 
     Args:
         queue: its name.
@@ -32,6 +32,7 @@ class Caller:
         name = f"{os.getpid()}-{os.urandom(8).hex()}"
         self._door = Door(address, Hello("producer", queue, name), link)
         self._sequences = itertools.count(1)
+        self.given_up = False
         self._door.connect()
         serializer = self._door.welcome.serializer
         self._encode_into = batch_encoder_of(serializer)
@@ -40,20 +41,27 @@ class Caller:
     def call(self, message: Any, options: Options, timeout: float | None) -> Any:
         """Put a message, and wait for its result; see `QueueWriter.call`."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._door.connected:
-            self._door.connect(deadline)
         number = next(self._sequences)
         ttl = options.ttl or timeout or 0.0
         sent = structs.replace(options, reply=number, ttl=ttl)
         put = whole([message], msgspec.msgpack.encode(sent), number, self._encode_into)
         if len(put) > self._door.welcome.max_body:
             raise MessageTooLarge(f"{len(put)} bytes; {self.queue!r} takes less")
-        self._door.send(put)
+        if not self._door.send(put):  # the broker was replaced: none has all of it
+            self._door.connect(deadline)
+            if self.given_up:  # meanwhile: another connection than this one was ended
+                raise CallFailed("the call was given up")
+            self._door.send(put)
         try:
             return self._result(self._wait(number, deadline))
         except (CallTimeout, QueueError):
             self._door.send(frame(Kind.CANCEL, argument=number))
             raise
+
+    def give_up(self) -> None:
+        """End the call that another thread is waiting in."""
+        self.given_up = True
+        self._door.shut()
 
     def close(self) -> None:
         """Close the connection: a call that was given up is taken back."""
@@ -81,32 +89,79 @@ class Caller:
 
 
 class Callers:
-    """A `Caller` for each thread that calls, made when it does so first.
-
-    Those of threads that have ended are closed when another thread calls for the first time.
-    """
+    """Connections that call, as many as there were calls at once."""
 
     def __init__(self, queue: str, address: str, link: WorkerLink | None) -> None:
         self._arguments = queue, address, link
         self._lock = threading.Lock()
-        self._all: dict[threading.Thread, Caller] = {}
+        self._idle: list[Caller] = []
+        self._busy: set[Caller] = set()
+        self._closed = False
 
-    def call(self, message: Any, options: Options, timeout: float | None) -> Any:
-        """Call, by this thread's connection."""
-        caller = self._all.get(threading.current_thread())
-        if caller is None:
-            caller = Caller(*self._arguments)
-            self._add(caller)
-        return caller.call(message, options, timeout)
+    def take(self) -> Caller:
+        """Return one that nobody has; errors are those of `Caller`."""
+        with self._lock:
+            caller = self._idle.pop() if self._idle else None
+        caller = caller or Caller(*self._arguments)
+        with self._lock:
+            self._busy.add(caller)
+        return caller
+
+    def give_back(self, caller: Caller) -> None:
+        """Nobody has it any more."""
+        with self._lock:
+            self._busy.discard(caller)
+            if not (self._closed or caller.given_up):
+                self._idle.append(caller)
+                return
+        caller.close()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; calls end with CallFailed."""
         with self._lock:
-            for caller in self._all.values():
-                caller.close()
+            self._closed = True
+            for caller in self._busy:
+                caller.give_up()
+            while self._idle:
+                self._idle.pop().close()
 
-    def _add(self, caller: Caller) -> None:
+
+class Calling:
+    """One call, which another thread than the one that waits for its result may give up.
+
+    Args:
+        callers: the connections.
+        message: what is put.
+        options: of it.
+        timeout: seconds to wait for the result; None: as long as it takes.
+
+    """
+
+    def __init__(
+        self, callers: Callers, message: Any, options: Options, timeout: float | None
+    ) -> None:
+        self._callers, self._put = callers, (message, options, timeout)
+        self._lock = threading.Lock()
+        self._caller: Caller | None = None
+        self._given_up = False
+
+    def run(self) -> Any:
+        """Call; see `QueueWriter.call`."""
+        caller = self._callers.take()
+        try:
+            with self._lock:
+                if self._given_up:
+                    raise CallFailed("the call was given up")
+                self._caller = caller
+            return caller.call(*self._put)
+        finally:
+            with self._lock:
+                self._caller = None
+            self._callers.give_back(caller)
+
+    def give_up(self) -> None:
+        """End it: it is taken back, unless somebody handles it."""
         with self._lock:
-            for thread in [one for one in self._all if not one.is_alive()]:
-                self._all.pop(thread).close()
-            self._all[threading.current_thread()] = caller
+            self._given_up = True
+            if self._caller is not None:
+                self._caller.give_up()

@@ -9,7 +9,8 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -41,7 +42,8 @@ class Door:
         fd: a descriptor that goes with the hello: a consumer's cursor.
 
     If the hello says so, each connection has a ring for large bodies: a consumer's for what comes,
-    a producer's for what goes. ``taken``: bytes that came by it.
+    a producer's for what goes. ``taken``: bytes that came by it. ``on_break``: called when a
+    connection has ended: who waits for its descriptor elsewhere is told by nobody else.
 
     """
 
@@ -56,6 +58,7 @@ class Door:
         self._epoll: select.epoll | None = None  # kept: there may be no descriptor for another
         self._polled = (-1, 0)  # what it knows beside the link: descriptor, events
         self.welcome = Welcome()
+        self.on_break: Callable[[], None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -115,7 +118,16 @@ class Door:
                 self._poll_for(-1, 0)  # closing alone would not do, where a fork has it open
             self._socket.close()
             self._socket = None
+            if self.on_break is not None:
+                self.on_break()
         self._out.clear()
+
+    def shut(self) -> None:
+        """End the connection, from another thread: who waits for it finds that out."""
+        sock = self._socket
+        if sock is not None:
+            with suppress(OSError):  # it has ended just now
+                sock.shutdown(socket.SHUT_RDWR)
 
     def post(self, buffer: bytes | bytearray) -> bool:
         """Send what the socket takes now, and the rest while waiting in `frames` or `send`.

@@ -1,6 +1,7 @@
 """Waiting for a descriptor in an asyncio loop, by any number of tasks."""
 
 import asyncio
+from contextlib import suppress
 
 from supervisor.link import WorkerLink
 
@@ -19,9 +20,9 @@ class Readiness:
             self._unwatch(loop)
         if self._watched == -1:
             self._watched = fd
-            loop.add_reader(fd, self._wake)
+            loop.add_reader(fd, self.wake)
         if writable:
-            loop.add_writer(fd, self._wake)
+            loop.add_writer(fd, self.wake)
         future: asyncio.Future[None] = loop.create_future()
         self._waiting.add(future)
         try:
@@ -31,14 +32,18 @@ class Readiness:
             if not self._waiting:
                 self._unwatch(loop)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Wake them all; also when the descriptor was closed, which no loop is told of."""
+        self._unwatch(asyncio.get_running_loop())  # the next one may have the same number
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
+        self._waiting.clear()
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._watched != -1:
-            loop.remove_reader(self._watched)
+            with suppress(OSError):  # it is closed; its loop has forgotten it all the same
+                loop.remove_reader(self._watched)
             loop.remove_writer(self._watched)
             self._watched = -1
 

@@ -12,13 +12,13 @@ by a thread (see `flusher`) within a millisecond at the latest.
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from types import TracebackType
 from typing import Any, Unpack
 
 from supervisor.link import WorkerLink
-from workers.queues.client.caller import Callers
+from workers.queues.client.caller import Callers, Calling
 from workers.queues.client.door import Door
 from workers.queues.client.draft import Draft, whole
 from workers.queues.client.flusher import Flusher
@@ -70,16 +70,16 @@ class QueueWriter:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         welcome = self._door.welcome
-        self._routing = Routing(welcome.fair_by, welcome.dedupe_by)
+        self.routing = Routing(welcome.fair_by, welcome.dedupe_by)
         self.confirms = welcome.overflow in ("reject", "shed")  # each put, unless told otherwise
-        self._plain = not self.confirms and not self._routing
+        self._plain = not self.confirms and not self.routing
         share = max(1, welcome.capacity // CHUNKS_OF_CAPACITY)
         self._chunk = min(CHUNK_MESSAGES, share, welcome.max_count)
         self._limit = min(CHUNK_BYTES, welcome.max_body // CHUNKS_OF_CAPACITY)
         self._draft = Draft(encoder_of(welcome.serializer))
         self._encode_many = batch_encoder_of(welcome.serializer)
         self._flusher = Flusher(self._tick)
-        self._callers = Callers(queue, address, link)
+        self.callers = Callers(queue, address, link)
 
     # --- putting ------------------------------------------------------------------------------
 
@@ -147,11 +147,11 @@ class QueueWriter:
         Args and errors are those of `put`, but that the timeout is one for each chunk. When one is
         raised, messages before it may have been put.
         """
-        if self._routing or "dedupe" in options:
+        if self.routing or "dedupe" in options:
             for message in messages:
                 self.put(message, timeout, confirm=False, **options)
         else:
-            said = encoded(self._routing.of(None, options))
+            said = encoded(self.routing.of(None, options))
             size = max(1, min(BATCH, self._door.welcome.max_count))
             rest = iter(messages)
             while chunk := list(islice(rest, size)):
@@ -175,7 +175,7 @@ class QueueWriter:
             QueueFull: the queue refused it.
 
         """
-        return self._callers.call(message, self._routing.of(message, options), timeout)
+        return Calling(self.callers, message, self.routing.of(message, options), timeout).run()
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything that was put is confirmed.
@@ -238,8 +238,9 @@ class QueueWriter:
                 self._send()
             return self._outlet.is_confirmed()
 
-    def waits_on(self) -> tuple[int, bool]:
-        """The descriptor on which something has to come; whether something has to go, too."""
+    def waits_on(self, on_break: Callable[[], None]) -> tuple[int, bool]:
+        """The descriptor to read from, and whether to write; ``on_break``: when it is void."""
+        self._door.on_break = on_break
         return self._door.fileno(), self._door.backlog
 
     # --- the slow path ------------------------------------------------------------------------
@@ -247,7 +248,7 @@ class QueueWriter:
     def _put_with(
         self, message: Any, timeout: float | None, confirm: bool | None, options: PutOptions
     ) -> None:
-        made = self._routing.of(message, options)
+        made = self.routing.of(message, options)
         said = encoded(made)
         self._acquire(timeout)
         try:
@@ -317,8 +318,7 @@ class QueueWriter:
         full = draft.count >= self._chunk or len(draft.buffer) >= limit
         if full or self._is_time():
             alone = draft.count == 1
-            self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)
-            draft.begin(b"")
+            self._send(timeout)
             if alone and not self._outlet.calm:  # not before: somebody waits for the message
                 self._outlet.collect()
         else:
@@ -351,10 +351,12 @@ class QueueWriter:
             draft.begin(b"")
             raise MessageTooLarge(f"{size} bytes; {self.queue!r} takes {largest} at most")
 
-    def _send(self) -> None:
+    def _send(self, timeout: float | None = 0.0) -> None:
         draft = self._draft
-        self._post(draft.count, draft.seal(self._outlet.sequence + 1), 0.0)
-        draft.begin(b"")
+        try:
+            self._post(draft.count, draft.seal(self._outlet.sequence + 1), timeout)
+        finally:
+            draft.begin(b"")  # if the wait for the rest was interrupted too: that follows
 
     def _post(self, count: int, frame: bytearray, timeout: float | None) -> None:
         self._outlet.send(count, frame)
@@ -388,7 +390,7 @@ class QueueWriter:
 
     def _break_off(self) -> None:
         self._flusher.stop()
-        self._callers.close()
+        self.callers.close()
         self._door.break_off()
 
 

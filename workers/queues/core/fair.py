@@ -114,8 +114,8 @@ class Fair:
 
     def victim(self) -> Chunk | None:
         """Show the oldest of the key that has the most."""
-        most = max(self._keys.values(), key=lambda one: len(one.fifo), default=None)
-        return None if most is None else next(iter(most.fifo), None)
+        most = max(self._keys.values(), key=lambda one: one.fifo.left, default=None)
+        return None if most is None else most.fifo.victim()
 
     def forget(self, chunk: Chunk) -> None:
         """Tell its key."""

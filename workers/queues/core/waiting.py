@@ -105,6 +105,11 @@ class Fifo:
             self._chunks = deque(chunk for chunk in self._chunks if not chunk.void)
             self._voids = 0
 
+    @property
+    def left(self) -> int:
+        """How many wait, without the voids."""
+        return len(self._chunks) - self._voids
+
     def wakes_at(self) -> float:
         """Nothing here waits for the time."""
         return math.inf
