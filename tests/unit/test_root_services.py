@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from supervisor import Child, Supervisor
+from supervisor.crashes.feed import Feed
 from supervisor.declare.define import define
 from supervisor.root.services import janitor_service
 
@@ -17,7 +18,10 @@ def told(**settings: Any) -> list[bytes]:
     """Return the directories that the janitor looks after core files in."""
     shell: Any = SimpleNamespace(app="shop:tree", runtime_dir="/run/shop")
     tree = define(Supervisor("shop", [Child("web", print, **settings)]))
-    found: list[bytes] = msgspec.msgpack.decode(janitor_service(shell, tree, 5).argument)["cwds"]
+    deaths = Feed()
+    service = janitor_service(shell, tree, 5, deaths.reader)
+    deaths.close()
+    found: list[bytes] = msgspec.msgpack.decode(service.argument)["cwds"]
     return found
 
 
