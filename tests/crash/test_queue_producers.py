@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from supervisor.channel import pair
-from supervisor.link import Context, StopRequest, WorkerLink
+from supervisor.channel import Channel, pair
+from supervisor.link import Context, FromWorker, StopRequest, WorkerLink
 from tests.crash.queue_harness import PATIENCE, Scene
 from tests.crash.queue_workers import Start, crews
 from tests.crash.test_queue_policies import command
@@ -308,6 +308,37 @@ def test_what_a_stop_interrupts_while_it_is_sent_is_put_once(
     assert scene.stat()["accepted_total"] == 3
     ours.close()
     theirs.close()
+
+
+@pytest.mark.parametrize("way", ["put", "put_many", "flush"])
+def test_who_beats_while_a_put_is_not_confirmed_puts_it_once(start: Start, way: str) -> None:
+    """It was put when that wait began, however often it is interrupted to beat."""
+    scene, _ = start(capacity=1)
+
+    class Sure(Producer):
+        def run(self) -> None:
+            if way == "put_many":
+                self.put_many(range(3), confirm=True)
+                return
+            for number in range(3):
+                self.put(number, confirm=way == "put")
+            self.flush()
+
+    ours, theirs = pair()
+    address = os.open(scene.path, os.O_PATH)
+    context = Context("app/w.0", 1, queue="q", heartbeat=0.1, fds={"queues": address})
+    keep = (theirs.fileno(), address)
+    pid = scene.fork(lambda: Sure().supervised(WorkerLink(theirs, context)), keep=keep)
+    os.close(address)
+    theirs.close()
+    ours.settimeout(PATIENCE)
+    channel: Channel[FromWorker] = Channel(ours, FromWorker)
+    for _ in range(20):  # beats, while the second one waits
+        assert channel.receive() is not None
+    scene.consumer()
+    assert scene.ended(pid) == 0
+    scene.until(depth=0, accepted_total=3)
+    ours.close()
 
 
 def test_producers_may_be_coroutines(start: Start) -> None:
