@@ -7,14 +7,15 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from supervisor.channel import Channel, pair
-from supervisor.link import Context, FromWorker, StopRequest, WorkerLink
+from supervisor.channel import pair
+from supervisor.link import Context, StopRequest, WorkerLink
 from tests.crash.queue_harness import PATIENCE, Scene
 from tests.crash.queue_workers import Start, crews
 from tests.crash.test_queue_policies import command
@@ -313,7 +314,7 @@ def test_what_a_stop_interrupts_while_it_is_sent_is_put_once(
 @pytest.mark.parametrize("way", ["put", "put_many", "flush"])
 def test_who_beats_while_a_put_is_not_confirmed_puts_it_once(start: Start, way: str) -> None:
     """It was put when that wait began, however often it is interrupted to beat."""
-    scene, _ = start(capacity=1)
+    scene, crew = start(capacity=1)
 
     class Sure(Producer):
         def run(self) -> None:
@@ -324,21 +325,28 @@ def test_who_beats_while_a_put_is_not_confirmed_puts_it_once(start: Start, way: 
                 self.put(number, confirm=way == "put")
             self.flush()
 
-    ours, theirs = pair()
-    address = os.open(scene.path, os.O_PATH)
-    context = Context("app/w.0", 1, queue="q", heartbeat=0.1, fds={"queues": address})
-    keep = (theirs.fileno(), address)
-    pid = scene.fork(lambda: Sure().supervised(WorkerLink(theirs, context)), keep=keep)
-    os.close(address)
-    theirs.close()
-    ours.settimeout(PATIENCE)
-    channel: Channel[FromWorker] = Channel(ours, FromWorker)
-    for _ in range(20):  # beats, while the second one waits
-        assert channel.receive() is not None
+    running = crew.start(Sure, heartbeat=0.1)
+    assert len(list(islice(running.beats(), 20))) == 20  # the second one waits
     scene.consumer()
-    assert scene.ended(pid) == 0
+    assert scene.ended(running.pid) == 0
     scene.until(depth=0, accepted_total=3)
-    ours.close()
+
+
+def test_a_coroutine_that_is_held_back_beats(start: Start) -> None:
+    """While its put waits for room: its loop lives, and it has nothing else to do."""
+    scene, crew = start(capacity=1)
+
+    class Source(Producer):
+        async def produce(self) -> AsyncIterator[int]:
+            for number in range(2000):
+                yield number
+
+    running = crew.start(Source, heartbeat=0.1)
+    idle = (beat for beat in running.beats() if beat.idle)
+    assert len(list(islice(idle, 10))) == 10
+    scene.consumer()
+    assert len(scene.reports.take(2000)) == 2000
+    assert scene.ended(running.pid) == 0
 
 
 def test_producers_may_be_coroutines(start: Start) -> None:
