@@ -289,7 +289,7 @@ def test_what_a_stop_interrupts_while_it_is_sent_is_put_once(
     writer = QueueWriter("q", scene.path, WorkerLink(theirs, Context("w.0", 1)))
     large = b"x" * 300_000
     writer.put([0, large], confirm=True)
-    writer.put([1, large])
+    writer.put([1, large], PATIENCE)  # with a timeout the rest of it is sent by a thread
     scene.until(blocked=1)
     ours.send(msgspec.msgpack.encode(StopRequest(1.0)))
     with pytest.raises(Interrupted):
