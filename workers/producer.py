@@ -1,6 +1,6 @@
 """A producer: puts messages into a queue, and is held back when the queue is full."""
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any, Unpack
 
 from supervisor.link import WorkerLink
@@ -42,14 +42,16 @@ class Producer(Worker):
         Who is held back by a full queue is neither stuck nor stalled: it goes on beating.
         """
         patience = self.link.beat_interval if timeout is None else timeout
-        while True:
-            try:
-                self._writer.put(message, patience, confirm=confirm, **options)
-                break
-            except QueueTimeout:
-                if timeout is not None:
-                    raise
-                self.link.beat(self._puts, idle=True)
+        beats = timeout is None and patience is not None
+        sure = False if beats else confirm  # else a wait that is over would put it once more
+        try:
+            self._writer.put(message, patience, confirm=sure, **options)
+        except QueueTimeout:
+            if not beats:
+                raise
+            self._beating(lambda: self._writer.put(message, patience, confirm=sure, **options))
+        if beats and (self._writer.confirms if confirm is None else confirm):
+            self.flush()
         self._puts += 1
 
     def put_many(
@@ -60,12 +62,32 @@ class Producer(Worker):
         confirm: bool | None = None,
         **options: Unpack[PutOptions],
     ) -> None:
-        """Put messages; see `QueueWriter.put_many`."""
-        self._writer.put_many(messages, timeout, confirm=confirm, **options)
+        """Put messages; see `QueueWriter.put_many`. Who has to beat puts them one by one."""
+        if timeout is not None or self.link.beat_interval is None:
+            self._writer.put_many(messages, timeout, confirm=confirm, **options)
+            return
+        for message in messages:
+            self.put(message, confirm=False, **options)
+        if self._writer.confirms if confirm is None else confirm:
+            self.flush()
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until what was put is in the queue; see `QueueWriter.flush`."""
-        self._writer.flush(timeout)
+        patience = self.link.beat_interval if timeout is None else timeout
+        if timeout is not None or patience is None:
+            self._writer.flush(patience)
+        else:
+            self._beating(lambda: self._writer.flush(patience))
+
+    def _beating(self, act: Callable[[], None]) -> None:
+        """Do what may take longer than one has to beat, as often as it runs out of time."""
+        while True:
+            self.link.beat(self._puts, idle=True)
+            try:
+                act()
+                return
+            except QueueTimeout:
+                pass
 
     def connect(self) -> None:
         """Connect to the queue."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from supervisor.channel import pair
-from supervisor.link import Context, WorkerLink
-from tests.crash.queue_harness import Make, Scene, scenes
+from supervisor.channel import Channel, pair
+from supervisor.link import Beat, Context, FromWorker, WorkerLink
+from tests.crash.queue_harness import PATIENCE, Make, Scene, scenes
 from workers import Worker
 from workers.queues.client.writer import QueueWriter
 from workers.queues.frames import Command, Hello, Kind, frame
@@ -24,6 +24,14 @@ class Running:
 
     pid: int
     link: socket.socket
+
+    def beats(self) -> Iterator[Beat]:
+        """Wait for its beats, and yield them."""
+        self.link.settimeout(PATIENCE)
+        channel: Channel[FromWorker] = Channel(self.link, FromWorker)
+        while (received := channel.receive()) is not None:
+            if isinstance(received[0], Beat):
+                yield received[0]
 
 
 class Crew:
@@ -39,12 +47,16 @@ class Crew:
         self._door = os.open(scene.path, os.O_PATH)
         self._links: list[socket.socket] = []
 
-    def start(self, worker: type[Worker], incarnation: int = 1) -> Running:
-        """Start a worker."""
+    def start(
+        self, worker: type[Worker], incarnation: int = 1, heartbeat: float | None = None
+    ) -> Running:
+        """Start a worker; with a heartbeat, its `beats` are to be read."""
         ours, theirs = pair()
-        ours.shutdown(socket.SHUT_RD)  # nobody reads what workers say: they must not wait for it
+        if heartbeat is None:  # nobody reads what workers say: they must not wait for it
+            ours.shutdown(socket.SHUT_RD)
         self._links.append(ours)
-        context = Context("app/worker.0", incarnation, queue="q", fds={"queues": self._door})
+        fds = {"queues": self._door}
+        context = Context("app/worker.0", incarnation, queue="q", heartbeat=heartbeat, fds=fds)
 
         def live() -> None:
             sys.stdout = open(os.devnull, "w")  # pytest's own is closed here

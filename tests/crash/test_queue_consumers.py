@@ -6,14 +6,12 @@ import re
 import select
 import signal
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from supervisor.channel import Channel, pair
-from supervisor.link import Beat, Context, FromWorker, WorkerLink
-from tests.crash.queue_harness import PATIENCE
 from tests.crash.queue_workers import Start, crews, letters, put
 from workers import Batch, Consumer, Retry
 from workers.queues.client.reader import Delivered, QueueReader
@@ -317,7 +315,7 @@ def test_the_message_that_ends_a_batch_is_singled_out(start: Start) -> None:
 
 def test_who_waits_for_a_full_batch_goes_on_beating(start: Start) -> None:
     """For longer than its heartbeat: it is idle, and neither stuck nor stalled."""
-    scene, _ = start()
+    scene, crew = start()
 
     class Patient(Consumer):
         batch_wait = 60.0
@@ -325,27 +323,13 @@ def test_who_waits_for_a_full_batch_goes_on_beating(start: Start) -> None:
         def handle_many(self, batch: Batch[int]) -> None:
             scene.report(len(batch))
 
-    ours, theirs = pair()
-    address = os.open(scene.path, os.O_PATH)
-    context = Context("app/w.0", 1, queue="q", heartbeat=0.2, fds={"queues": address})
-    scene.fork(
-        lambda: Patient().supervised(WorkerLink(theirs, context)), keep=(theirs.fileno(), address)
-    )
-    os.close(address)
-    theirs.close()
-    ours.settimeout(PATIENCE)
-    channel: Channel[FromWorker] = Channel(ours, FromWorker)
+    running = crew.start(Patient, heartbeat=0.2)
     put(scene, 1)
     scene.until(leased=1)
-    beats = list[Beat]()
-    while len(beats) < 20:
-        received = channel.receive()
-        assert received is not None
-        if isinstance(received[0], Beat):
-            beats.append(received[0])
+    beats = list(islice(running.beats(), 20))
+    assert len(beats) == 20
     assert all(beat.idle for beat in beats[-10:])
     assert scene.stat()["leased"] == 1
-    ours.close()
 
 
 def test_a_message_is_not_done_before_it_is_said_that_it_comes_back(start: Start) -> None:

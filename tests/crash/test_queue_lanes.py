@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from supervisor.link import StopRequest
 from tests.crash.queue_harness import Scene
 from tests.crash.queue_workers import Start, crews, letters, put
 from workers import Consumer
@@ -158,7 +160,8 @@ class LastThreads(Consumer):
     def handle(self, message: int) -> None:
         """Handle one."""
         self.scene.report(message)
-        select.select([self.link.wakeup_fd], [], [])
+        while not self.link.interrupted:
+            select.select([], [], [], 0.005)
         if message:
             select.select([], [], [], 1.0)
 
@@ -174,7 +177,7 @@ def test_who_waits_for_the_last_lane_sleeps(start: Start) -> None:
     put(scene, 0, 1)
     running = crew.start(LastThreads)
     assert sorted(scene.reports.take(2)) == [[0], [1]]
-    os.kill(running.pid, signal.SIGTERM)
+    running.link.send(msgspec.msgpack.encode(StopRequest(5.0)))
     ((milliseconds,),) = scene.reports.take(1)
     assert milliseconds < 300
     assert scene.ended(running.pid) == 0

@@ -22,7 +22,10 @@ async def _put_all(
     source, count = aiter(messages), 0
     try:
         while (message := await _or(stop, anext(source, _END))) is not _END:
-            await _or(stop, writer.put(message))
+            putting = asyncio.ensure_future(_or(stop, writer.put(message)))
+            while not (await asyncio.wait({putting}, timeout=link.beat_interval))[0]:
+                link.beat(count, idle=True)  # it is held back, and neither stuck nor stalled
+            putting.result()
             count += 1
             link.beat(count)
     except _Stopped:

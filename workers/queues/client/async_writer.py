@@ -83,6 +83,7 @@ class AsyncQueueWriter:
         while True:
             try:
                 if there():
+                    self._readiness.wake()  # it may have read what others wait for
                     return
                 gone = time.monotonic() + RECONNECT_LIMIT
             except QueueUnavailable:

@@ -104,7 +104,8 @@ class QueueWriter:
 
         Raises:
             QueueFull: no room within the timeout, or refused; the message was not put. Refusals of
-                earlier, unconfirmed puts are raised here too (``messages`` of them).
+                earlier, unconfirmed puts are raised here too (``messages`` of them). A QueueTimeout
+                of ``confirm``: not confirmed in time; it may be put yet, by itself.
             QueueUnavailable: no broker within the timeout; the message was not put.
             QueueError: this writer is closed, or was opened by another process.
             MessageTooLarge: it can never be put.
