@@ -173,7 +173,7 @@ def test_nothing_wakes_up_while_nothing_happens(tmp_path: Path) -> None:
         eventually(lambda: len(family(app)) == 33)  # 20 workers, 9 of ours, 4 spares
         eventually(lambda: list(tmp_path.rglob("steady.json")))  # the next look is in 30 s
         # And so is the next sweep.
-        eventually(lambda: len(JOURNAL.read(str(app.runtime)) or {}) == 2)
+        eventually(lambda: len(JOURNAL.read(str(app.runtime)) or {}) == 3)
         eventually(lambda: counted(app) >= EVERY)  # the pump has written down the last lines
         asleep = eventually(lambda: settled(app))
         assert not await_death(app.process.pid, patience=3.0)

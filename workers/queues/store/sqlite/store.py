@@ -87,8 +87,7 @@ class SqliteStore:
                     os.close(self._lock)
                 raise
         except (OSError, sqlite3.Error) as error:
-            why = explained(error, folder)
-            raise StoreFailed(f"{folder} cannot be opened: {why}") from error
+            raise self._unopened(error) from error
 
     def _open(self, anew: Contents | None, ahead: SqliteAhead | None) -> None:
         if ahead is None:
@@ -105,10 +104,21 @@ class SqliteStore:
         self._file = opened.file
         try:
             self._begin(opened)
+        except (OSError, sqlite3.Error) as error:
+            failed = self._unopened(error)  # before inodes are given back by closing
+            self._close_files()
+            raise failed from error
         except BaseException:
-            self._file.close()
-            self._mark.close()
+            self._close_files()
             raise
+
+    def _unopened(self, error: Exception) -> StoreFailed:
+        why = explained(error, self._folder)
+        return StoreFailed(f"{self._folder} cannot be opened: {why}")
+
+    def _close_files(self) -> None:
+        self._file.close()
+        self._mark.close()
 
     def _begin(self, opened: opening.Opened) -> None:
         """Take over what was opened, and note what was found."""
