@@ -1,6 +1,7 @@
 """A producer: puts messages into a queue, and is held back when the queue is full."""
 
 from collections.abc import AsyncIterable, Callable, Iterable
+from functools import partial
 from typing import Any, Unpack
 
 from supervisor.link import WorkerLink
@@ -42,16 +43,16 @@ class Producer(Worker):
         Who is held back by a full queue is neither stuck nor stalled: it goes on beating.
         """
         patience = self.link.beat_interval if timeout is None else timeout
-        beats = timeout is None and patience is not None
-        sure = False if beats else confirm  # else a wait that is over would put it once more
-        try:
-            self._writer.put(message, patience, confirm=sure, **options)
-        except QueueTimeout:
-            if not beats:
-                raise
-            self._beating(lambda: self._writer.put(message, patience, confirm=sure, **options))
-        if beats and (self._writer.confirms if confirm is None else confirm):
-            self.flush()
+        if timeout is not None or patience is None:
+            self._writer.put(message, patience, confirm=confirm, **options)
+        else:  # not confirmed at once: a wait for that which is over would put it once more
+            put = partial(self._writer.put, message, patience, confirm=False, **options)
+            try:
+                put()
+            except QueueTimeout:
+                self._beating(put)
+            if self._writer.confirms if confirm is None else confirm:
+                self.flush()
         self._puts += 1
 
     def put_many(
@@ -77,7 +78,7 @@ class Producer(Worker):
         if timeout is not None or patience is None:
             self._writer.flush(patience)
         else:
-            self._beating(lambda: self._writer.flush(patience))
+            self._beating(partial(self._writer.flush, patience))
 
     def _beating(self, act: Callable[[], None]) -> None:
         """Do what may take longer than one has to beat, as often as it runs out of time."""
