@@ -21,6 +21,7 @@ from supervisor.process import tempdir
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
 from supervisor.root.console import say
+from supervisor.root.ports import require_free
 from supervisor.root.premises import Premises
 from supervisor.root.requests import Requests
 from supervisor.root.root import Identity, Root
@@ -37,12 +38,15 @@ def run_root(options: RunOptions) -> int:
 
     Raises:
         AlreadyRunning, UnsafeDirectory: before anything was started.
+        DefinitionError: health cannot be served there; the app was not imported.
         AppLoadError: the app cannot be used; nothing of it was started.
 
     """
     name = options.name or default_name(options.app)
     claim = runtime_dir.claim(name)
     try:
+        if options.health is not None:
+            require_free(options.health)
         use_all_descriptors()
         become_subreaper()
         go_first()

@@ -142,10 +142,6 @@ def run(
         app_args=app_args,
         logs=log_settings(log_options),
     )
-    if options.health is not None:
-        from supervisor.root.ports import require_free
-
-        require_free(options.health)
     from supervisor.run import run_root
 
     return run_root(options)

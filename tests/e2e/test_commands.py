@@ -1,6 +1,7 @@
 """The commands against a running app, and its health over HTTP."""
 
 import json
+import socket
 import urllib.request
 
 from tests.e2e.running import running, supervisor
@@ -50,9 +51,12 @@ def test_a_second_run_of_the_same_name_is_refused() -> None:
     """It exits with 75, names the first, and touches nothing."""
     with running("examples.chaos_monkey:tree") as app:
         app.event("up")
-        second = app.command("run", "--no-health", "examples.hello:tree")
-        assert second.returncode == 75
-        assert str(app.process.pid) in second.stderr
+        with socket.create_server(("127.0.0.1", 0)) as taken:  # as the first one's health has it
+            port = str(taken.getsockname()[1])
+            for health in (["--no-health"], ["--health", port]):
+                second = app.command("run", *health, "examples.hello:tree")
+                assert second.returncode == 75
+                assert str(app.process.pid) in second.stderr
         assert app.command("status").returncode == 0
         assert app.end() == 0
 

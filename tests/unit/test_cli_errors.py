@@ -198,13 +198,15 @@ def test_run_options(command: str, expected: RunOptions, monkeypatch: pytest.Mon
     module = type(sys)("supervisor.run")
     module.run_root = lambda options: seen.append(options) or 70  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "supervisor.run", module)
-    monkeypatch.setattr("supervisor.root.ports.require_free", lambda _address: None)
     assert execute(command.split()) == 70
     assert seen == [expected]
 
 
-def test_a_taken_port_names_who_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_names_who_has_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before the app is imported."""
+    monkeypatch.setenv("SUPERVISOR_RUNTIME_DIR", str(tmp_path / "run"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert execute(["run", "app:tree", "--health", str(port)]) == 78
