@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from supervisor.cli.app import debug_option, json_option, name_option, options
+from supervisor.cli.broker import EXIT_NO_SUCH
 from supervisor.cli.crash_view import reports_text, show_text
 from supervisor.cli.report import Problem, print_json
 from supervisor.control import runtime_dir
@@ -13,9 +14,6 @@ from supervisor.crashes import place, shelf
 from supervisor.errors import NotRunning
 from supervisor.observe.extension import timestamp
 from supervisor.root.state_dir import state_dir
-
-EXIT_NO_SUCH_REPORT = 4
-EXIT_NOT_RUNNING = 3
 
 common = options(
     name_option,
@@ -90,7 +88,7 @@ def _directory(name: str | None, state: str | None) -> str:
         if found is None:
             problem = str(error).partition("\n")[0]
             hint = "of an app that has ended: name it with --name, or its --state DIR"
-            raise Problem(problem, hint, "not-running", EXIT_NOT_RUNNING) from error
+            raise Problem(problem, hint, "not-running", error.exit_code) from error
         return found
 
 
@@ -109,7 +107,7 @@ def _file_of(report_id: str, found: list[shelf.Kept]) -> str:
     if file is None:
         hint = "see those that are kept with: supervisor crashes"
         problem = f'there is no crash report "{report_id}"'
-        raise Problem(problem, hint, "no-such-report", EXIT_NO_SUCH_REPORT)
+        raise Problem(problem, hint, "no-such-report", EXIT_NO_SUCH)
     return file
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from supervisor.channel import pair
 from supervisor.link import Context, StopRequest, WorkerLink
-from tests.crash.queue_harness import PATIENCE, Scene
+from tests.crash.queue_harness import PATIENCE
 from tests.crash.queue_workers import Start, crews
 from tests.crash.test_queue_policies import command
 from workers import (
@@ -393,39 +393,3 @@ def test_tasks_put_without_blocking_their_loop(start: Start) -> None:
         return turns
 
     assert asyncio.run(work()) > 10
-
-
-# --- serializers ----------------------------------------------------------------------------------
-
-
-def test_bytes_are_taken_as_they_are(start: Start) -> None:
-    """A queue of bytes takes and gives bytes, and nothing else."""
-    scene, _ = start(serializer="bytes")
-    with QueueWriter("q", scene.path) as writer:
-        writer.put(b"\xff\x00")
-        writer.put_many([b"a", bytearray(b"b")])
-        with pytest.raises(TypeError):
-            writer.put("text")
-    assert take(scene, 3) == [b"\xff\x00", b"a", b"b"]
-
-
-def test_what_is_pickled_is_unpickled_by_the_worker(start: Start) -> None:
-    """A queue of pickles takes what Python can pickle; what it cannot is a TypeError."""
-    scene, _ = start(serializer="pickle")
-    with QueueWriter("q", scene.path) as writer:
-        writer.put({1, 2})
-        writer.put_many([complex(1, 2)])
-        with pytest.raises(TypeError):
-            writer.put(lambda: None)
-    assert take(scene, 2) == [{1, 2}, complex(1, 2)]
-
-
-def take(scene: Scene, count: int) -> list[Any]:
-    """Take so many messages."""
-    reader, found = QueueReader("q", scene.path), list[Any]()
-    while len(found) < count:
-        for delivery in reader.receive(time.monotonic() + 10):
-            found.append(delivery.message)
-            reader.done(delivery)
-    reader.close()
-    return found

@@ -72,14 +72,20 @@ def test_it_rests_in_proportion_to_its_work_after_each_piece(
     os.close(target)
 
 
-def test_a_large_file_may_take_longer(
-    compressor: Compressor, epoll: select.epoll, tmp_path: Path
-) -> None:
-    """A minute, and a second for each megabyte."""
+def start_large(compressor: Compressor, tmp_path: Path) -> int:
+    """Start on a file of a hundred megabytes at the time 100; returns its directory."""
     with open(tmp_path / NAME, "wb") as file:
         file.truncate(10**8)
     directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     compressor.start("shop/a", directory, NAME, 100.0)
+    return directory
+
+
+def test_a_large_file_may_take_longer(
+    compressor: Compressor, epoll: select.epoll, tmp_path: Path
+) -> None:
+    """A minute, and a second for each megabyte."""
+    directory = start_large(compressor, tmp_path)
     assert compressor.timeout(100.0) == DEADLINE + 100.0
     assert compressor.abandon() is not None
     os.close(directory)
@@ -104,10 +110,7 @@ def test_a_job_that_does_not_die_at_once_is_not_looked_at_all_the_time(
     compressor: Compressor, epoll: select.epoll, tmp_path: Path
 ) -> None:
     """A disk that hangs keeps even who was killed: that costs the pump no processor."""
-    with open(tmp_path / NAME, "wb") as file:
-        file.truncate(10**8)
-    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    compressor.start("shop/a", directory, NAME, 100.0)
+    directory = start_large(compressor, tmp_path)
     late = 100.0 + DEADLINE + 100.0
     assert compressor.timeout(late) == 0.0
     compressor.expire(late)
