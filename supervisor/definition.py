@@ -123,6 +123,9 @@ class SupervisorDefinition(msgspec.Struct, frozen=True, tag="supervisor", omit_d
     significant: bool = False
     start_timeout: float | None = None
     memory_budget: int | None = None
+    surge_reserve: int | None = None
+    max_concurrent_recycles: int | None = None
+    recycle_spacing: float | None = None
     template_max_age: float = 7 * 86_400.0
     template_growth: float = 0.2
     recyclers: list[RecyclerDefinition] = []

@@ -153,8 +153,7 @@ def _supervisor(
         if timeout is None
         else checks.seconds(subject, "start_timeout", timeout),
         children=_children(subject, declared, walk, auto_shutdown),
-        memory_budget=limits.budget(subject, declared, is_root=len(walk.path) == 1),
-        **limits.template(subject, declared, is_root=len(walk.path) == 1),
+        **limits.app(subject, declared, is_root=len(walk.path) == 1),
         recyclers=recyclers.recyclers(subject, declared, is_root=len(walk.path) == 1),
         logs=log_settings(subject, declared, is_root=len(walk.path) == 1),
     )

@@ -1,6 +1,8 @@
 """Checks of what a child, and a whole app, may grow to."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from supervisor.core.thresholds import LEAST_SOFT, MIB, UNLIMITED, Limits
 from supervisor.declare import checks
@@ -51,26 +53,19 @@ def limits(subject: Subject, child: Child, *, is_command: bool, preload: bool) -
     )
 
 
-def budget(subject: Subject, declared: Supervisor, *, is_root: bool) -> int | None:
-    """Check the memory budget of an app."""
-    _refuse_below_root(subject, declared, "memory_budget", is_root)
-    return _size(subject, "memory_budget", declared.memory_budget)
-
-
-def template(subject: Subject, declared: Supervisor, *, is_root: bool) -> dict[str, float]:
-    """Check what the template of an app may grow to; only what was given."""
+def app(subject: Subject, declared: Supervisor, *, is_root: bool) -> dict[str, Any]:
+    """Check what a whole app may grow to, and how it is recycled; only what was given."""
     found = {}
-    for field in ("template_max_age", "template_growth"):
+    for field, check in _OF_THE_APP.items():
         value = getattr(declared, field)
-        if value is not None:
-            _refuse_below_root(subject, declared, field, is_root)
-            found[field] = _endless(subject, field, value)
+        if value is None:
+            continue
+        if not is_root:
+            raise subject.error(
+                f"{field} is for the whole app", "declare it on the root supervisor"
+            )
+        found[field] = check(subject, field, value)
     return found
-
-
-def _refuse_below_root(subject: Subject, declared: Supervisor, field: str, is_root: bool) -> None:
-    if getattr(declared, field) is not None and not is_root:
-        raise subject.error(f"{field} is for the whole app", "declare it on the root supervisor")
 
 
 def _refuse_below_baseline(
@@ -124,3 +119,18 @@ def _lifetime(subject: Subject, value: object) -> float:
     if isinstance(value, int | float) and checks.is_number(value) and value == 0:
         return 0.0
     return checks.seconds(subject, "min_lifetime", value)
+
+
+def _count(subject: Subject, field: str, value: object) -> int:
+    return checks.whole(subject, field, value, 1, MAX_HANDLES)
+
+
+#: What is declared for a whole app, on the root.
+_OF_THE_APP: dict[str, Callable[[Subject, str, object], float]] = {
+    "memory_budget": checks.size,
+    "surge_reserve": checks.size,
+    "max_concurrent_recycles": _count,
+    "recycle_spacing": checks.seconds,
+    "template_max_age": _endless,
+    "template_growth": _endless,
+}

@@ -254,6 +254,13 @@ class Supervisor:
         recyclers: what keeps the app's directories and tables within limits (only on the root).
         memory_budget: private bytes (or "2GiB") of the whole app, the runtime included (only on
             the root; default None: 80 % of what the machine, or the cgroup, has).
+        surge_reserve: bytes (or "1GiB") that must stay available when a replacement starts beside
+            the old process (only on the root; default None: 5 % of what there is, at least
+            256 MiB).
+        max_concurrent_recycles: replacements at a time in the whole app (only on the root; default
+            None: one for ten workers).
+        recycle_spacing: seconds between the starts of two replacements (only on the root; default
+            None: what a start takes, at least 1.0).
         template_max_age: seconds after which another process takes over from the template that
             workers are forked from (only on the root; default 604800.0; "infinity": never).
         template_growth: the part of its own fresh size, and at least 8 MiB, by which a template
@@ -278,6 +285,9 @@ class Supervisor:
         significant: bool = False,
         start_timeout: float | None = None,
         memory_budget: int | str | None = None,
+        surge_reserve: int | str | None = None,
+        max_concurrent_recycles: int | None = None,
+        recycle_spacing: float | None = None,
         template_max_age: float | str | None = None,
         template_growth: float | str | None = None,
         recyclers: Sequence[Recycler] = (),
@@ -295,6 +305,9 @@ class Supervisor:
         self.significant = significant
         self.start_timeout = start_timeout
         self.memory_budget = memory_budget
+        self.surge_reserve = surge_reserve
+        self.max_concurrent_recycles = max_concurrent_recycles
+        self.recycle_spacing = recycle_spacing
         self.template_max_age = template_max_age
         self.template_growth = template_growth
         self.recyclers = recyclers

@@ -95,8 +95,12 @@ class Census:
         self._temp_files = TempFiles(temp)
         self._ledger = ledger
         self._restarts = Restarts()
-        self._budget = definition.memory_budget or machine.budget()
-        self._reserve = machine.reserve()
+        self._policy = Policy(
+            budget=definition.memory_budget or machine.budget(),
+            max_concurrent=definition.max_concurrent_recycles,
+            spacing=definition.recycle_spacing,
+            surge_reserve=definition.surge_reserve or machine.reserve(),
+        )
         self.runtime: dict[str, int] = {}  # private bytes of the runtime's own processes
         self._runtime_at = float("-inf")
 
@@ -124,7 +128,7 @@ class Census:
         )
         pressure = machine.pressure()
         return Seen(
-            Policy(self._budget, surge_reserve=self._reserve),
+            self._policy,
             slots,
             {path: self._pool(child, queues, time.monotonic()) for path, child in pools.items()},
             used=sum(slot.private for slot in slots) + sum(self.runtime.values()),

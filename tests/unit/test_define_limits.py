@@ -77,6 +77,23 @@ def test_a_budget_is_of_the_whole_app() -> None:
         define(Supervisor("app", [inner]))
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"surge_reserve": "much"}, "surge_reserve is"),
+        ({"max_concurrent_recycles": 0}, "max_concurrent_recycles is 0"),
+        ({"recycle_spacing": 0}, "recycle_spacing is 0"),
+    ],
+)
+def test_how_a_whole_app_is_recycled_is_checked(fields: dict[str, Any], problem: str) -> None:
+    """As sizes, numbers and seconds; and it is declared on the root."""
+    with pytest.raises(DefinitionError, match=problem):
+        define(Supervisor("app", **fields))
+    inner = Supervisor("inner", **fields)
+    with pytest.raises(DefinitionError, match=f"{next(iter(fields))} is for the whole app"):
+        define(Supervisor("app", [inner]))
+
+
 def test_templates_have_limits_of_their_own() -> None:
     """A week and a fifth if nothing is said; declared on the root, and checked."""
     automatic = define(Supervisor("app"))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from supervisor import Child, Supervisor
+from supervisor.core.census import LEAST_RESERVE, Policy
 from supervisor.declare.define import define
 from supervisor.recycling.census import Census
 from supervisor.recycling.ledger import Ledger
@@ -47,3 +48,20 @@ def test_a_clock_that_is_set_during_a_start_makes_it_no_longer(leap: float) -> N
     usual = worker("shop/web.0", started_at=NOW - 2.0, ready_at=NOW)
     pool = census.take(snapshot(child("shop/web", usual)), {}, 1.0).pools["shop/web"]
     assert pool.start == 2.0
+
+
+def test_the_trees_own_settings_go_before_automatic_ones() -> None:
+    """Budget, reserve, how many at a time and how soon after each other."""
+    own: dict[str, Any] = {
+        "memory_budget": "2GiB",
+        "surge_reserve": "64MiB",
+        "max_concurrent_recycles": 4,
+        "recycle_spacing": 0.5,
+    }
+    census = Census(define(Supervisor("shop", [Child("web", print)], **own)), Ledger("host"))
+    found = census.take(snapshot(child("shop/web")), {}, 1.0).policy
+    assert found == Policy(2 << 30, max_concurrent=4, spacing=0.5, surge_reserve=64 << 20)
+    automatic = Census(define(Supervisor("shop", [Child("web", print)])), Ledger("host"))
+    found = automatic.take(snapshot(child("shop/web")), {}, 1.0).policy
+    assert (found.max_concurrent, found.spacing) == (None, None)
+    assert found.surge_reserve >= LEAST_RESERVE
