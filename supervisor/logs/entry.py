@@ -135,7 +135,7 @@ class Matcher:
         path = line.about
         if path.rpartition(".")[0] in self._parted and path not in wanted.slots:
             return False
-        if wanted.slot is not None and not path.endswith(f".{wanted.slot}"):
+        if wanted.slot is not None and "." in path and not path.endswith(f".{wanted.slot}"):
             return False
         return self._pattern is None or bool(self._pattern.search(self._searched(line)))
 

@@ -7,7 +7,7 @@ from typing import IO
 from supervisor.logs import codec
 from supervisor.logs.entry import Entry
 from supervisor.logs.record import timestamp
-from supervisor.logs.rotation import Name
+from supervisor.logs.rotation import Name, between
 from supervisor.logs.shelf import READ, Shelf
 
 #: Bytes by which the pump itself may make a file shorter: less is not a truncation by others.
@@ -26,6 +26,7 @@ class Follower:
     def __init__(self, shelf: Shelf, *, from_start: bool = False) -> None:
         self._shelf = shelf
         self._last = 0 if from_start else max((n.stamp for n in shelf.names()), default=0)
+        self._deleted = 0  # files closed after that one which were read, and are gone
         self._current = shelf.open_current()
         skipped = self._current is not None and not from_start
         self._offset = os.fstat(self._current.fd).st_size if skipped and self._current else 0
@@ -49,7 +50,10 @@ class Follower:
         return len(tail) - (tail.rfind(b"\n") + 1)
 
     def poll(self) -> list[Entry]:
-        """Return lines that were added since the last time: those of one closed file at most."""
+        """Return lines that were added since the last time: those of one closed file at most.
+
+        Where the pump has deleted files before they were read, a line says how many.
+        """
         found = self._more()
         if self._is_current():
             return found
@@ -57,10 +61,12 @@ class Follower:
         found += self._more()  # what was written between the two looks
         later = [name for name in names if name.stamp > self._last]
         if later and self._was_read(later[0]):
-            self._last = later.pop(0).stamp
+            found += self._missing(later.pop(0).stamp)
+        elif self._current is not None and not os.fstat(self._current.fd).st_nlink:
+            self._deleted += 1
         self._leave()
         if later:
-            self._last = later[0].stamp
+            found += self._missing(later[0].stamp)
             found += self._shelf.entries(later[0], self._begun)
         self.behind = len(later) > 1
         if self.behind and current is not None:
@@ -69,6 +75,15 @@ class Follower:
             self._current = current
             found += self._more()
         return found
+
+    def _missing(self, stamp: int) -> list[Entry]:
+        """Go on to a closed file, and say how many before it were deleted without being read."""
+        count, before = between(stamp, self._last) - self._deleted, self._last
+        self._last, self._deleted = stamp, 0
+        if count <= 0:  # the one that is gone was removed by others, before it was closed
+            return []
+        self._begun.clear()
+        return [self._shelf.missing(count, before / 1e6)]
 
     def _leave(self) -> None:
         """Be done with a file that is not written any more."""
@@ -88,7 +103,9 @@ class Follower:
             return False
         try:
             with self._shelf.open(name) as file:
-                return file is None or self._is(self._current.fd, file)
+                if file is None:
+                    return between(name.stamp, self._last) == self._deleted
+                return self._is(self._current.fd, file)
         except codec.damages():  # what can be read of it will be shown, and that it is damaged
             return False
 

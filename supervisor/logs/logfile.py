@@ -35,10 +35,12 @@ class LogFile:
         self.size = 0
         self.torn = 0  # bytes of a line that a power failure left without its end
         self.born = 0.0
+        self._last = 0  # the stamp of the file that was closed last, which may have been deleted
         self.directory = open_below(root, child)
         try:
             names = own_files(self.directory)
-            stamp = next_stamp(time.time(), last_stamp(names))
+            self._last = last_stamp(names)
+            stamp = next_stamp(time.time(), self._last)
             for step in repair(names.keys() - {spared}, name, stamp):
                 perform(self.directory, step)
             self._open()
@@ -135,7 +137,7 @@ class LogFile:
             OSError: it cannot be done now; the file is written on.
 
         """
-        stamp = next_stamp(now, last)
+        stamp = next_stamp(now, max(last, self._last))
         size, rename_and_create = self.size, rotate(self.name, stamp)
         perform(self.directory, rename_and_create[0])
         try:
@@ -146,4 +148,5 @@ class LogFile:
                 src_dir_fd=self.directory, dst_dir_fd=self.directory,
             )  # fmt: skip
             raise
+        self._last = stamp
         return rotated_name(stamp, self.name.endswith(".log")), stamp, size

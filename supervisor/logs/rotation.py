@@ -6,7 +6,9 @@
 (s6-log's states.) Whatever step a crash comes after, each line is in exactly one file that counts:
 ``current``, ``.u`` without its ``.s``, or ``.s``. The stamp is when the file was closed, in
 microseconds since 1970, and larger than any before it in the same directory: the order of names is
-the order of lines. Files of raw bytes are called ``current.log``, ``@STAMP.log.u`` and so on.
+the order of lines. Its last four digits count the files of the directory: whoever reads them one
+after the other sees when some were deleted between two. Files of raw bytes are called
+``current.log``, ``@STAMP.log.u`` and so on.
 """
 
 import re
@@ -15,6 +17,8 @@ from enum import Enum
 
 import msgspec
 
+#: The part of a stamp that counts files; so many microseconds a stamp may be too large.
+SEQUENCE = 10_000
 #: Suffix of a compressed file by codec.
 CODECS = {"zstd": "zst", "gzip": "gz"}
 
@@ -71,8 +75,17 @@ def parse(text: str) -> Name | None:
 
 
 def next_stamp(now: float, last: int) -> int:
-    """Return the stamp of a file closed now, when the last one had that stamp."""
-    return max(int(now * 1e6), last + 1)
+    """Return the stamp of a file closed now, when the last one had that stamp.
+
+    It is not before now, so that nothing in the file is newer than the file.
+    """
+    stamp = -(-int(now * 1e6) // SEQUENCE) * SEQUENCE + (last + 1) % SEQUENCE
+    return stamp if stamp > last else last + 1
+
+
+def between(stamp: int, last: int) -> int:
+    """Return how many files were closed between two, as far as that can be counted."""
+    return (stamp - last - 1) % SEQUENCE
 
 
 def rotated_name(stamp: int, raw: bool = False) -> str:

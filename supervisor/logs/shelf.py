@@ -113,17 +113,27 @@ class Shelf:
         return Current(fd, name == "current.log")
 
     def entries(self, name: Name, begun: bytearray | None = None) -> Iterator[Entry]:
-        """Read the lines of a closed file; see `lines`. Where it is damaged, a line says so."""
+        """Read the lines of a closed file; see `lines`. Where it is damaged, or gone by now, a line
+        says so.
+        """
         when = name.stamp / 1e6
         try:
             with self.open(name) as file:
-                if file is not None:
+                if file is None:
+                    yield self.missing(1, when)
+                else:
                     yield from self.lines(file, when, name.raw, begun)
         except codec.damages() as error:
             if isinstance(error, OSError) and error.filename is not None:
                 raise  # it could not be opened
-            fields = {"level": "warning", "child": self.path, "error": str(error)}
+            fields = {"level": "warning", "child": self._about(), "error": str(error)}
             yield marked(f"the rest of {name.text} cannot be read", timestamp(when), fields)
+
+    def missing(self, files: int, when: float) -> Entry:
+        """Say that so many files were deleted, for the budget, before they were read."""
+        were = "1 file was" if files == 1 else f"{files} files were"
+        fields = {"level": "warning", "child": self._about(), "files": files}
+        return marked(f"{were} deleted before it could be read", timestamp(when), fields)
 
     def lines(
         self, file: IO[bytes], when: float, raw: bool, begun: bytearray | None = None
@@ -157,9 +167,13 @@ class Shelf:
 
     def _raw_source(self) -> dict[str, str]:
         """Who wrote a raw file: shop/charge/0.out is what shop/charge.0 wrote to stdout."""
+        return {"path": self._about(), "stream": f"std{self.path.rpartition('.')[2]}"}
+
+    def _about(self) -> str:
+        """Return the child whose files these are, or the slot if each has files of its own."""
         child, _, last = self.path.rpartition("/")
-        slot, dot, stream = last.rpartition(".")
-        return {"path": f"{child}.{slot}" if dot else child, "stream": f"std{stream}"}
+        slot, dot, _ = last.rpartition(".")
+        return f"{child}.{slot}" if dot else self.path
 
     def snapshot(self) -> tuple[list[Name], Current | None]:
         """Return the closed files and the current one, open, as they were at one moment."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.logs.entry import PUMP, Entry, Wanted
 from supervisor.logs.follower import Follower
+from supervisor.logs.rotation import SEQUENCE
 from supervisor.logs.shelf import Shelf
 from tests.log_files import options
 from tests.pump_process import PumpProcess, log_pipe
@@ -71,6 +73,41 @@ def test_each_line_is_followed_once_over_rotations(flooded: Flooded) -> None:
     follower.close()
     assert seen == [f"line {n}" for n in range(100, TOTAL)]
     assert len(flooded.shelf.names()) > 20
+
+
+def test_files_that_are_deleted_before_they_are_read_are_marked(tmp_path: Path) -> None:
+    """Slower than a flood: what is missing is said, file by file, where it is missing."""
+    read, write = log_pipe()
+    out = os.open(os.devnull, os.O_WRONLY)
+    kept = options(tmp_path / "logs", max_use=512 * KiB, segment=64 * KiB, compress=False)
+    with PumpProcess(out, format="none", files=kept) as pump:
+        pump.source(1, "shop/a.0", "stdout", read)
+        flooded = Flooded(pump, write, tmp_path / "logs")
+        flooded.lines(0, 100)
+        flooded.until(lambda: len(list(flooded.shelf.all())) == 100)
+        follower, seen = Follower(flooded.shelf, from_start=True), list[Entry]()
+
+        def saw(text: str) -> bool:
+            seen.extend(follower.poll())
+            return text in {line.event for line in seen}
+
+        assert saw("line 99")
+        flooded.lines(100, 20_000)
+        flooded.until(lambda: saw("line 19999"))
+        follower.close()
+        there = [name.stamp for name in flooded.shelf.names()]
+        assert pump.stop() == 0
+    for fd in (read, write, out):
+        os.close(fd)
+    [mark] = [line for line in seen if line.path == PUMP]
+    at = seen.index(mark)
+    lines = [int(line.event.split()[1]) for line in seen if line is not mark]
+    assert lines[at] > lines[at - 1] + 1
+    assert lines == [*range(lines[at - 1] + 1), *range(lines[at], 20_000)]
+    # All were counted when they were closed: the first was being followed, the last are there.
+    assert mark.fields["files"] == there[-1] % SEQUENCE - len(there) - 1
+    assert (mark.about, mark.fields["level"]) == ("shop/a", "warning")
+    assert Wanted(slot=0).matcher()(mark)
 
 
 def test_a_reading_sees_each_line_once_whatever_is_rotated_meanwhile(flooded: Flooded) -> None:
