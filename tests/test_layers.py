@@ -22,6 +22,8 @@ IMPURE = {
 OPEN_TO_WORKERS = {
     "supervisor",
     "supervisor.caches",
+    "supervisor.crashes",
+    "supervisor.crashes.at_hand",
     "supervisor.declare.checks",
     "supervisor.definition",
     "supervisor.errors",

@@ -1,13 +1,16 @@
 """What `supervisor crashes` prints. Pure: reports in, text out; nothing moves the cursor."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from supervisor.cli.text import clean, duration, line, table
-from supervisor.crashes.report import CrashReport, ordinal
+from supervisor.crashes.report import CrashReport, Grown, Work, ordinal
 from supervisor.crashes.shelf import Kept
+from supervisor.logs.entry import entry
 from supervisor.logs.record import timestamp
+from supervisor.logs.render import PrettyRenderer
 from supervisor.recycling.leaks import LeakReport
 
 COLUMNS = ["TIME", "ID", "CHILD", "CAUSE", "COUNT", "HEADLINE"]
@@ -60,13 +63,42 @@ def _crash(one: CrashReport) -> str:
         "code": one.code or "-",
         "where": f"{where.app} on {where.host}, Python {where.python}",
     }
+    if one.work is not None:
+        facts["work"] = _work(one.work)
+    if one.memory is not None:
+        facts["memory"] = _grown(one.memory)
     lines = [line(one.headline, 400), *_facts(facts)]
     if one.exception:
         lines += ["", line(f"{one.exception}: {one.message or ''}", 1200)]
     for title, text in (("traceback", one.traceback), ("stacks", one.stacks)):
         if text:
             lines += ["", f"{title}:", clean(text.rstrip())]
+    if one.log:
+        lines += ["", "last lines of its log:", *map(_logged, one.log)]
     return "\n".join(lines)
+
+
+def _work(work: Work) -> str:
+    named = ", ".join(f"{one.id} (attempt {one.attempt})" for one in work.messages)
+    more = work.count - len(work.messages)
+    return f"{named} of {work.queue}" + (f", and {more} more" if more else "")
+
+
+def _grown(memory: Grown) -> str:
+    rate = memory.growth_per_second
+    grows = "" if rate is None else f", +{rate / _MIB:.2f} MiB a second"
+    base = "-" if memory.baseline is None else f"{memory.baseline / _MIB:.1f}"
+    return (
+        f"{memory.private / _MIB:.1f} MiB private at {memory.time}{grows}; fresh {base}, soft "
+        f"{memory.soft / _MIB:.1f}, hard {memory.hard / _MIB:.1f}; {memory.fds} descriptors, "
+        f"{memory.threads} threads"
+    )
+
+
+def _logged(fields: dict[str, Any]) -> str:
+    content = msgspec.json.encode(fields)
+    shown = entry(content).shown(PrettyRenderer(colour=False))
+    return clean(shown.decode("utf-8", "replace").rstrip("\n"))
 
 
 def _used(user: float | None, system: float | None, most: int | None) -> str:

@@ -9,11 +9,14 @@ import platform
 import re
 import socket
 import time
+from collections.abc import Mapping
 
 import msgspec
 
 from supervisor.crashes import place, shelf
-from supervisor.crashes.death import Death
+from supervisor.crashes.at_hand import AtHand
+from supervisor.crashes.background import Background
+from supervisor.crashes.death import Death, Untold
 from supervisor.crashes.feed import take
 from supervisor.crashes.register import REGISTER, Known, Register
 from supervisor.crashes.report import CrashReport, Where, compose, fingerprint
@@ -35,11 +38,19 @@ class Clerk:
         reader: where it tells.
         directory: the runtime directory.
         app: "module:attribute".
+        environments: the variables that children declare, by their paths.
 
     """
 
-    def __init__(self, reader: socket.socket, directory: str, app: str) -> None:
+    def __init__(
+        self,
+        reader: socket.socket,
+        directory: str,
+        app: str,
+        environments: Mapping[str, Mapping[str, str | None]] | None = None,
+    ) -> None:
         self._reader, self._directory = reader, directory
+        self._background = Background(directory, environments or {})
         self._reports = place.below(directory)
         self._where = Where(app, socket.gethostname(), platform.python_version())
         self._register = Register(since=time.time())
@@ -53,9 +64,12 @@ class Clerk:
         """Write down all that was told so far, and say what there is now."""
         while words := take(self._reader):
             for word in words:
+                if isinstance(word, AtHand):
+                    self._background.note(word)
+            for word in words:
                 if isinstance(word, Death):
                     self._write(word)
-                else:
+                elif isinstance(word, Untold):
                     self._count(skipped=self._register.skipped + word.count)
         self.post()
 
@@ -92,7 +106,8 @@ class Clerk:
             self._look()
         kind, kept = fingerprint(death), self._kept or []
         before = max((one.count for one in kept if one.fingerprint == kind), default=0)
-        return compose(death, f"cr-{os.urandom(4).hex()}", self._where, before + 1)
+        identity, context = f"cr-{os.urandom(4).hex()}", self._background.of(death)
+        return compose(death, identity, self._where, before + 1, context)
 
     def look(self) -> None:
         """Look at what is there: of those before us, and after others have removed some."""
@@ -133,6 +148,7 @@ def _encoded(report: CrashReport) -> bytes:
             for name in ("traceback", "stacks", "message")
             if (text := getattr(report, name))
         }
+        report = msgspec.structs.replace(report, log=[])
         content = msgspec.json.encode(msgspec.structs.replace(report, **cut))
     return content
 

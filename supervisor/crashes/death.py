@@ -1,10 +1,12 @@
 """What a supervisor tells of a death, after the restart: words on their way to who writes them.
 
 supervisor ──uplink──► root ──feed──► janitor: a file
+                     broker ──feed──►
 """
 
 import msgspec
 
+from supervisor.crashes.at_hand import AtHand
 from supervisor.observe.snapshot import LastExit
 
 
@@ -54,4 +56,4 @@ class Untold(msgspec.Struct, frozen=True, tag="untold"):
 Word = Death | Untold
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Word).decode
+decode = msgspec.msgpack.Decoder(Word | AtHand).decode

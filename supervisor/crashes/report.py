@@ -6,9 +6,11 @@ Only what is known is in it. Of the environment there is nothing at all.
 import hashlib
 import os
 import re
+from typing import Any
 
 import msgspec
 
+from supervisor.crashes.at_hand import Message
 from supervisor.crashes.death import Death
 from supervisor.logs.record import timestamp
 
@@ -56,6 +58,49 @@ class Where(msgspec.Struct, frozen=True):
     python: str
 
 
+class Work(msgspec.Struct, frozen=True):
+    """The messages of a queue that a consumer was handling: ``count`` of them, the first named."""
+
+    queue: str
+    count: int
+    messages: list[Message]
+
+
+class Grown(msgspec.Struct, frozen=True):
+    """What the arbiter has seen of a process last. Bytes; ``time``: RFC 3339.
+
+    ``samples``: of one that grows, seconds before ``time`` and private bytes, the last one last.
+    """
+
+    time: str
+    private: int
+    soft: int
+    hard: int
+    baseline: int | None
+    growth_per_second: float | None
+    fds: int
+    threads: int
+    samples: list[tuple[float, int]]
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What others know of a process that has ended.
+
+    Args:
+        work: what it was handling.
+        memory: what it had when it was looked at last.
+        log: its last lines.
+
+    """
+
+    work: Work | None = None
+    memory: Grown | None = None
+    log: list[dict[str, Any]] = []
+
+
+_NOTHING = Context()
+
+
 class CrashReport(msgspec.Struct, frozen=True):
     """One death. Times are RFC 3339 in UTC, ``at`` is Unix seconds; None: not known.
 
@@ -64,6 +109,9 @@ class CrashReport(msgspec.Struct, frozen=True):
         fingerprint: the same for crashes of the same kind.
         count: which it was of its kind, of those that were told of.
         phase: "starting" or "ready".
+        work: the messages that it was handling.
+        memory: what it had when it was looked at last.
+        log: its last lines, as they were kept, the last one last.
 
     """
 
@@ -94,10 +142,15 @@ class CrashReport(msgspec.Struct, frozen=True):
     count: int
     code: str | None
     where: Where
+    work: Work | None = None
+    memory: Grown | None = None
+    log: list[dict[str, Any]] = []
     schema: str = SCHEMA
 
 
-def compose(death: Death, identity: str, where: Where, count: int) -> CrashReport:
+def compose(
+    death: Death, identity: str, where: Where, count: int, context: Context = _NOTHING
+) -> CrashReport:
     """Make the report of a death.
 
     Args:
@@ -105,12 +158,13 @@ def compose(death: Death, identity: str, where: Where, count: int) -> CrashRepor
         identity: the report's id.
         where: where the app runs.
         count: which of its kind it is.
+        context: what others know of it.
 
     """
     end, started = death.end, death.started_at
     return CrashReport(
         id=identity,
-        headline=headline(death),
+        headline=headline(death, context.work),
         time=timestamp(end.at),
         at=end.at,
         path=death.path,
@@ -136,16 +190,28 @@ def compose(death: Death, identity: str, where: Where, count: int) -> CrashRepor
         count=count,
         code=death.code or None,
         where=where,
+        work=context.work,
+        memory=context.memory,
+        log=context.log,
     )
 
 
-def headline(death: Death) -> str:
+def headline(death: Death, work: Work | None = None) -> str:
     """Say in one sentence who died of what, how often that happens, and what became of it."""
     who = f"{death.child.rpartition('/')[2]}[{death.slot}]"
     if death.pid is not None:
         who += f" pid {death.pid}"
     often = f"{ordinal(death.recent)} crash in 10 min"
-    return f"{who} {_what(death)}, {often}; {death.decision}"
+    return f"{who} {_what(death)}{_over(work)}, {often}; {death.decision}"
+
+
+def _over(work: Work | None) -> str:
+    if work is None or not work.messages:
+        return ""
+    if work.count > 1:
+        return f" while handling {work.count} messages of {work.queue}"
+    [message] = work.messages
+    return f" while handling {message.id} (attempt {message.attempt})"
 
 
 def _what(death: Death) -> str:

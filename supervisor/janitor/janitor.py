@@ -46,6 +46,7 @@ class Options(msgspec.Struct, frozen=True):
 
     ``temp``: where workers have their temp directories; None: they have none of their own.
     ``cwds``: the directories that workers run in, of whose core files ``cores`` are kept; 0: all.
+    ``environments``: the variables that children declare, by their paths.
     """
 
     app: str
@@ -54,6 +55,7 @@ class Options(msgspec.Struct, frozen=True):
     temp: str | None = None
     cwds: list[bytes] = []  # a path may be any bytes
     cores: int = 0
+    environments: dict[str, dict[str, str | None]] = {}
 
 
 class Janitor:
@@ -247,7 +249,7 @@ def made_of(options: Options, deaths: socket.socket) -> Janitor:
         )
         cwds = [os.fsdecode(directory) for directory in options.cwds]
         functions[CORES] = partial(leftovers.prune_cores, cwds, options.cores)
-    writer = Clerk(deaths, options.directory, options.app)
+    writer = Clerk(deaths, options.directory, options.app, options.environments)
     return Janitor(options.directory, recyclers, functions, writer)
 
 

@@ -32,7 +32,7 @@ from supervisor.control.messages import (
     SnapshotReply,
     TrimChildren,
 )
-from supervisor.core.census import Seen
+from supervisor.core.census import Seen, SlotView
 from supervisor.core.recycle import (
     Action,
     Class,
@@ -46,7 +46,7 @@ from supervisor.core.recycle import (
     is_full,
     next_age,
 )
-from supervisor.core.thresholds import UNLIMITED, Limits
+from supervisor.core.thresholds import UNLIMITED, Bounds, Limits
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import SupervisorError
 from supervisor.link import WorkerLink
@@ -295,23 +295,28 @@ class Arbiter:
             deferred={deferral.path: deferral.because for deferral in memory.deferred},
             warnings=warnings,
             slots={
-                slot.path: SlotReport(
-                    private=slot.private,
-                    soft=bounds[slot.path].soft,
-                    hard=bounds[slot.path].hard,
-                    baseline=slot.baseline,
-                    trend=slot.trend,
-                    per_message=per_message(slot),
-                    fds=slot.fds,
-                    threads=slot.threads,
-                    temp=slot.temp,
-                    max_temp=seen.pools[slot.pool].limits.max_temp,
-                )
-                for slot in seen.slots
+                slot.path: self._slot_report(seen, slot, bounds[slot.path]) for slot in seen.slots
             },
             templates=self._templates.reports,
         )
         self.post()
+
+    def _slot_report(self, seen: Seen, slot: SlotView, bounds: Bounds) -> SlotReport:
+        account = self._ledger.accounts.get(slot.path)
+        return SlotReport(
+            private=slot.private,
+            soft=bounds.soft,
+            hard=bounds.hard,
+            baseline=slot.baseline,
+            trend=slot.trend,
+            per_message=per_message(slot),
+            fds=slot.fds,
+            threads=slot.threads,
+            temp=slot.temp,
+            max_temp=seen.pools[slot.pool].limits.max_temp,
+            pid=account.pid if account else 0,
+            samples=account.recent(time.monotonic()) if account and slot.trend else [],
+        )
 
     def post(self) -> None:
         """Write the last report down."""

@@ -20,6 +20,8 @@ from supervisor.process import sample
 BASELINE_AFTER, BASELINE_MESSAGES = 30.0, 10
 #: Samples of private memory that are kept of each worker.
 SAMPLES = 60
+#: Of those, so many are shown.
+SHOWN = 12
 #: Seconds between two exact looks at a worker that is well within its limits.
 EXACT_EVERY = 30.0
 #: The part of its soft limit from which on every look at a worker is exact.
@@ -58,6 +60,11 @@ class Account:
         if not self.samples or self.private <= GROWN * self.samples[0][1]:
             return None
         return slope(self.samples)
+
+    def recent(self, now: float) -> list[tuple[float, int]]:
+        """Return a dozen of the samples, the last one last: how many seconds ago, and bytes."""
+        some = list(self.samples)[:: -(SAMPLES // SHOWN)]
+        return [(round(now - at, 1), round(private)) for at, private in reversed(some)]
 
 
 def _fresh(account: Account, age: float) -> int:

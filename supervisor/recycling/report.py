@@ -14,7 +14,8 @@ STALE_PERIODS, STALE_AFTER = 3.0, 90.0
 class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """One worker: what it has, and may have. Bytes; ``trend``: a second, ``per_message``: kept.
 
-    ``temp`` is known where ``max_temp`` is set.
+    ``temp`` is known where ``max_temp`` is set. ``samples``: of one that grows, how many seconds
+    ago it had how much, the last one last. ``pid`` is 0 for one that has not been looked at.
     """
 
     private: int
@@ -27,6 +28,8 @@ class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     threads: int = 0
     temp: int = 0
     max_temp: int = 0
+    pid: int = 0
+    samples: list[tuple[float, int]] = []
 
 
 class TemplateReport(msgspec.Struct, frozen=True, omit_defaults=True):

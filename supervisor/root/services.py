@@ -117,7 +117,8 @@ class Services:
             self.state_dir = queue_state(queues, state)
             self._queues, self._door = queue_listener(shell.runtime_dir)
             shell.fds["queues"] = self._door
-            plan.insert(1, broker_service(queues, self._queues, self.state_dir))
+            broker = broker_service(queues, self._queues, self.state_dir, self.deaths.writer)
+            plan.insert(1, broker)
         self._crashes = crash_place.prepare(state)
         crash_place.point(shell.runtime_dir, self._crashes)
         plan += self._watchers(shell, definition, options.core_files)
@@ -291,6 +292,7 @@ def janitor_service(
         "temp": tempdir.base(),
         "cwds": sorted(map(os.fsencode, {*own_directory(), *directories(definition)})),
         "cores": cores,
+        "environments": dict(environments(definition, definition.name)),
     }
     encoded = msgspec.msgpack.encode(argument)
     calls = any(one.path is None for one in definition.recyclers)
@@ -315,6 +317,18 @@ def directories(definition: SupervisorDefinition) -> Iterator[str]:
             yield child.settings.cwd
 
 
+def environments(
+    definition: SupervisorDefinition, path: str
+) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """List the variables that children declare, by their paths: secrets are kept out of reports."""
+    for child in definition.children:
+        below = f"{path}/{child.name}"
+        if isinstance(child, SupervisorDefinition):
+            yield from environments(child, below)
+        elif child.settings.env:
+            yield below, child.settings.env
+
+
 def queue_state(queues: list[QueueDefinition], state: str) -> str:
     """Make the state directory for durable queues, if there are any; return it, or an empty path.
 
@@ -326,11 +340,14 @@ def queue_state(queues: list[QueueDefinition], state: str) -> str:
 
 
 def broker_service(
-    queues: list[QueueDefinition], listener: socket.socket, state: str = ""
+    queues: list[QueueDefinition], listener: socket.socket, state: str, deaths: socket.socket
 ) -> Service:
-    """Describe the queue broker. ``state``: the directory of the durable queues."""
+    """Describe the queue broker.
+
+    ``state``: the directory of the durable queues; ``deaths``: where it tells of them.
+    """
     argument = msgspec.msgpack.encode({"queues": queues, "state": state})
-    fds = {"listener": listener.fileno()}
+    fds = {"listener": listener.fileno(), "deaths": deaths.fileno()}
     return Service("broker", "workers.queues.broker.broker:main", argument, fds)
 
 

@@ -22,7 +22,8 @@ EXIT_GAVE_UP = 70
 def run(directory: Path, *numbers: int, tree: str = "tree") -> App:
     """Run the app with these numbers in its queue."""
     environment = {"FED": str(directory / "fed")}
-    return App(f"poison:{tree}", directory, "--", *map(str, numbers), env=environment)
+    state = ("--state", str(directory / "state"))
+    return App(f"poison:{tree}", directory, *state, "--", *map(str, numbers), env=environment)
 
 
 def queue_of(app: App) -> dict[str, Any]:
@@ -73,6 +74,28 @@ def test_so_it_is_with_threads_batches_and_exceptions(tmp_path: Path, tree: str)
         (letter,) = letters(app)
         assert letter["attempts"] == 8
         assert app.snapshot().tree.restarts_in_period <= 2
+        assert app.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "tree",
+    ["tree", "threads", "batches", "raising", "raising_threads", "raising_tasks"],
+)
+def test_crash_reports_name_the_message_at_hand(tmp_path: Path, tree: str) -> None:
+    """By id and attempt, whether its process was killed over it or it was given back first."""
+    with run(tmp_path, 1, 2, -7, 3, 4, tree=tree) as app:
+        app.up()
+        eventually(lambda: queue_of(app).get("dead") == 1, "the letter")
+
+        def of_the_last() -> list[dict[str, Any]]:
+            files = (app.runtime / "crashes").glob("*.json")
+            reports = [msgspec.json.decode(path.read_bytes()) for path in files]
+            works = [one["work"]["messages"] for one in reports]
+            assert all("while handling" in one["headline"] for one in reports)
+            return [work for work in works if [one["attempt"] for one in work] == [8]]
+
+        [[poison]] = eventually(of_the_last, "the report of the last end over it") or [[]]
+        assert re.fullmatch(r"numbers:[0-9a-f]{8}:3", poison["id"]), poison
         assert app.stop() == 0
 
 

@@ -4,6 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from supervisor.link import WorkerLink
 from workers.loops.declaration import check_result
 from workers.loops.failure import failure
@@ -206,7 +208,7 @@ class BatchLoop(SerialLoop):
         count = sum(piece.stop - piece.start for piece in pieces)
         nack = verdict.nack
         if count > 1 and nack.delay is None:
-            nack = Nack(nack.action, 0.0, nack.reason, nack.error, nack.traceback)
+            nack = msgspec.structs.replace(nack, delay=0.0)
         self._settle_batch(pieces, dict.fromkeys(range(count), nack))
         self.reader.flush()
         if verdict.crashes:

@@ -35,5 +35,6 @@ def failure(error: BaseException, on_error: str) -> Failure:
     if isinstance(error, Reject):
         return Failure(Nack("dead", None, error.reason or "rejected", ""), False, False)
     text = "".join(traceback.format_exception(error))
-    nack = Nack("retry", None, "failed", summary_of(error), text)
-    return Failure(nack, on_error == "crash", True)
+    crashes = on_error == "crash"
+    nack = Nack("retry", None, "failed", summary_of(error), text, crashes)
+    return Failure(nack, crashes, True)

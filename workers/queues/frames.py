@@ -152,6 +152,7 @@ class Nack(msgspec.Struct, frozen=True):
     """What is to become of one message; those before it are done, the consumer goes on behind.
 
     ``action``: "retry" (attempt + 1; ``delay`` None: by the queue's backoff) or "dead".
+    ``fatal``: its consumer is going to end over it.
     """
 
     action: str = "retry"
@@ -159,6 +160,7 @@ class Nack(msgspec.Struct, frozen=True):
     reason: str = ""
     error: str = ""
     traceback: str = ""
+    fatal: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -33,6 +33,7 @@ from workers.queues import payload
 from workers.queues.broker.connection import Connection, Role
 from workers.queues.broker.greeter import Greeter
 from workers.queues.broker.host import QueueHost
+from workers.queues.broker.inquest import Tell, nobody, teller
 from workers.queues.broker.keeping import Keeping, keeping_of
 from workers.queues.broker.management import CommandError, manage
 from workers.queues.broker.statistics import statistics
@@ -65,6 +66,7 @@ class Broker:
         stops: descriptors that become readable when it may have been asked to stop.
         keepings: the stores of the durable queues, by name.
         report: told of the statistics of all queues, every `IDLE` seconds while they change.
+        tell: told what a consumer was handling when it ended.
 
     """
 
@@ -75,6 +77,7 @@ class Broker:
         stops: tuple[int, ...],
         keepings: dict[str, Keeping] | None = None,
         report: Callable[[list[dict[str, Any]]], None] | None = None,
+        tell: Tell = nobody,
     ) -> None:
         self._epoll = select.epoll()
         self._stops = stops
@@ -85,7 +88,7 @@ class Broker:
         self._connections: dict[int, Connection] = {}  # by number
         self._numbers = itertools.count(1)
         self._dirty: dict[int, Connection] = {}  # connections with something to send, by number
-        self._hosts = {q.name: self._host(q, (keepings or {}).get(q.name)) for q in queues}
+        self._hosts = {q.name: self._host(q, (keepings or {}).get(q.name), tell) for q in queues}
         self._touched: dict[str, QueueHost] = {}  # may have something to deliver, or room
         self._due = math.inf  # the first of the hosts'
         # Seconds since 1970 that never go back while we live.
@@ -94,11 +97,11 @@ class Broker:
         self._chores_at = math.inf
         self._touched.update(self._hosts)
 
-    def _host(self, definition: QueueDefinition, keeping: Keeping | None) -> QueueHost:
+    def _host(self, definition: QueueDefinition, keeping: Keeping | None, tell: Tell) -> QueueHost:
         core = QueueCore(definition, payload.split, payload.join, random.random)
         if keeping is not None:
             keeping.restore(core)
-        return QueueHost(core, keeping, self._connections, self._dirty)
+        return QueueHost(core, keeping, self._connections, self._dirty, tell)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Serve until ``stopping()`` is true when a stop descriptor is readable."""
@@ -374,6 +377,8 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
         for queue in told.queues
         if queue.durable
     }
-    broker = Broker(told.queues, listener, (link.fileno(), link.wakeup_fd), keepings)
+    stops = (link.fileno(), link.wakeup_fd)
+    tell = teller(socket.socket(fileno=fds["deaths"])) if "deaths" in fds else nobody
+    broker = Broker(told.queues, listener, stops, keepings, tell=tell)
     link.ready()
     broker.run(lambda: link.stopping)

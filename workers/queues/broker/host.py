@@ -9,6 +9,7 @@ import msgspec
 
 from supervisor.definition import QueueDefinition
 from workers.queues.broker.connection import Connection, Parked
+from workers.queues.broker.inquest import Inquest, Tell, nobody
 from workers.queues.broker.keeping import Keeping
 from workers.queues.broker.outbox import FRAME_COST
 from workers.queues.core.burial import MEMORY, Cause
@@ -54,6 +55,7 @@ class QueueHost:
         keeping: its store, if it is durable.
         connections: all of the broker's, by number.
         dirty: told of each connection with something to send.
+        tell: told what a consumer was handling when it ended.
 
     """
 
@@ -63,6 +65,7 @@ class QueueHost:
         keeping: Keeping | None,
         connections: dict[int, Connection],
         dirty: dict[int, Connection],
+        tell: Tell = nobody,
     ) -> None:
         self.core, self.keeping = core, keeping
         self.name = core.definition.name
@@ -71,6 +74,7 @@ class QueueHost:
         self.blocked: OrderedDict[int, Connection] = OrderedDict()  # the longest first
         self.clients = Clients() if keeping is None else keeping.clients
         self.welcome = welcome(core.definition)
+        self._inquest = Inquest(self.name, self.welcome.epoch, tell)
         self._connections, self._dirty = connections, dirty
         # Whether a put without options that fits can be taken without asking further.
         self._short = keeping is None and core.intake.shedder is None
@@ -106,7 +110,9 @@ class QueueHost:
         """A connection has ended."""
         number = connection.number
         if connection.cursor is not None:
-            self.core.leave(number, connection.cursor.cells(), self.now, _cause(connection))
+            cells = connection.cursor.cells()
+            found = self.core.leave(number, cells, self.now, _cause(connection))
+            self._inquest.ended(number, connection.worker, found)
             connection.cursor.close()
             connection.cursor = None
         self.blocked.pop(number, None)
@@ -141,7 +147,10 @@ class QueueHost:
         elif kind == Kind.CREDIT:
             core.window(number, argument, self.now, count)
         elif kind == Kind.NACK:
-            core.nack(number, argument, count, _decode_nack(body), self.now)
+            nack = _decode_nack(body)
+            if nack.fatal and (chunk := core.leased_chunk(number, argument)):
+                self._inquest.gave_back(number, chunk, count)
+            core.nack(number, argument, count, nack, self.now)
         elif kind == Kind.REPLY:
             core.reply(number, argument, _decode_reply(body), self.now)
         elif kind == Kind.PROGRESS:

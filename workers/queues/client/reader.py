@@ -264,6 +264,7 @@ class QueueReader:
             escaped(nack.reason[:MAX_REASON]),
             escaped(nack.error[:MAX_REASON]),
             escaped(nack.traceback[-MAX_TRACEBACK:]),
+            nack.fatal,
         )
         self.door.tell(frame(Kind.NACK, _encode(said), index, chunk.id))
         if lane is not None:

@@ -38,7 +38,7 @@ from workers.queues.core.calls import Answer, Calls
 from workers.queues.core.chunk import Chunk, decode_options
 from workers.queues.core.delivery import Delivery
 from workers.queues.core.intake import Intake
-from workers.queues.core.leases import Cursor, overdue, verdicts
+from workers.queues.core.leases import Cursor, Verdict, overdue, verdicts
 from workers.queues.core.retry import Jitter
 from workers.queues.core.returns import NIL, Returns
 from workers.queues.core.stock import Stock
@@ -217,10 +217,20 @@ class QueueCore:
 
     def leave(
         self, consumer: int, cells: Sequence[Cursor], now: float, cause: Cause = CRASHED
-    ) -> None:
-        """Take back what a consumer has; it is gone. ``cause``: says so in a dead letter."""
-        one = self.delivery.leave(consumer)
-        self._returns.take_back(verdicts(one, cells), cause, now)
+    ) -> list[Verdict]:
+        """Take back what a consumer has; it is gone. ``cause``: says so in a dead letter.
+
+        Returns:
+            what was found about each chunk that it had.
+
+        """
+        found = verdicts(self.delivery.leave(consumer), cells)
+        self._returns.take_back(found, cause, now)
+        return found
+
+    def leased_chunk(self, consumer: int, chunk_id: int) -> Chunk | None:
+        """Return a chunk that a consumer has; None: it has none of that number."""
+        return self.delivery.consumers[consumer].leased.get(chunk_id)
 
     def out_of_memory(self, worker: str, now: float) -> None:
         """Learn that a worker which has left was killed by the kernel for want of memory."""

@@ -1,0 +1,66 @@
+"""What others know of a process that has ended: the broker, the pump's files and the arbiter."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from supervisor.crashes.at_hand import AtHand
+from supervisor.crashes.death import Death
+from supervisor.crashes.last_lines import last_lines
+from supervisor.crashes.redaction import secrets
+from supervisor.crashes.report import Context, Grown, Work
+from supervisor.logs import place
+from supervisor.logs.record import timestamp
+from supervisor.recycling.report import REPORT
+
+#: Words of the broker's that wait for the death that they are about.
+MOST_WAITING = 100
+
+
+class Background:
+    """Gathers it for each death.
+
+    Args:
+        directory: the runtime directory.
+        environments: the variables that children declare, by their paths.
+
+    """
+
+    def __init__(
+        self, directory: str, environments: Mapping[str, Mapping[str, str | None]]
+    ) -> None:
+        self._directory, self._environments = directory, environments
+        self._at_hand: OrderedDict[str, AtHand] = OrderedDict()  # by worker
+
+    def note(self, found: AtHand) -> None:
+        """Keep what a consumer was handling: that it ended for is told later, or never."""
+        self._at_hand[found.worker] = found
+        if len(self._at_hand) > MOST_WAITING:
+            self._at_hand.popitem(last=False)
+
+    def of(self, death: Death) -> Context:
+        """Return what there is to be known about a death."""
+        number = death.end.incarnation
+        found = self._at_hand.pop(f"{death.path}#{number}", None)
+        work = None if found is None else Work(found.queue, found.count, found.messages)
+        known = secrets(os.environ, self._environments.get(death.child, {}))
+        logs = place.pointed(self._directory)
+        lines = last_lines(logs, death.child, death.path, number, known) if logs else []
+        return Context(work, self._grown(death), lines)
+
+    def _grown(self, death: Death) -> Grown | None:
+        report = REPORT.read(self._directory)
+        slot = report.slots.get(death.path) if report is not None else None
+        if report is None or slot is None or slot.pid != death.pid:
+            return None
+        return Grown(
+            time=timestamp(report.at),
+            private=slot.private,
+            soft=slot.soft,
+            hard=slot.hard,
+            baseline=slot.baseline,
+            growth_per_second=slot.trend,
+            fds=slot.fds,
+            threads=slot.threads,
+            samples=slot.samples,
+        )
