@@ -44,7 +44,7 @@ def _checks() -> Iterator[Finding]:
         "no writable cgroup: no kernel limit behind memory_hard", machine.cgroup,
     )  # fmt: skip
     yield _warning(
-        "memory pressure", lambda: os.path.exists("/proc/pressure/memory"),
+        "memory pressure", lambda: any(map(os.path.exists, machine.pressure_files())),
         "no PSI: recycling cannot see that the machine is short of memory",
     )  # fmt: skip
     yield _memory()

@@ -1,6 +1,8 @@
 """How much memory there is: of the machine, or of the cgroup that we are confined to."""
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,7 +12,8 @@ from supervisor.core.census import LEAST_RESERVE
 BUDGET_PART = 0.8
 #: The part of it that must stay available when a second process is started beside the first.
 RESERVE_PART = 0.05
-V1, V2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"
+#: Where the kernel says how much of the time tasks of the whole machine have waited for memory.
+PRESSURE = "/proc/pressure/memory"
 #: What v1 says when there is no limit is about this much.
 NO_LIMIT = 1 << 60
 
@@ -58,24 +61,68 @@ def reserve() -> int:
 
 
 def pressure() -> Pressure:
-    """Return the pressure on the machine's memory; none where the kernel does not say."""
+    """Return the pressure on memory, of the machine or, if that is more, of our cgroup.
+
+    None where the kernel does not say.
+    """
     found = {"some": 0.0, "full": 0.0}
-    for line in _lines("/proc/pressure/memory"):
-        kind, average, *_ = line.split()
-        found[kind] = float(average.partition("=")[2])
+    for file in pressure_files():
+        for line in _lines(file):
+            kind, average, *_ = line.split()
+            found[kind] = max(found[kind], float(average.partition("=")[2]))
     return Pressure(found["some"], found["full"])
+
+
+def pressure_files() -> list[str]:
+    """Return where the kernel may say what the pressure is; of cgroups, only in version 2."""
+    own = cgroup()
+    return [PRESSURE, *([f"{own[0]}/memory.pressure"] if own and own[1] else [])]
 
 
 @cache
 def cgroup() -> tuple[str, bool] | None:
     """Return our memory cgroup's directory, and whether it is of version 2; None: there is none."""
-    for line in _lines("/proc/self/cgroup"):
+    return cgroup_of(_lines("/proc/self/cgroup"), _lines("/proc/self/mountinfo"))
+
+
+def cgroup_of(memberships: Iterable[str], mounts: Iterable[str]) -> tuple[str, bool] | None:
+    """Find it.
+
+    In a container only a part of the hierarchy may be mounted, while we are told of our place in
+    the whole of it: without a cgroup namespace.
+
+    Args:
+        memberships: as in /proc/PID/cgroup.
+        mounts: as in /proc/PID/mountinfo.
+
+    """
+    mounted = {is_v2: (part, place) for part, place, is_v2 in map(_mounted, mounts) if place}
+    for line in memberships:
         _, controllers, path = line.strip().split(":", 2)
-        if controllers == "memory" and os.path.isdir(V1 + path):
-            return V1 + path, False
-        if controllers == "" and os.path.exists(f"{V2}{path}/memory.events"):
-            return V2 + path, True
+        is_v2 = controllers == ""
+        if not (is_v2 or "memory" in controllers.split(",")) or is_v2 not in mounted:
+            continue
+        part, place = mounted[is_v2]
+        below = os.path.relpath(path, part)
+        directory = os.path.normpath(os.path.join(place, below))
+        is_there = "memory.events" if is_v2 else V1_FILES.limit
+        if not below.startswith("..") and os.path.exists(f"{directory}/{is_there}"):
+            return directory, is_v2
     return None
+
+
+def _mounted(line: str) -> tuple[str, str, bool]:
+    """Read a line of mountinfo: which part of a memory hierarchy is mounted where; "": of none."""
+    before, _, behind = line.partition(" - ")
+    part, place = [_unescaped(word) for word in before.split()[3:5]]
+    kind, _, options = behind.split(maxsplit=2)
+    is_v2 = kind == "cgroup2"
+    is_memory = is_v2 or (kind == "cgroup" and "memory" in options.strip().split(","))
+    return part, place if is_memory else "", is_v2
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
 def _confinements() -> list[tuple[int, int]]:
@@ -90,11 +137,11 @@ def _confinements() -> list[tuple[int, int]]:
     directory, is_v2 = found
     files = V2_FILES if is_v2 else V1_FILES
     limits = []
-    while directory not in (V1, V2, "/"):
+    while directory != "/":
         limit, used = _number(f"{directory}/{files.limit}"), _number(f"{directory}/{files.used}")
         if limit is not None and used is not None and limit < NO_LIMIT:
             limits.append((limit, used - _field(f"{directory}/memory.stat", files.reclaimable)))
-        directory = os.path.dirname(directory)
+        directory = "/" if os.path.ismount(directory) else os.path.dirname(directory)
     return limits
 
 

@@ -187,7 +187,9 @@ def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
     found = machine.cgroup()
     if found is None:
         pytest.skip("has no memory cgroup")
-    top = machine.V2 if found[1] else machine.V1
+    top = found[0]
+    while not os.path.ismount(top):
+        top = os.path.dirname(top)
     bare = f'mount -o remount,bind,ro {top} && exec "$@"'
     inside = (*unshare("--mount"), "sh", "-c", bare, "sh")
     environment = {"MARKS": str(tmp_path)}
@@ -207,3 +209,37 @@ def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
     command = (*inside, sys.executable, "-m", "supervisor.cli.main", "doctor")
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "no writable cgroup" in said.stdout
+
+
+#: Has a limit and, of all cgroups, sees only its own: as a container without a cgroup namespace.
+BOXED = """
+echo $$ > {own}/cgroup.procs
+mount --bind {own} {place}
+mount -t tmpfs cgroups /sys/fs/cgroup
+mkdir /sys/fs/cgroup/memory
+mount --move {place} /sys/fs/cgroup/memory
+exec "$@"
+"""
+
+
+def test_the_limit_of_a_container_without_a_cgroup_namespace_is_found(tmp_path: Path) -> None:
+    """The budget is a part of it; of the whole machine's memory the app would be killed."""
+    found = machine.cgroup()
+    if found is None or not os.access(found[0], os.W_OK):
+        pytest.skip("has no writable memory cgroup")
+    own = Path(found[0]) / f"boxed-{os.getpid()}"
+    own.mkdir()
+    files = machine.V2_FILES if found[1] else machine.V1_FILES
+    (own / files.limit).write_text(str(300 << 20))
+    place = tmp_path / "place"
+    place.mkdir()
+    script = BOXED.format(own=own, place=place)
+    asked = "from supervisor.recycling import machine; print(machine.cgroup(), machine.total())"
+    command = (*unshare("--mount", "--propagation", "private"), "sh", "-ec", script, "sh")
+    try:
+        ran = subprocess.run(
+            [*command, sys.executable, "-c", asked], capture_output=True, text=True, check=True
+        )
+    finally:
+        own.rmdir()
+    assert ran.stdout == f"('/sys/fs/cgroup/memory', {found[1]}) {300 << 20}\n"
