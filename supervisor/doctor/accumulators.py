@@ -30,6 +30,8 @@ _OF_A_QUEUE = (
     ("messages of queue", "broker: back pressure", "depth", "capacity", "messages"),
     ("bytes of queue", "broker: back pressure", "bytes", "bytes_capacity", "bytes"),
     ("dead letters of queue", "broker: capacity, age", "dead", "dead_capacity", "messages"),
+    ("calls of queue", "broker: answered, or their caller gone", "calls", "capacity", "messages"),
+    ("keys for dedupe of queue", "broker: dedupe_window", "keys", "keys_capacity", "keys"),
 )
 
 

@@ -71,6 +71,9 @@ def test_it_lists_what_queues_have(tmp_path: Path) -> None:
         assert (messages["size"], messages["limit"], messages["unit"]) == (2, 1000, "messages")
         assert 0 < rows["bytes of queue orders"]["size"] < rows["bytes of queue orders"]["limit"]  # type: ignore[operator]
         assert rows["dead letters of queue orders"]["size"] == 0
+        assert rows["calls of queue orders"]["size"] == 0
+        keys = rows["keys for dedupe of queue orders"]
+        assert (keys["size"], keys["limit"], keys["unit"]) == (0, 100_000, "keys")
         assert rows["files of queue orders"]["size"] > 1 << 20  # type: ignore[operator]
         assert app.stop() == 0
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from workers.queues.broker.keeping import Keeping
+from workers.queues.core.dedupe import MAX_KEYS
 from workers.queues.core.queue import QueueCore
 
 Value = int | float | str | bool
@@ -32,6 +33,8 @@ def statistics(
         "dead_capacity": letters.most,
         "dead_full": letters.full,
         "calls": len(core.calls),
+        "keys": len(core.intake.window),
+        "keys_capacity": MAX_KEYS,
         "paused": core.delivery.paused,
         "squeezed": core.delivery.squeezed,
         "closed": core.intake.shut,
