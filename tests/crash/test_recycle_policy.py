@@ -113,6 +113,21 @@ def test_what_recycling_does_not_cure_is_reported(tmp_path: Path) -> None:
     assert "ordered.py" in told[0]["top"][0]
 
 
+def test_descriptors_and_threads_that_leak_are_given_back(tmp_path: Path) -> None:
+    """Each worker is replaced before it runs out of them, as planned: nothing counts."""
+    paths = ("handles/descriptors.0", "handles/threads.0")
+    with App("handles:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+        app.up()
+        for path in paths:
+            app.ready(path)
+        (tmp_path / "leak").touch()
+        for path in paths:
+            after = app.wait_worker(path, lambda one: one.recycles == 1, "replaced")
+            assert (after.generation, after.restarts, after.capacity_lost) == (2, 0, 0.0)
+            assert app.wait_for(event="recycle", child=path)["why"] == "handles"
+        assert app.stop() == 0
+
+
 def test_consumers_get_less_at_once_while_the_budget_is_used_up(tmp_path: Path) -> None:
     """Half as much, until the worker that has grown is replaced."""
     with App("ordered:tight", tmp_path, env={"MARKS": str(tmp_path)}) as app:
