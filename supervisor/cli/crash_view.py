@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from supervisor.cli.text import clean, duration, line, table
-from supervisor.crashes.report import CrashReport, Grown, Work, ordinal
+from supervisor.crashes.report import CrashReport, Grown, Other, Work, ordinal
 from supervisor.crashes.shelf import Kept
 from supervisor.logs.entry import entry
 from supervisor.logs.record import timestamp
@@ -63,6 +63,8 @@ def _crash(one: CrashReport) -> str:
         "code": one.code or "-",
         "where": f"{where.app} on {where.host}, Python {where.python}",
     }
+    if one.others:
+        facts["before"] = "; ".join(map(_other, one.others))
     if one.work is not None:
         facts["work"] = _work(one.work)
     if one.memory is not None:
@@ -76,6 +78,10 @@ def _crash(one: CrashReport) -> str:
     if one.log:
         lines += ["", "last lines of its log:", *map(_logged, one.log)]
     return "\n".join(lines)
+
+
+def _other(other: Other) -> str:
+    return f"{other.path} {other.cause} {other.seconds_before:.1f} s before ({other.id})"
 
 
 def _work(work: Work) -> str:

@@ -2,19 +2,22 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from supervisor.crashes.at_hand import AtHand
 from supervisor.crashes.death import Death
 from supervisor.crashes.last_lines import last_lines
 from supervisor.crashes.redaction import secrets
-from supervisor.crashes.report import Context, Grown, Work
+from supervisor.crashes.report import Context, Grown, Other, Work
+from supervisor.crashes.shelf import Kept
 from supervisor.logs import place
 from supervisor.logs.record import timestamp
 from supervisor.recycling.report import REPORT
 
 #: Words of the broker's that wait for the death that they are about.
 MOST_WAITING = 100
+#: Seconds before a death within which others are named with it, and how many of them.
+NEAR, MOST_NEAR = 5.0, 10
 
 
 class Background:
@@ -38,15 +41,15 @@ class Background:
         if len(self._at_hand) > MOST_WAITING:
             self._at_hand.popitem(last=False)
 
-    def of(self, death: Death) -> Context:
-        """Return what there is to be known about a death."""
+    def of(self, death: Death, kept: Iterable[Kept]) -> Context:
+        """Return what there is to be known about a death; ``kept``: the reports that there are."""
         number = death.end.incarnation
         found = self._at_hand.pop(f"{death.path}#{number}", None)
         work = None if found is None else Work(found.queue, found.count, found.messages)
         known = secrets(os.environ, self._environments.get(death.child, {}))
         logs = place.pointed(self._directory)
         lines = last_lines(logs, death.child, death.path, number, known) if logs else []
-        return Context(work, self._grown(death), lines)
+        return Context(_before(death, kept), work, self._grown(death), lines)
 
     def _grown(self, death: Death) -> Grown | None:
         report = REPORT.read(self._directory)
@@ -64,3 +67,10 @@ class Background:
             threads=slot.threads,
             samples=slot.samples,
         )
+
+
+def _before(death: Death, kept: Iterable[Kept]) -> list[Other]:
+    """Return which deaths were shortly before, or at once with it."""
+    ages = sorted((death.end.at - one.at, one.id, one) for one in kept if one.fingerprint)
+    near = [(age, one) for age, _, one in ages if 0.0 <= age <= NEAR][:MOST_NEAR]
+    return [Other(one.id, one.path, one.cause, round(age, 3)) for age, one in reversed(near)]

@@ -106,7 +106,7 @@ class Clerk:
             self._look()
         kind, kept = fingerprint(death), self._kept or []
         before = max((one.count for one in kept if one.fingerprint == kind), default=0)
-        identity, context = f"cr-{os.urandom(4).hex()}", self._background.of(death)
+        identity, context = f"cr-{os.urandom(4).hex()}", self._background.of(death, kept)
         return compose(death, identity, self._where, before + 1, context)
 
     def look(self) -> None:

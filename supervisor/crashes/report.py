@@ -83,16 +83,27 @@ class Grown(msgspec.Struct, frozen=True):
     samples: list[tuple[float, int]]
 
 
+class Other(msgspec.Struct, frozen=True):
+    """Another death shortly before; ``id``: of its report. ``seconds_before`` this one."""
+
+    id: str
+    path: str
+    cause: str
+    seconds_before: float
+
+
 class Context(msgspec.Struct, frozen=True):
     """What others know of a process that has ended.
 
     Args:
+        others: deaths shortly before.
         work: what it was handling.
         memory: what it had when it was looked at last.
         log: its last lines.
 
     """
 
+    others: list[Other] = []
     work: Work | None = None
     memory: Grown | None = None
     log: list[dict[str, Any]] = []
@@ -109,6 +120,7 @@ class CrashReport(msgspec.Struct, frozen=True):
         fingerprint: the same for crashes of the same kind.
         count: which it was of its kind, of those that were told of.
         phase: "starting" or "ready".
+        others: deaths of the app within a few seconds before, the last one last.
         work: the messages that it was handling.
         memory: what it had when it was looked at last.
         log: its last lines, as they were kept, the last one last.
@@ -142,6 +154,7 @@ class CrashReport(msgspec.Struct, frozen=True):
     count: int
     code: str | None
     where: Where
+    others: list[Other] = []
     work: Work | None = None
     memory: Grown | None = None
     log: list[dict[str, Any]] = []
@@ -190,6 +203,7 @@ def compose(
         count=count,
         code=death.code or None,
         where=where,
+        others=context.others,
         work=context.work,
         memory=context.memory,
         log=context.log,

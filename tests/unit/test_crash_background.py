@@ -11,11 +11,12 @@ import pytest
 from supervisor.cli.crash_view import show_text
 from supervisor.crashes import last_lines as lines_of
 from supervisor.crashes.at_hand import MOST_NAMED, AtHand, Message
-from supervisor.crashes.background import MOST_WAITING, Background
+from supervisor.crashes.background import MOST_NEAR, MOST_WAITING, Background
 from supervisor.crashes.clerk import Clerk
 from supervisor.crashes.feed import Feed, take
 from supervisor.crashes.last_lines import last_lines
 from supervisor.crashes.report import Context, Where, Work, compose
+from supervisor.crashes.shelf import Kept
 from supervisor.logs import place
 from supervisor.recycling.report import REPORT, Report, SlotReport
 from tests.unit.test_crash_report_files import AT, death
@@ -92,9 +93,9 @@ def test_a_death_finds_its_word_though_that_comes_behind_it(tmp_path: Path, feed
     background = Background(str(tmp_path), {})
     for number in range(MOST_WAITING + 1):
         background.note(AtHand(f"shop/web.2#{number + 1}", "orders", 1, []))
-    assert background.of(death()).work is None
-    assert background.of(death(1)).work is not None
-    assert background.of(death(1)).work is None  # it was that one's
+    assert background.of(death(), []).work is None
+    assert background.of(death(1), []).work is not None
+    assert background.of(death(1), []).work is None  # it was that one's
 
 
 def test_a_word_that_does_not_fit_is_not_waited_for(feed: Feed) -> None:
@@ -143,9 +144,29 @@ def test_secrets_of_the_environment_are_kept_out_of_lines(
     deep = {"list": [{'correct "horse"': ["tr0ub4dor", 1, None]}]}
     (logs / "current.jsonl").write_bytes(kept('the correct "horse"', deep=deep))
     background = Background(str(tmp_path), {"shop/web": {"DB_PASSWORD": "tr0ub4dor"}})
-    [line] = background.of(death()).log
+    [line] = background.of(death(), []).log
     assert line["event"] == "the <PLANTED_SECRET>"
     assert line["deep"] == {"list": [{"<PLANTED_SECRET>": ["<DB_PASSWORD>", 1, None]}]}
+
+
+# --- the others ---------------------------------------------------------------------------------
+
+
+def near(seconds: float) -> Kept:
+    """The report of another death so many seconds before the first one."""
+    return Kept("shop/db.0", AT - seconds, f"cr-{seconds:g}", cause="exit:1", fingerprint="f")
+
+
+def test_deaths_shortly_before_are_named() -> None:
+    """The last one last: what came at once may have one cause. Leaks are no deaths."""
+    leak = Kept("shop/db.0", AT - 1.0, "leak-1")
+    kept = [near(0.0), near(6.0), leak, near(4.0), near(-1.0), near(2.5)]
+    found = Background("/nowhere", {}).of(death(), kept).others
+    assert [(one.id, one.seconds_before) for one in found] == [
+        ("cr-4", 4.0), ("cr-2.5", 2.5), ("cr-0", 0.0),
+    ]  # fmt: skip
+    many = Background("/nowhere", {}).of(death(), [near(n / 10) for n in range(40)]).others
+    assert [one.seconds_before for one in many] == [n / 10 for n in range(MOST_NEAR)][::-1]
 
 
 # --- memory, and all of it together -------------------------------------------------------------
@@ -155,11 +176,11 @@ def test_memory_is_what_the_arbiter_saw_of_that_process(tmp_path: Path) -> None:
     """Not of the one that runs by now in its place."""
     report = Report(AT, 1.0, 1, 1, {}, 1, 0.0, 0.0, 0, 0, 0, {}, {}, {"shop/web.2": SLOT})
     REPORT.post(str(tmp_path), report)
-    found = Background(str(tmp_path), {}).of(death()).memory
+    found = Background(str(tmp_path), {}).of(death(), []).memory
     assert found is not None
     assert (found.private, found.baseline, found.growth_per_second) == (90, 40, 2.5)
     assert (found.samples, found.fds, found.threads) == ([(2.0, 80), (0.0, 90)], 9, 3)
-    assert Background(str(tmp_path), {}).of(death(pid=78)).memory is None
+    assert Background(str(tmp_path), {}).of(death(pid=78), []).memory is None
 
 
 def test_all_of_it_is_shown(tmp_path: Path, logs: Path) -> None:
@@ -168,14 +189,15 @@ def test_all_of_it_is_shown(tmp_path: Path, logs: Path) -> None:
     place.point(str(tmp_path), str(tmp_path / "kept"))
     report = Report(time.time(), 1.0, 1, 1, {}, 1, 0.0, 0.0, 0, 0, 0, {}, {}, {"shop/web.2": SLOT})
     REPORT.post(str(tmp_path), report)
-    context = Background(str(tmp_path), {}).of(death())
+    context = Background(str(tmp_path), {}).of(death(), [near(1.5)])
     work = Work("orders", 3, [Message("orders:7", 2), Message("orders:8", 1)])
-    context = Context(work, context.memory, context.log)
+    context = Context(context.others, work, context.memory, context.log)
     told = compose(death(), "cr-1", Where("app:tree", "here", "3.14"), 1, context)
     text = show_text(msgspec.json.encode(told))
     assert "while handling 3 messages of orders, 1st crash" in text
     assert "orders:7 (attempt 2), orders:8 (attempt 1) of orders, and 1 more" in text
     assert "9 descriptors, 3 threads" in text
+    assert "shop/db.0 exit:1 1.5 s before (cr-1.5)" in text
     assert "shop/web[2]" in text
     assert "what it said" in text
     assert "\x1b" not in text
