@@ -12,7 +12,7 @@ from supervisor.crashes.report import Context, Grown, Other, Work
 from supervisor.crashes.shelf import Kept
 from supervisor.logs import place
 from supervisor.logs.record import timestamp
-from supervisor.recycling.report import REPORT
+from supervisor.recycling.report import REPORT, Departed
 
 #: Words of the broker's that wait for the death that they are about.
 MOST_WAITING = 100
@@ -53,11 +53,17 @@ class Background:
 
     def _grown(self, death: Death) -> Grown | None:
         report = REPORT.read(self._directory)
-        slot = report.slots.get(death.path) if report is not None else None
-        if report is None or slot is None or slot.pid != death.pid:
+        if report is None:
             return None
+        seen = [*report.departed]
+        if slot := report.slots.get(death.path):
+            seen.append(Departed(death.path, report.at, slot))
+        found = [one for one in seen if (one.path, one.slot.pid) == (death.path, death.pid)]
+        if not found:
+            return None
+        slot = found[-1].slot
         return Grown(
-            time=timestamp(report.at),
+            time=timestamp(found[-1].at),
             private=slot.private,
             soft=slot.soft,
             hard=slot.hard,

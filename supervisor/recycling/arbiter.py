@@ -56,6 +56,7 @@ from supervisor.observe.snapshot import Snapshot
 from supervisor.process import sample
 from supervisor.recycling.backstop import Backstop
 from supervisor.recycling.census import Census, declared
+from supervisor.recycling.departures import Departures
 from supervisor.recycling.leaks import Leaks, per_message
 from supervisor.recycling.ledger import Ledger
 from supervisor.recycling.report import REPORT, Report, SlotReport
@@ -108,6 +109,7 @@ class Arbiter:
         self._templates = TemplateWatch(options.tree)
         self._backstop = Backstop()
         self._leaks = Leaks(os.path.dirname(options.control))
+        self._departures = Departures()
         self._warned: set[tuple[str, str]] = set()
         self._reported_at = float("-inf")
         self._last: Report | None = None
@@ -279,9 +281,10 @@ class Arbiter:
                 warnings.setdefault(deferral.because, []).append(deferral.path)
         if self._templates.is_blocked:
             warnings["template_blocked"] = [f"template {self._templates.reports[0].pid}"]
-        memory = self._memory
+        memory, at = self._memory, time.time()
+        slots = {one.path: self._slot_report(seen, one, bounds[one.path]) for one in seen.slots}
         self._last = Report(
-            at=time.time(),
+            at=at,
             period=period,
             budget=seen.policy.budget,
             used=seen.used,
@@ -294,10 +297,9 @@ class Arbiter:
             stopped_first=memory.stopped_first,
             deferred={deferral.path: deferral.because for deferral in memory.deferred},
             warnings=warnings,
-            slots={
-                slot.path: self._slot_report(seen, slot, bounds[slot.path]) for slot in seen.slots
-            },
+            slots=slots,
             templates=self._templates.reports,
+            departed=self._departures.see(at, slots),
         )
         self.post()
 

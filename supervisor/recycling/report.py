@@ -32,6 +32,14 @@ class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     samples: list[tuple[float, int]] = []
 
 
+class Departed(msgspec.Struct, frozen=True):
+    """What was known of a process that is not there any more. ``at``: when, in Unix seconds."""
+
+    path: str
+    at: float
+    slot: SlotReport
+
+
 class TemplateReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """One template: what it has itself, shared or not, and may have. Bytes, seconds."""
 
@@ -50,6 +58,7 @@ class Report(msgspec.Struct, frozen=True):
 
     ``period``: seconds until the next report, at most.
     ``warnings``: by a stable word what is wrong, with the paths that it is wrong with.
+    ``departed``: processes that were there in a report before, but are not any more.
     """
 
     at: float
@@ -67,6 +76,7 @@ class Report(msgspec.Struct, frozen=True):
     warnings: dict[str, list[str]]
     slots: dict[str, SlotReport]
     templates: list[TemplateReport] = []
+    departed: list[Departed] = []
 
 
 REPORT = Bulletin[Report]("steady.json", Report)

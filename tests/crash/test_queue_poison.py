@@ -99,6 +99,18 @@ def test_crash_reports_name_the_message_at_hand(tmp_path: Path, tree: str) -> No
         assert app.stop() == 0
 
 
+@pytest.mark.parametrize("tree", ["called", "called_threads"])
+def test_crash_reports_name_the_call_at_hand(tmp_path: Path, tree: str) -> None:
+    """Though its caller has been answered already."""
+    with run(tmp_path, 1, -7, 3, tree=tree) as app:
+        app.up()
+        [report] = eventually(lambda: [*(app.runtime / "crashes").glob("*.json")], "one") or []
+        work = msgspec.json.decode(report.read_bytes())["work"]
+        assert re.fullmatch(r"numbers:[0-9a-f]{8}:2", work["messages"][0]["id"]), work
+        assert work["messages"][0]["attempt"] == 1
+        assert app.stop() == 0
+
+
 def test_a_poison_message_takes_no_others_along_into_the_dead_letters(tmp_path: Path) -> None:
     """What several threads worked on comes again one by one: only one message ends every worker."""
     with run(tmp_path, 1, 2, 3, -7, 4, 5, 6, tree="company") as app:

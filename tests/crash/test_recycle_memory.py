@@ -11,7 +11,8 @@ import pytest
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import QueueAnswer, QueueCommand
 from supervisor.core.thresholds import Oddity
-from supervisor.crashes.shelf import listed
+from supervisor.crashes import shelf
+from supervisor.crashes.report import CrashReport
 from supervisor.process.oom import confinement
 from supervisor.recycling.backstop import can_confine
 from supervisor.recycling.report import Report, read
@@ -27,14 +28,16 @@ def report_of(app: App) -> Report | None:
     return read(os.path.dirname(app.socket), time.time())
 
 
-def reported(app: App, path: str, *causes: str) -> None:
-    """Wait until there are crash reports of a slot with these causes."""
+def reported(app: App, path: str, *causes: str) -> list[CrashReport]:
+    """Wait until there are crash reports of a slot with these causes; returns them."""
     directory = str(app.runtime / "crashes")
 
     def look() -> bool:
-        return [one.cause for one in listed(directory) if one.path == path] == list(causes)
+        return [one.cause for one in shelf.listed(directory) if one.path == path] == list(causes)
 
     eventually(look, f"reports of {path}: {causes}")
+    files = [one.file for one in shelf.listed(directory) if one.path == path]
+    return [msgspec.json.decode(shelf.read(directory, file), type=CrashReport) for file in files]
 
 
 def lines(path: Path) -> list[str]:
@@ -209,7 +212,12 @@ def test_a_message_that_takes_too_much_memory_twice_is_dead(tmp_path: Path) -> N
         assert "was ended over its memory_hard" in letter["error"]
         slot = app.worker("glutton/glutton.0")
         assert slot.restarts == 0
-        reported(app, "glutton/glutton.0", "stop_timeout", "stop_timeout")
+        for report in reported(app, "glutton/glutton.0", "stop_timeout", "stop_timeout"):
+            assert report.memory is not None
+            assert report.memory.private > report.memory.hard
+            assert report.work is not None
+            assert report.work.count == 1
+            assert report.log[-1]["event"].startswith("handling -7")
         handled(app, "handling -7 1", "handling -7 2", "handling 1 1", "handling 2 1")
 
 

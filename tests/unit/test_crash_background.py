@@ -18,7 +18,9 @@ from supervisor.crashes.last_lines import last_lines
 from supervisor.crashes.report import Context, Where, Work, compose
 from supervisor.crashes.shelf import Kept
 from supervisor.logs import place
-from supervisor.recycling.report import REPORT, Report, SlotReport
+from supervisor.logs.record import timestamp
+from supervisor.recycling.departures import Departures
+from supervisor.recycling.report import REPORT, Departed, Report, SlotReport
 from tests.unit.test_crash_report_files import AT, death
 from workers.queues.broker.inquest import Inquest, teller
 from workers.queues.core.chunk import Chunk
@@ -181,6 +183,21 @@ def test_memory_is_what_the_arbiter_saw_of_that_process(tmp_path: Path) -> None:
     assert (found.private, found.baseline, found.growth_per_second) == (90, 40, 2.5)
     assert (found.samples, found.fds, found.threads) == ([(2.0, 80), (0.0, 90)], 9, 3)
     assert Background(str(tmp_path), {}).of(death(pid=78), []).memory is None
+
+
+def test_memory_of_one_that_was_replaced_is_still_known(tmp_path: Path) -> None:
+    """A worker over its hard limit ends after its successor has its slot: for a minute."""
+    departures, new = Departures(), SlotReport(5, 200, 300, pid=78)
+    assert departures.see(AT - 9.0, {"shop/web.2": SLOT, "shop/web.3": SLOT}) == []
+    gone = departures.see(AT - 4.0, {"shop/web.2": new, "shop/web.3": SLOT})
+    assert gone == [Departed("shop/web.2", AT - 9.0, SLOT)]
+    report = Report(AT, 1.0, 1, 1, {}, 1, 0.0, 0.0, 0, 0, 0, {}, {}, {"shop/web.2": new})
+    REPORT.post(str(tmp_path), msgspec.structs.replace(report, departed=gone))
+    found = Background(str(tmp_path), {}).of(death(), []).memory
+    assert found is not None
+    assert (found.private, found.time) == (90, timestamp(AT - 9.0))
+    assert len(departures.see(AT, {})) == 3
+    assert departures.see(AT + 100.0, {}) == []
 
 
 def test_all_of_it_is_shown(tmp_path: Path, logs: Path) -> None:

@@ -123,7 +123,8 @@ class Lanes:
             return
         verdict = failure(error, self.consumer.on_error)
         if chunk.is_call and verdict.answers:
-            self.reader.reply(chunk, Reply(ok=False, error=summary_of(error)), lane)
+            reply = Reply(ok=False, error=summary_of(error), fatal=verdict.crashes)
+            self.reader.reply(chunk, reply, lane)
         elif not self._early:
             self.reader.nack(chunk, chunk.done, verdict.nack, lane)
         if verdict.crashes:

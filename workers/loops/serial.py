@@ -165,7 +165,8 @@ class SerialLoop:
             return
         verdict = failure(error, self.consumer.on_error)
         if chunk.is_call and verdict.answers:
-            self.reader.reply(chunk, Reply(ok=False, error=summary_of(error)))
+            reply = Reply(ok=False, error=summary_of(error), fatal=verdict.crashes)
+            self.reader.reply(chunk, reply)
         elif not self.early:
             self.reader.nack(chunk, index, verdict.nack)
         if verdict.crashes:

@@ -163,12 +163,13 @@ class Nack(msgspec.Struct, frozen=True):
     fatal: bool = False
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """The result of a call: an encoded message, or what went wrong."""
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The result of a call: an encoded message, or what went wrong. ``fatal``: as in `Nack`."""
 
     ok: bool
     body: bytes = b""
     error: str = ""
+    fatal: bool = False
 
 
 class Rejected(msgspec.Struct, frozen=True):

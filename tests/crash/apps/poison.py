@@ -1,12 +1,13 @@
 """Apps with messages that end whoever handles them."""
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 
 from supervisor import Child, Queue, Supervisor
-from workers import Batch, Consumer, Producer
+from workers import Batch, CallFailed, Consumer, Producer, open_queue
 
 #: What the queue of an app is fed: `python` numbers, "-" in front of those that kill.
 FEED = [int(word) for word in sys.argv[1:]]
@@ -24,6 +25,17 @@ class Feeder(Producer):
         for number in FEED:
             self.put(number)
         self.flush()
+
+
+class Caller(Feeder):
+    """Calls with the numbers, and does not mind what comes back."""
+
+    def run(self) -> None:
+        """Call with each."""
+        with open_queue("numbers") as writer:
+            for number in FEED:
+                with contextlib.suppress(CallFailed):
+                    writer.call(number)
 
 
 class Worker(Consumer):
@@ -119,10 +131,10 @@ nobody = threading.Event()
 queue = Queue("numbers", 100, max_attempts=8, lease=60.0, retry_backoff=(0.01, 0.02))
 
 
-def _tree(worker: type[Consumer]) -> Supervisor:
+def _tree(worker: type[Consumer], feeder: type[Producer] = Feeder) -> Supervisor:
     children = [
         Child("worker", worker, queue=queue, count=2),
-        Child("feeder", Feeder, queue=queue, restart="transient"),
+        Child("feeder", feeder, queue=queue, restart="transient"),
     ]
     return Supervisor("poison", children, intensity=3, period=60, queues=[queue])
 
@@ -136,3 +148,5 @@ raising_threads = _tree(RaisingThreads)
 raising_tasks = _tree(RaisingTasks)
 exiting_threads = _tree(ExitingThreads)
 leaving = _tree(Leaving)
+called = _tree(Raising, Caller)
+called_threads = _tree(RaisingThreads, Caller)

@@ -148,17 +148,25 @@ class QueueHost:
             core.window(number, argument, self.now, count)
         elif kind == Kind.NACK:
             nack = _decode_nack(body)
-            if nack.fatal and (chunk := core.leased_chunk(number, argument)):
-                self._inquest.gave_back(number, chunk, count)
+            if nack.fatal:
+                self._given_back(number, argument, count)
             core.nack(number, argument, count, nack, self.now)
         elif kind == Kind.REPLY:
-            core.reply(number, argument, _decode_reply(body), self.now)
+            reply = _decode_reply(body)
+            if reply.fatal:
+                self._given_back(number, argument, 0)
+            core.reply(number, argument, reply, self.now)
         elif kind == Kind.PROGRESS:
             core.progress(number, argument, self.now)
         else:
             raise FrameError(f"a consumer cannot send a frame of kind {kind}")
         if connection.out.waits:  # it has taken something, perhaps
             self._dirty[number] = connection
+
+    def _given_back(self, consumer: int, chunk_id: int, index: int) -> None:
+        chunk = self.core.leased_chunk(consumer, chunk_id)
+        if chunk is not None:
+            self._inquest.gave_back(consumer, chunk, index)
 
     # --- putting ------------------------------------------------------------------------------
 

@@ -273,7 +273,7 @@ class QueueReader:
     def reply(self, chunk: Delivered, reply: Reply, lane: int = 0) -> None:
         """Answer a call; that settles its message."""
         self.flush()  # as above
-        said = Reply(reply.ok, reply.body, escaped(reply.error[:MAX_REASON]))
+        said = Reply(reply.ok, reply.body, escaped(reply.error[:MAX_REASON]), reply.fatal)
         self.door.tell(frame(Kind.REPLY, _encode(said), 0, chunk.id))
         self.cursor.idle(chunk.id, len(chunk.messages), lane)
 
