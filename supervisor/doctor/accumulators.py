@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from supervisor.caches import summed
 from supervisor.core.thresholds import UNLIMITED
 from supervisor.doctor.sizes import bytes_below
-from supervisor.janitor.journal import JOURNAL, TEMP
+from supervisor.janitor.journal import JOURNAL, TEMP, Entry
 from supervisor.logs import place
 from supervisor.logs.figures import FIGURES
 from supervisor.observe.judge import children
@@ -23,6 +23,7 @@ from supervisor.recycling.temp_files import living
 
 #: The part of its limit from which on something is worth a look.
 HIGH = 0.9
+DAY = 86_400.0
 #: The folder of the durable queues in the state directory.
 QUEUES = "queues"
 #: What a queue has, who recycles it, and where the broker says how much it is and may be.
@@ -150,6 +151,14 @@ def _caches(snapshot: Snapshot) -> Iterator[Accumulator]:
 
 def _recyclers(directory: str) -> Iterator[Accumulator]:
     for name, entry in (JOURNAL.read(directory) or {}).items():
-        note = f"failed: {entry.problem}" if entry.problem else f"{entry.removed} removed so far"
+        note = f"failed: {entry.problem}" if entry.problem else _kept(entry)
         size = entry.size if entry.path is None else bytes_below(entry.path)
         yield Accumulator(name, "janitor", size, entry.limit, note=note)
+
+
+def _kept(entry: Entry) -> str:
+    """Say what a recycler keeps beside bytes, and what it has removed."""
+    words = [] if entry.max_files is None else [f"{entry.max_files} files at most"]
+    if (age := entry.max_age) is not None:
+        words.append(f"none older than {f'{age / DAY:g} days' if age >= DAY else f'{age:g} s'}")
+    return ", ".join([*words, f"{entry.removed} removed so far"])

@@ -172,6 +172,8 @@ class Janitor:
             problem=outcome.problem,
             limit=recycler.max_bytes,
             path=recycler.path if outcome.size is None else None,
+            max_files=recycler.max_files,
+            max_age=recycler.max_age,
         )
         fields = {"recycler": recycler.name, "removed": outcome.removed}
         if failed:
@@ -225,7 +227,9 @@ def made_of(options: Options, deaths: socket.socket) -> Janitor:
         RecyclerDefinition(
             CRASHES,
             path=place.below(options.directory),
+            max_age=shelf.KEEP.max_age,
             max_bytes=shelf.KEEP.max_bytes,
+            max_files=shelf.KEEP.max_files,
             every=clerk.EVERY,
             deadline=clerk.DEADLINE,
         )
@@ -243,6 +247,7 @@ def made_of(options: Options, deaths: socket.socket) -> Janitor:
             RecyclerDefinition(
                 CORES,
                 max_bytes=leftovers.MAX_CORES,
+                max_files=options.cores,
                 every=leftovers.EVERY,
                 deadline=leftovers.DEADLINE,
             )

@@ -8,7 +8,8 @@ from supervisor.bulletin import Bulletin
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """The last run of one recycler. ``at``: Unix seconds of its end; bytes, seconds.
 
-    ``limit``: bytes that are left at most; ``path``: where to look, if ``size`` is not known.
+    ``limit``, ``max_files``: bytes and files that are left at most, none older than ``max_age``;
+    ``path``: where to look, if ``size`` is not known.
     """
 
     at: float
@@ -22,6 +23,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: str = ""
     limit: int | None = None
     path: str | None = None
+    max_files: int | None = None
+    max_age: float | None = None
 
 
 #: What the runtime's own recyclers are called: no name of an author's has a space.

@@ -42,6 +42,8 @@ def test_it_lists_what_accumulates_and_who_recycles_it(tmp_path: Path) -> None:
     assert named["broken"]["high"] is True
     assert named["crash reports"]["limit"] == 64 << 20
     assert named["crash reports"]["recycler"] == "janitor"
+    kept = "100 files at most, none older than 30 days, 0 removed so far"
+    assert named["crash reports"]["note"] == kept
     assert named["crash reports"]["size"] >= 100  # type: ignore[operator]
     memory = named["memory of untidy/quiet"]
     assert 0 < memory["size"] < memory["limit"]  # type: ignore[operator]
