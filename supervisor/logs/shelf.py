@@ -131,9 +131,13 @@ class Shelf:
 
     def missing(self, files: int, when: float) -> Entry:
         """Say that so many files were deleted, for the budget, before they were read."""
-        were = "1 file was" if files == 1 else f"{files} files were"
+        what = (
+            "1 file was deleted before it"
+            if files == 1
+            else f"{files} files were deleted before they"
+        )
         fields = {"level": "warning", "child": self._about(), "files": files}
-        return marked(f"{were} deleted before it could be read", timestamp(when), fields)
+        return marked(f"{what} could be read", timestamp(when), fields)
 
     def lines(
         self, file: IO[bytes], when: float, raw: bool, begun: bytearray | None = None
