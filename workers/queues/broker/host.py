@@ -81,7 +81,7 @@ class QueueHost:
         """Serve a producer; raises ValueError if it has sent no ring, but said so."""
         if hello.ring:
             connection.frames.ring = connection.take_ring(RingReader)
-        connection.sent = self.clients.of(hello.client or f"#{connection.number}")
+        connection.sent = self.clients.entered(hello.client or f"#{connection.number}")
         connection.handler = self.from_producer
 
     def consumer(self, connection: Connection, hello: Hello) -> None:
@@ -109,6 +109,8 @@ class QueueHost:
             self.core.leave(number, connection.cursor.cells(), self.now, _cause(connection))
             connection.cursor.close()
             connection.cursor = None
+        if connection.sent is not None:
+            self.clients.left(connection.sent)
         self.blocked.pop(number, None)
         self.core.caller_left(number)
 
