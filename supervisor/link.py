@@ -140,6 +140,7 @@ class WorkerLink:
         self._interval = min(limits) / 4 if limits else None
         self._next_beat = 0.0
         self._idle = True  # as far as anybody was told
+        self._progress = 0  # that was counted last
         self._caches: list[caches.CacheFacts] = []  # as they were told last
         self._caches_at = -CACHES_EVERY  # by the clock
         self._caches_late = False  # there was no time to tell them
@@ -191,11 +192,16 @@ class WorkerLink:
             self.tell_caches(idle=idle)
         if self._interval is None:
             return
+        self._progress = progress
         now = time.monotonic()
         if now >= self._next_beat or (self._idle and not idle):
             self._next_beat = now + self._interval
             self._idle = idle
             self._say(Beat(progress, idle))
+
+    def rest(self) -> None:
+        """Say that the work loop waits, with what it has counted last: a beat of who is idle."""
+        self.beat(self._progress, idle=True)
 
     def tell_caches(self, *, idle: bool = False) -> None:
         """Say what the caches have, if it is time and anything has changed.

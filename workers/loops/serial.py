@@ -45,9 +45,7 @@ class SerialLoop:
         """Work until there is an end; then give back what was not begun."""
         try:
             while not self.over and not self.link.stopping:  # between chunks: it costs a syscall
-                interval = self.link.beat_interval
-                deadline = None if interval is None else _monotonic() + interval
-                chunks = self.reader.take(deadline)
+                chunks = self.reader.take()
                 if chunks:
                     self.link.beat(self.handled)  # before, or who hangs in it would count as idle
                     self._measured_at = _monotonic()

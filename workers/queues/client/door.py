@@ -38,7 +38,8 @@ class Door:
     Args:
         address: path of the broker's socket.
         hello: who we are.
-        link: the worker's link, when waiting is to end with a request to stop.
+        link: the worker's link, when waiting is to end with a request to stop. Who waits goes on
+            beating by it: the broker is away, or the queue full, and its work loop lives.
         fd: a descriptor that goes with the hello: a consumer's cursor.
 
     If the hello says so, each connection has a ring for large bodies: a consumer's for what comes,
@@ -281,12 +282,13 @@ class Door:
         if epoll is None or (fd, events) != self._polled:
             epoll = self._poll_for(fd, events)
         while True:
-            left = None
-            if deadline is not None:
-                left = min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT)
-            ready = epoll.poll(left, MAX_READY)
+            ready = epoll.poll(self._patience(deadline), MAX_READY)
             if not ready:
-                return False
+                if self._link is not None:
+                    self._link.rest()
+                if deadline is not None and time.monotonic() >= deadline:
+                    return False
+                continue
             if len(ready) == 1 and ready[0][0] == fd:
                 return True
             if self._link is not None and self._link.stopping:
@@ -294,6 +296,14 @@ class Door:
                 raise Interrupted(f"asked to stop while waiting for queue {name!r}")
             if any(one == fd for one, _ in ready):
                 return True
+
+    def _patience(self, deadline: float | None) -> float | None:
+        """Seconds to wait at once: until the deadline, or until it is time to beat."""
+        interval = None if self._link is None else self._link.beat_interval
+        if deadline is None and interval is None:
+            return None
+        left = LONGEST_WAIT if deadline is None else max(0.0, deadline - time.monotonic())
+        return min(left, LONGEST_WAIT, LONGEST_WAIT if interval is None else interval)
 
     def _poll_for(self, fd: int, events: int) -> select.epoll:
         """Wait for this descriptor from now on, and for no other but the link's; -1: for none."""
