@@ -4,7 +4,15 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROMISED = {*range(1, 23), *range(24, 41), *range(43, 52), *range(53, 59), *range(62, 68), 76, 110}
+PROMISED = {
+    *range(1, 23),
+    *range(24, 41),
+    *range(43, 52),
+    *range(53, 59),
+    *range(62, 68),
+    *range(69, 91),
+    110,
+}
 ROW = re.compile(r"^\| (\d[\d, -]*) \|.*\|(.*)\|$", re.MULTILINE)
 NAMED = re.compile(r"`([\w/]+)::(\w+|\*)`")
 
