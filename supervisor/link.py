@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -200,8 +201,17 @@ class WorkerLink:
             self._say(Beat(progress, idle))
 
     def rest(self) -> None:
-        """Say that the work loop waits, with what it has counted last: a beat of who is idle."""
-        self.beat(self._progress, idle=True)
+        """Say that the work loop waits, with what it has counted last: a beat of who is idle.
+
+        Nothing from another thread than the main one, which may be stuck meanwhile.
+        """
+        if threading.current_thread() is threading.main_thread():
+            self.beat(self._progress, idle=True)
+
+    def rested(self) -> None:
+        """Say that the work loop goes on, if it was said that it waits."""
+        if self._idle and threading.current_thread() is threading.main_thread():
+            self.beat(self._progress)
 
     def tell_caches(self, *, idle: bool = False) -> None:
         """Say what the caches have, if it is time and anything has changed.

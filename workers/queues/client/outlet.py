@@ -155,3 +155,8 @@ class Outlet:
         for sent in self.unconfirmed:
             if not self.door.post(sent.frame):
                 return
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    """When so many seconds are over, by `time.monotonic`; None: never."""
+    return None if timeout is None else time.monotonic() + timeout
