@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -140,6 +141,7 @@ class WorkerLink:
         self._interval = min(limits) / 4 if limits else None
         self._next_beat = 0.0
         self._idle = True  # as far as anybody was told
+        self._progress = 0  # that was counted last
         self._caches: list[caches.CacheFacts] = []  # as they were told last
         self._caches_at = -CACHES_EVERY  # by the clock
         self._caches_late = False  # there was no time to tell them
@@ -191,11 +193,25 @@ class WorkerLink:
             self.tell_caches(idle=idle)
         if self._interval is None:
             return
+        self._progress = progress
         now = time.monotonic()
         if now >= self._next_beat or (self._idle and not idle):
             self._next_beat = now + self._interval
             self._idle = idle
             self._say(Beat(progress, idle))
+
+    def rest(self) -> None:
+        """Say that the work loop waits, with what it has counted last: a beat of who is idle.
+
+        Nothing from another thread than the main one, which may be stuck meanwhile.
+        """
+        if threading.current_thread() is threading.main_thread():
+            self.beat(self._progress, idle=True)
+
+    def rested(self) -> None:
+        """Say that the work loop goes on, if it was said that it waits."""
+        if self._idle and threading.current_thread() is threading.main_thread():
+            self.beat(self._progress)
 
     def tell_caches(self, *, idle: bool = False) -> None:
         """Say what the caches have, if it is time and anything has changed.

@@ -76,7 +76,7 @@ class Desk:
         self.keeping.restore(self.world.core)
         ours, self.theirs = socket.socketpair()
         self.producer = Connection(ours, 1, 1)
-        self.producer.sent = self.keeping.clients.of("me")
+        self.producer.sent = self.keeping.clients.entered("me")
         self.dirty: dict[int, Connection] = {}
 
     def begin(self, chunks: Sequence[Chunk]) -> Steps:

@@ -44,6 +44,8 @@ __all__ = [
 def open_queue(name: str) -> QueueWriter:
     """Open one of the app's queues for putting, from any worker.
 
+    A work loop that puts into a full queue beats while it waits: it is held back, and not stuck.
+
     Args:
         name: the queue's name.
 
@@ -55,7 +57,7 @@ def open_queue(name: str) -> QueueWriter:
     link = current()
     if link is None:
         raise LookupError("not in a worker: start the app with `supervisor run`")
-    return QueueWriter(name, queue_address(link))
+    return QueueWriter(name, queue_address(link), link, stops=False)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,13 +1,13 @@
 """A producer: puts messages into a queue, and is held back when the queue is full."""
 
-from collections.abc import AsyncIterable, Callable, Iterable
-from functools import partial
+import time
+from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import Any, Unpack
 
 from supervisor.link import WorkerLink
 from workers.queues.client.put_options import PutOptions
-from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import Interrupted, QueueTimeout
+from workers.queues.client.writer import BATCH, QueueWriter
+from workers.queues.errors import Interrupted
 from workers.worker import Worker, queue_address, queue_name
 
 #: Seconds that a producer which was asked to stop waits for its last messages to be confirmed.
@@ -42,17 +42,10 @@ class Producer(Worker):
 
         Who is held back by a full queue is neither stuck nor stalled: it goes on beating.
         """
-        patience = self.link.beat_interval if timeout is None else timeout
-        if timeout is not None or patience is None:
-            self._writer.put(message, patience, confirm=confirm, **options)
-        else:  # not confirmed at once: a wait for that which is over would put it once more
-            put = partial(self._writer.put, message, patience, confirm=False, **options)
-            try:
-                put()
-            except QueueTimeout:
-                self._beating(put)
-            if self._writer.confirms if confirm is None else confirm:
-                self.flush()
+        if options or confirm is not None:
+            self._writer.put(message, timeout, confirm=confirm, **options)
+        else:  # half of the time that it takes
+            self._writer.put(message, timeout)
         self._puts += 1
 
     def put_many(
@@ -63,32 +56,20 @@ class Producer(Worker):
         confirm: bool | None = None,
         **options: Unpack[PutOptions],
     ) -> None:
-        """Put messages; see `QueueWriter.put_many`. Who has to beat puts them one by one."""
-        if timeout is not None or self.link.beat_interval is None:
+        """Put messages; see `QueueWriter.put_many`. Who has to beat does so between chunks."""
+        if self.link.beat_interval is None:
             self._writer.put_many(messages, timeout, confirm=confirm, **options)
             return
-        for message in messages:
-            self.put(message, confirm=False, **options)
+        for chunk in in_time(messages, self.link.beat_interval):
+            self._writer.put_many(chunk, timeout, confirm=False, **options)
+            self._puts += len(chunk)
+            self.link.beat(self._puts)
         if self._writer.confirms if confirm is None else confirm:
-            self.flush()
+            self.flush(timeout)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until what was put is in the queue; see `QueueWriter.flush`."""
-        patience = self.link.beat_interval if timeout is None else timeout
-        if timeout is not None or patience is None:
-            self._writer.flush(patience)
-        else:
-            self._beating(partial(self._writer.flush, patience))
-
-    def _beating(self, act: Callable[[], None]) -> None:
-        """Do what may take longer than one has to beat, as often as it runs out of time."""
-        while True:
-            self.link.beat(self._puts, idle=True)
-            try:
-                act()
-                return
-            except QueueTimeout:
-                pass
+        self._writer.flush(timeout)
 
     def connect(self) -> None:
         """Connect to the queue."""
@@ -123,3 +104,16 @@ class Producer(Worker):
                 from workers.log import log  # with structlog: 15 ms for all who need it not
 
                 log.warning("stopped before all was confirmed", messages=lost)
+
+
+def in_time(messages: Iterable[Any], seconds: float) -> Iterator[list[Any]]:
+    """Cut what comes into full chunks; into smaller ones, if it comes so slowly."""
+    chunk: list[Any] = []
+    due = time.monotonic() + seconds
+    for message in messages:
+        chunk.append(message)
+        if len(chunk) == BATCH or time.monotonic() >= due:
+            yield chunk
+            chunk, due = [], time.monotonic() + seconds
+    if chunk:
+        yield chunk

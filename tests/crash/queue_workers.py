@@ -1,6 +1,7 @@
 """Workers around a scene's broker: real Consumer and Producer classes, each in its own process."""
 
 import os
+import select
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,11 @@ class Running:
         while (received := channel.receive()) is not None:
             if isinstance(received[0], Beat):
                 yield received[0]
+
+    def drain(self) -> None:
+        """Throw away what it has said so far."""
+        while select.select([self.link], [], [], 0)[0]:
+            self.link.recv(1 << 16)
 
 
 class Crew:

@@ -127,3 +127,26 @@ def test_a_broker_waits_for_longer_than_the_kernel_counts(
     assert not select.select([pidfd], [], [], 0.3)[0]  # it has nothing to do any more
     os.close(pidfd)
     reader.close()
+
+
+def test_a_broker_that_holds_messages_sleeps(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody consumes, and nothing is due: it does not wake to see that."""
+    monkeypatch.setattr(broker, "IDLE", 0.01)
+    scene = make(capacity=10)
+    with QueueWriter("q", scene.path) as writer:
+        writer.put(1)
+    scene.until(depth=1)
+    pidfd = os.pidfd_open(scene.broker)
+    settled = [select.select([pidfd], [], [], 0.1)[0]]  # the end of our own connection was seen
+    before = waits_of(scene.broker)
+    settled.append(select.select([pidfd], [], [], 0.3)[0])
+    os.close(pidfd)
+    assert settled == [[], []]
+    assert waits_of(scene.broker) == before
+
+
+def waits_of(pid: int) -> int:
+    """How often a process has gone to sleep."""
+    with open(f"/proc/{pid}/status") as status:
+        (line,) = (line for line in status if line.startswith("voluntary_ctxt_switches"))
+    return int(line.split()[1])

@@ -96,6 +96,23 @@ def test_half_a_frame_is_forgotten_with_its_connection(make: Make) -> None:
     assert scene.stat()["accepted_total"] == 2
 
 
+def test_what_is_written_byte_by_byte_is_understood(make: Make) -> None:
+    """A peer as slow as that holds up nobody else, and its message is taken when it is whole."""
+    scene = make()
+    with scene.raw() as slow:
+        for byte in frame(Kind.HELLO, msgspec.msgpack.encode(Hello("producer", "q", "me"))):
+            slow.send(bytes([byte]))
+        slow.expect(Kind.WELCOME)
+        *most, last = put_frame("slow")
+        for byte in most:
+            slow.send(bytes([byte]))
+        put(scene, "swift")
+        assert scene.stat()["accepted_total"] == 1
+        slow.send(bytes([last]))
+        assert slow.expect(Kind.CONFIRM)[0] == 1
+    assert take(scene, 2) == [("swift", 1), ("slow", 1)]
+
+
 def test_a_consumer_that_lies_ends_alone(make: Make) -> None:
     """A malformed acknowledgement closes its connection; what it had goes back unblamed."""
     scene = make()

@@ -332,6 +332,31 @@ def test_who_beats_while_a_put_is_not_confirmed_puts_it_once(start: Start, way: 
     scene.until(depth=0, accepted_total=3)
 
 
+def test_who_waits_for_another_thread_that_puts_beats(start: Start) -> None:
+    """One of them waits for room, and the main one for that one: both are held back."""
+    scene, crew = start(capacity=1)
+
+    class Two(Producer):
+        def run(self) -> None:
+            def puts() -> None:
+                for number in range(5):
+                    self.put(number, confirm=True)
+
+            thread = threading.Thread(target=puts)
+            thread.start()
+            scene.until(blocked=1)
+            self.put(5)
+            thread.join()
+            self.flush()
+
+    running = crew.start(Two, heartbeat=0.1)
+    idle = (beat for beat in running.beats() if beat.idle)
+    assert len(list(islice(idle, 10))) == 10
+    scene.consumer()
+    assert scene.ended(running.pid) == 0
+    scene.until(depth=0, accepted_total=6)
+
+
 def test_a_coroutine_that_is_held_back_beats(start: Start) -> None:
     """While its put waits for room: its loop lives, and it has nothing else to do."""
     scene, crew = start(capacity=1)

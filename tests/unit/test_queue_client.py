@@ -1,16 +1,19 @@
 """The decisions of a queue's clients: windows, options, what becomes of failures and refusals."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from workers.loops.batch import Batch
 from workers.loops.failure import failure
+from workers.producer import in_time
 from workers.queues.client.put_options import PutOptions, Routing, checked, encoded
 from workers.queues.client.serializers import decoder_of, encoder_of
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
 from workers.queues.client.window import FIRST, MOST, WARY, Window
+from workers.queues.client.writer import BATCH
 from workers.queues.errors import (
     QueueClosed,
     QueueFull,
@@ -288,3 +291,23 @@ def test_serializers_are_three() -> None:
     for make in (encoder_of, lambda name: decoder_of(name, int)):
         with pytest.raises(ValueError, match="pickle"):
             make("yaml")
+
+
+# --- chunks of who has to beat --------------------------------------------------------------------
+
+
+def test_what_comes_slowly_is_put_in_smaller_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full ones, or what came in so many seconds: then it is time to beat."""
+    now = 0.0
+
+    def slowly() -> Iterator[int]:
+        nonlocal now
+        for number in range(5):
+            now += 0.4
+            yield number
+
+    monkeypatch.setattr("workers.producer.time.monotonic", lambda: now)
+    assert list(in_time(slowly(), 1.0)) == [[0, 1, 2], [3, 4]]
+    chunks = list(in_time(range(2 * BATCH + 1), 1.0))
+    assert [len(chunk) for chunk in chunks] == [BATCH, BATCH, 1]
+    assert list(in_time([], 1.0)) == []

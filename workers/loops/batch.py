@@ -136,9 +136,7 @@ class BatchLoop(SerialLoop):
         """Wait until a batch is full, or the deadline."""
         room = self._size - sum(piece.stop - piece.start for piece in pieces)
         while room > 0 and time.monotonic() < deadline and not self.over:
-            interval = self.link.beat_interval
-            until = deadline if interval is None else min(deadline, time.monotonic() + interval)
-            chunks = self.reader.take(until, keep=True)
+            chunks = self.reader.take(deadline, keep=True)
             self.link.beat(self.handled, idle=True)
             if not self.reader.door.connected:
                 return

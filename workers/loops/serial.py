@@ -38,16 +38,19 @@ class SerialLoop:
         self.early = reader.door.welcome.ack == "early"
         self.handled = 0
         self.look_at = 0.0  # by the clock: the next look
+        self._ask_at = 0.0  # and the next question whether to stop, unless a wait is told of it
         self._measured_at = 0.0
         self._measured = 0  # of `handled`
 
     def run(self) -> None:
         """Work until there is an end; then give back what was not begun."""
         try:
-            while not self.over and not self.link.stopping:  # between chunks: it costs a syscall
-                interval = self.link.beat_interval
-                deadline = None if interval is None else _monotonic() + interval
-                chunks = self.reader.take(deadline)
+            while not self.over:
+                if _monotonic() >= self._ask_at:  # it costs a syscall, which a wait saves
+                    self._ask_at = _monotonic() + LOOK
+                    if self.link.stopping:
+                        break
+                chunks = self.reader.take()
                 if chunks:
                     self.link.beat(self.handled)  # before, or who hangs in it would count as idle
                     self._measured_at = _monotonic()

@@ -42,7 +42,7 @@ from workers.queues.frames import PROTOCOL, Command, FrameError, Hello, Kind, We
 
 #: Characters of a client's name.
 MAX_CLIENT = 64
-#: Seconds between two rounds of what can wait.
+#: Seconds between two looks at the stores.
 IDLE = 1.0
 #: Receptions of what a peer had said before it ended: more than its socket holds.
 MAX_LAST_WORDS = 16
@@ -65,7 +65,6 @@ class Broker:
         listener: the listening socket.
         stops: descriptors that become readable when it may have been asked to stop.
         keepings: the stores of the durable queues, by name.
-        report: told of the statistics of all queues, every `IDLE` seconds while they change.
         tell: told what a consumer was handling when it ended.
 
     """
@@ -76,7 +75,6 @@ class Broker:
         listener: socket.socket,
         stops: tuple[int, ...],
         keepings: dict[str, Keeping] | None = None,
-        report: Callable[[list[dict[str, Any]]], None] | None = None,
         tell: Tell = nobody,
     ) -> None:
         self._epoll = select.epoll()
@@ -89,11 +87,11 @@ class Broker:
         self._numbers = itertools.count(1)
         self._dirty: dict[int, Connection] = {}  # connections with something to send, by number
         self._hosts = {q.name: self._host(q, (keepings or {}).get(q.name), tell) for q in queues}
+        self._kept = [host for host in self._hosts.values() if host.keeping is not None]
         self._touched: dict[str, QueueHost] = {}  # may have something to deliver, or room
         self._due = math.inf  # the first of the hosts'
         # Seconds since 1970 that never go back while we live.
         self._epoch = time.time() - time.monotonic()
-        self._report = report
         self._chores_at = math.inf
         self._touched.update(self._hosts)
 
@@ -147,7 +145,7 @@ class Broker:
                 if host.due <= now:
                     host.tick()
                     self._touched[host.name] = host
-        if self._touched and self._chores_at == math.inf:
+        if self._touched and self._chores_at == math.inf and self._kept:
             self._chores_at = now + IDLE
         while self._touched or self._dirty:  # again, if flushing found a consumer gone
             self._serve_touched()
@@ -156,15 +154,17 @@ class Broker:
             self._chores_at = now + IDLE if self._chores() else math.inf
 
     def _chores(self) -> bool:
-        """Do what can wait; tell whether there will be more of it without anything happening."""
-        if self._report is not None:
-            self._report(self.statistics())
-        keepings = [host.keeping for host in self._hosts.values() if host.keeping is not None]
-        for host in self._hosts.values():
-            if host.keeping is not None and host.keeping.tend(host.core, host.now):
+        """Tend the stores; tell whether they need it again though nothing happens meanwhile.
+
+        So does one that has failed, or holds messages: nothing else tells that its file is gone.
+        """
+        again = False
+        for host in self._kept:
+            assert host.keeping is not None
+            if host.keeping.tend(host.core, host.now):
                 self._touched[host.name] = host
-        holding = any(host.core.books.depth for host in self._hosts.values())
-        return holding or any(keeping.trouble for keeping in keepings)
+            again |= bool(host.keeping.trouble or host.core.books.depth)
+        return again
 
     # --- connections ----------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ class QueueHost:
         """Serve a producer; raises ValueError if it has sent no ring, but said so."""
         if hello.ring:
             connection.frames.ring = connection.take_ring(RingReader)
-        connection.sent = self.clients.of(hello.client or f"#{connection.number}")
+        connection.sent = self.clients.entered(hello.client or f"#{connection.number}")
         connection.handler = self.from_producer
 
     def consumer(self, connection: Connection, hello: Hello) -> None:
@@ -115,6 +115,8 @@ class QueueHost:
             self._inquest.ended(number, connection.worker, found)
             connection.cursor.close()
             connection.cursor = None
+        if connection.sent is not None:
+            self.clients.left(connection.sent)
         self.blocked.pop(number, None)
         self.core.caller_left(number)
 

@@ -91,12 +91,13 @@ class AsyncQueueWriter:
                     raise
                 await asyncio.sleep(PAUSE)
                 continue
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            if deadline is not None and time.monotonic() >= deadline:
                 raise QueueTimeout(f"queue {self._writer.queue!r} had no room in time")
-            fd, backlog = self._writer.waits_on(partial(_tell, loop, self._readiness))
-            if fd >= 0:  # else the next look connects
-                await self._readiness.wait(fd, left, writable=backlog)
+            door = self._writer.waits_on(partial(_tell, loop, self._readiness))
+            if door.connected:  # else the next look connects
+                seconds = door.patience(deadline)
+                await self._readiness.wait(door.fileno(), seconds, writable=door.backlog)
+                door.rest(deadline)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, readiness: Readiness) -> None:

@@ -38,7 +38,9 @@ class Door:
     Args:
         address: path of the broker's socket.
         hello: who we are.
-        link: the worker's link, when waiting is to end with a request to stop.
+        link: the worker's link. Who waits goes on beating by it: the broker is away, or the queue
+            full, and its work loop lives.
+        stops: whether waiting ends with a request to stop.
         fd: a descriptor that goes with the hello: a consumer's cursor.
 
     If the hello says so, each connection has a ring for large bodies: a consumer's for what comes,
@@ -48,9 +50,16 @@ class Door:
     """
 
     def __init__(
-        self, address: str, hello: Hello, link: WorkerLink | None = None, fd: int | None = None
+        self,
+        address: str,
+        hello: Hello,
+        link: WorkerLink | None = None,
+        fd: int | None = None,
+        *,
+        stops: bool = True,
     ) -> None:
         self._address, self._hello, self._link, self.fd = address, hello, link, fd
+        self._stops = stops and link is not None
         self._socket: socket.socket | None = None
         self._frames = FrameReader()
         self._out: list[memoryview] = []  # what the socket did not take yet
@@ -79,9 +88,9 @@ class Door:
         """The connection's descriptor, for who waits for it elsewhere; -1: there is none."""
         return -1 if self._socket is None else self._socket.fileno()
 
-    def forget_link(self) -> None:
+    def ignore_stops(self) -> None:
         """Do not heed requests to stop any more: what follows ends by its deadlines."""
-        self._link = None
+        self._stops = False
         if self._epoll is not None:
             self._epoll.close()
             self._epoll, self._polled = None, (-1, 0)
@@ -199,6 +208,18 @@ class Door:
         if size:
             self._out[0] = self._out[0][size:]
 
+    def patience(self, deadline: float | None) -> float:
+        """Seconds to wait at once: until the deadline, or until it is time to `rest`."""
+        interval = None if self._link is None else self._link.beat_interval
+        longest = LONGEST_WAIT if interval is None else min(interval, LONGEST_WAIT)
+        return longest if deadline is None else min(max(0.0, deadline - time.monotonic()), longest)
+
+    def rest(self, deadline: float | None) -> bool:
+        """Beat, after a wait of `patience` seconds; False if the deadline has come."""
+        if self._link is not None:
+            self._link.rest()
+        return deadline is None or time.monotonic() < deadline
+
     def frames(
         self, *, block: bool, deadline: float | None = None
     ) -> Iterator[tuple[int, int, int, memoryview]]:
@@ -280,16 +301,19 @@ class Door:
         epoll = self._epoll
         if epoll is None or (fd, events) != self._polled:
             epoll = self._poll_for(fd, events)
+        rested = False
         while True:
-            left = None
-            if deadline is not None:
-                left = min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT)
-            ready = epoll.poll(left, MAX_READY)
+            ready = epoll.poll(self.patience(deadline), MAX_READY)
             if not ready:
-                return False
+                if not self.rest(deadline):
+                    return False
+                rested = True
+                continue
+            if rested and self._link is not None:
+                self._link.rested()
             if len(ready) == 1 and ready[0][0] == fd:
                 return True
-            if self._link is not None and self._link.stopping:
+            if self._stops and self._link is not None and self._link.stopping:
                 name = self._hello.queue
                 raise Interrupted(f"asked to stop while waiting for queue {name!r}")
             if any(one == fd for one, _ in ready):
@@ -300,7 +324,7 @@ class Door:
         epoll, before = self._epoll, self._polled[0]
         if epoll is None:
             epoll = self._epoll = select.epoll()
-            if self._link is not None:
+            if self._stops and self._link is not None:
                 epoll.register(self._link.fileno(), select.EPOLLIN)
                 epoll.register(self._link.wakeup_fd, select.EPOLLIN)
         if before >= 0:

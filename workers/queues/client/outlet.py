@@ -43,15 +43,16 @@ class Outlet:
     def send(self, count: int, frame: bytearray) -> None:
         """Send a frame that was sealed with the next sequence number."""
         self.sequence += 1
-        sent = self.unconfirmed
-        sent.add(Sent(self.sequence, count, frame))
-        # If the connection is broken, `wait_for` sends it by another one.
+        # Sent first, since somebody waits for it. If the connection is broken, `wait_for` sends it
+        # by another one.
         if len(frame) < LEAST:
             whole = self.door.post(frame) and not self.door.backlog
+            self.unconfirmed.add(Sent(self.sequence, count, frame))
             self.calm = self.calm and whole and self._are_few
         else:
             heap.keep()
             self.door.post_large(frame)
+            self.unconfirmed.add(Sent(self.sequence, count, frame))
             self.calm = False
 
     def collect(self) -> None:
@@ -154,3 +155,8 @@ class Outlet:
         for sent in self.unconfirmed:
             if not self.door.post(sent.frame):
                 return
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    """When so many seconds are over, by `time.monotonic`; None: never."""
+    return None if timeout is None else time.monotonic() + timeout

@@ -22,7 +22,7 @@ from workers.queues.client.caller import Callers, Calling
 from workers.queues.client.door import Door
 from workers.queues.client.draft import Draft, whole
 from workers.queues.client.flusher import Flusher
-from workers.queues.client.outlet import Outlet
+from workers.queues.client.outlet import Outlet, deadline_of
 from workers.queues.client.put_options import PutOptions, Routing, encoded
 from workers.queues.client.serializers import batch_encoder_of, encoder_of
 from workers.queues.errors import MessageTooLarge, QueueError
@@ -53,7 +53,8 @@ class QueueWriter:
     Args:
         queue: its name.
         address: path of the broker's socket.
-        link: the worker's link, when waiting is to end with a request to stop (Interrupted).
+        link: the worker's link: its work loop beats by it while it waits.
+        stops: whether a request to stop ends a wait (Interrupted).
 
     Raises:
         QueueUnavailable: the broker does not answer.
@@ -61,10 +62,12 @@ class QueueWriter:
 
     """
 
-    def __init__(self, queue: str, address: str, link: WorkerLink | None = None) -> None:
+    def __init__(
+        self, queue: str, address: str, link: WorkerLink | None = None, *, stops: bool = True
+    ) -> None:
         self.queue = queue
         hello = Hello("producer", queue, f"{os.getpid()}-{os.urandom(8).hex()}", ring=True)
-        self._door = Door(address, hello, link)
+        self._door = Door(address, hello, link, stops=stops)
         self._door.connect()
         self._outlet = Outlet(queue, self._door)
         self._pid = os.getpid()
@@ -79,7 +82,7 @@ class QueueWriter:
         self._draft = Draft(encoder_of(welcome.serializer))
         self._encode_many = batch_encoder_of(welcome.serializer)
         self._flusher = Flusher(self._tick)
-        self.callers = Callers(queue, address, link)
+        self.callers = Callers(queue, address, link if stops else None)
 
     # --- putting ------------------------------------------------------------------------------
 
@@ -189,7 +192,7 @@ class QueueWriter:
         try:
             if self._draft.count:
                 self._send()
-            self._outlet.wait_for_all(_deadline(timeout))
+            self._outlet.wait_for_all(deadline_of(timeout))
         finally:
             self._lock.release()
 
@@ -202,7 +205,7 @@ class QueueWriter:
 
     def close_within(self, seconds: float) -> int:
         """Close it, though asked to stop; return how many messages were not confirmed."""
-        self._door.forget_link()
+        self._door.ignore_stops()
         try:
             self.close(seconds)
         except QueueError:
@@ -239,10 +242,10 @@ class QueueWriter:
                 self._send()
             return self._outlet.is_confirmed()
 
-    def waits_on(self, on_break: Callable[[], None]) -> tuple[int, bool]:
-        """The descriptor to read from, and whether to write; ``on_break``: when it is void."""
+    def waits_on(self, on_break: Callable[[], None]) -> Door:
+        """The connection whose descriptor is to be waited for; ``on_break``: when it is void."""
         self._door.on_break = on_break
-        return self._door.fileno(), self._door.backlog
+        return self._door
 
     # --- the slow path ------------------------------------------------------------------------
 
@@ -261,7 +264,7 @@ class QueueWriter:
                 self._look(mark, timeout)
                 if draft.count:
                     self._send()
-                self._outlet.wait_for_all(_deadline(timeout))
+                self._outlet.wait_for_all(deadline_of(timeout))
             elif draft.count >= draft.look_at or len(draft.buffer) >= self._limit:
                 self._look(mark, timeout)
         finally:
@@ -290,9 +293,10 @@ class QueueWriter:
                 self._lock.release()
 
     def _acquire(self, timeout: float | None) -> None:
-        longest = -1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
-        if not self._lock.acquire(timeout=longest):
-            raise self._outlet.full()
+        deadline = deadline_of(timeout)
+        while not self._lock.acquire(timeout=self._door.patience(deadline)):
+            if not self._door.rest(deadline):
+                raise self._outlet.full()
 
     def _begin(self, options: bytes, timeout: float | None) -> None:
         """Make room for a message with these options; wait for it, and for the broker."""
@@ -305,7 +309,7 @@ class QueueWriter:
             self._send()
         now = time.monotonic()
         if not self._outlet.calm or now - self._sent > LATELY:
-            self._outlet.wait_for_room(_deadline(timeout))
+            self._outlet.wait_for_room(deadline_of(timeout))
             now = time.monotonic()
         if options or draft.options:
             draft.begin(options)
@@ -393,7 +397,3 @@ class QueueWriter:
         self._flusher.stop()
         self.callers.close()
         self._door.break_off()
-
-
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from workers.queues.core.journal import Sequenced
 
-#: Clients that are remembered at most.
+#: Clients that are remembered without a connection, at most.
 MAX_CLIENTS = 10_000
 #: Rejected puts that are remembered of one client: as many as it may not know of yet.
 MAX_GAPS = 1_024
@@ -13,10 +13,11 @@ MAX_GAPS = 1_024
 class Sent:
     """The puts of one client that were decided: all up to ``last``; ``gaps`` were rejected."""
 
-    __slots__ = ("client", "gaps", "last")
+    __slots__ = ("client", "connections", "gaps", "last")
 
-    def __init__(self, client: str, last: int = 0) -> None:
-        self.client, self.last = client, last
+    def __init__(self, client: str) -> None:
+        self.client, self.last = client, 0
+        self.connections = 0
         self.gaps: dict[int, str] = {}  # sequence -> why
 
     def rejected(self, sequence: int, reason: str) -> None:
@@ -32,15 +33,19 @@ class Sent:
 
 
 class Clients:
-    """Remembers clients over their reconnections, those that came last."""
+    """Remembers clients over their reconnections: all that are there, and those that left last."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[str, Sent] = OrderedDict()
+        self._sent: dict[str, Sent] = {}
+        self._away: OrderedDict[str, None] = OrderedDict()  # have no connection; the longest first
 
     def restore(self, sequences: dict[str, Sequenced]) -> None:
-        """Know again what the store has kept."""
+        """Know again what the store has kept, in its order."""
         for client, known in sequences.items():
-            sent = self.of(client)  # it may have come before the store could be opened
+            sent = self._sent.get(client)  # it may have come before the store could be opened
+            if sent is None:
+                sent = self._sent[client] = Sent(client)
+                self._is_away(client)
             sent.last = max(sent.last, known.sequence)
             sent.gaps = dict.fromkeys(known.gaps, "store") | sent.gaps
 
@@ -48,13 +53,21 @@ class Clients:
         """Say all this to a store."""
         return {client: sent.change() for client, sent in self._sent.items()}
 
-    def of(self, client: str) -> Sent:
-        """Return what a client has sent; it is changed in place."""
-        sent = self._sent.get(client)
-        if sent is None:
-            sent = self._sent[client] = Sent(client)
-            if len(self._sent) > MAX_CLIENTS:
-                self._sent.popitem(last=False)
-        else:
-            self._sent.move_to_end(client)
+    def entered(self, client: str) -> Sent:
+        """A client has connected: return what it has sent, which is changed in place."""
+        sent = self._sent.setdefault(client, Sent(client))
+        sent.connections += 1
+        self._away.pop(client, None)
         return sent
+
+    def left(self, sent: Sent) -> None:
+        """A connection of a client has ended: it may come back, and send again."""
+        sent.connections -= 1
+        if not sent.connections:
+            self._is_away(sent.client)
+
+    def _is_away(self, client: str) -> None:
+        self._away[client] = None
+        if len(self._away) > MAX_CLIENTS:
+            forgotten, _ = self._away.popitem(last=False)
+            del self._sent[forgotten]
