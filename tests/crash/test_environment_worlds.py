@@ -205,5 +205,8 @@ def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
         assert not os.path.exists(f"{found[0]}/letitcrash-{first.pid}")
         assert app.stop() == 0
     command = (*inside, sys.executable, "-m", "supervisor.cli.main", "doctor")
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    elsewhere = {**os.environ, "SUPERVISOR_RUNTIME_DIR": str(tmp_path / "nobody")}
+    said = subprocess.run(
+        command, env=elsewhere, capture_output=True, text=True, timeout=60, check=False
+    )
     assert "no writable cgroup" in said.stdout
