@@ -2,6 +2,9 @@
 
     python -m bench.restart [--quick] [--json] [-n N]
 
+"floor" is a bare loop that waits and forks. "relay" is three processes that do nothing but what a
+spare takes at the least: the parent reaps the dead and says so, who decides tells the spare.
+
 The contestants take turns, round after round, so that a slow spell of the machine meets them all.
 Peers are installed into a virtual environment of their own, unless --quick.
 """
@@ -24,6 +27,7 @@ Contestant = Callable[[Reports], contextlib.AbstractContextManager[object]]
 
 OURS: dict[str, Contestant] = {
     "floor": lambda reports: runners.floor(reports, 1),
+    "relay": runners.relay,
     "spare": lambda reports: runners.ours(reports, 1),
     "cold": lambda reports: runners.ours(reports, 1, "--spares", "0"),
 }

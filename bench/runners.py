@@ -28,6 +28,42 @@ while True:
     fork()
 """
 
+RELAY = """
+import os, socket, time
+import bench.app as app
+import supervisor.process.template, workers   # what ours has loaded when it forks
+pair = lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+parent, decides = pair()
+if os.fork() == 0:
+    parent.close()
+    spares = []
+    while True:
+        word, fds, _, _ = socket.recv_fds(decides, 1, 1)
+        if not word:
+            os._exit(0)
+        if fds:
+            spares.append(socket.socket(fileno=fds[0]))
+        else:
+            spares.pop(0).send(b"!")   # a process has ended: this one is the next
+decides.close()
+def fork():
+    ours, theirs = pair()
+    if os.fork() == 0:
+        os.setsid()
+        parent.close(), ours.close()
+        if theirs.recv(1):
+            app.worker()
+        os._exit(0)
+    socket.send_fds(parent, [b"+"], [ours.fileno()])
+fork()
+parent.send(b"-")
+while True:
+    time.sleep(0.02)
+    fork()
+    os.wait()
+    parent.send(b"-")
+"""
+
 MULTIPROCESSING = """
 import multiprocessing, os, bench.app as app
 if __name__ == "__main__":
@@ -86,6 +122,11 @@ def floor(reports: Reports, count: int) -> contextlib.AbstractContextManager[obj
     """Run the bare loop: one preloaded process that forks, waits, and forks again."""
     command = [sys.executable, "-c", FLOOR]
     return running(command, reports.environment(COUNT=count))
+
+
+def relay(reports: Reports) -> contextlib.AbstractContextManager[object]:
+    """Run the least that a spare takes: who reaps it tells who decides, who tells the spare."""
+    return running([sys.executable, "-c", RELAY], reports.environment(COUNT=1))
 
 
 def multiprocessing(reports: Reports, method: str) -> contextlib.AbstractContextManager[object]:

@@ -59,8 +59,9 @@ class OomKills:
         confined = self._confined(pid)
         if confined is None:
             return _count(self._fd) > self._accounted
+        killed = _count(confined) > 0
         os.close(confined)
-        return True
+        return killed
 
     def claim(self, pid: int | None) -> bool:
         """Whether a process that was killed was killed for want of memory.

@@ -207,9 +207,9 @@ def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
         assert not os.path.exists(f"{found[0]}/letitcrash-{first.pid}")
         assert app.stop() == 0
     command = (*inside, sys.executable, "-m", "supervisor.cli.main", "doctor")
-    nobody = {**os.environ, "SUPERVISOR_RUNTIME_DIR": str(tmp_path)}  # other apps may be running
+    elsewhere = {**os.environ, "SUPERVISOR_RUNTIME_DIR": str(tmp_path / "nobody")}
     said = subprocess.run(
-        command, env=nobody, capture_output=True, text=True, timeout=60, check=False
+        command, env=elsewhere, capture_output=True, text=True, timeout=60, check=False
     )
     assert "no writable cgroup" in said.stdout
 

@@ -159,7 +159,8 @@ log.info("end", number=number)
 def test_children_outlive_the_worker_and_still_log() -> None:
     """When the worker is gone, its child writes to the standard error that it inherited."""
     records, _ = run_worker("""
-import select
+import select, warnings
+warnings.simplefilter("ignore")               # from 3.12 on: of a fork beside threads
 worker = os.pidfd_open(os.getpid())
 if os.fork():
     os._exit(0)

@@ -48,9 +48,11 @@ def test_the_kill_of_a_confined_worker_is_no_other_ones(
     counted(tmp_path / "letitcrash-7" / file, 0)
     kills = OomKills(str(tmp_path / "oom"))
     kills.begin()
+    assert not kills.may_be_of(7)
     assert not kills.claim(7), "somebody's SIGKILL"
     counted(tmp_path / "letitcrash-7" / file, 1)
     counted(tmp_path / file, above)
+    assert kills.may_be_of(7)
     assert kills.claim(7)
     assert not kills.claim(8), "somebody's SIGKILL of one that is not confined"
     counted(tmp_path / file, above + 1)

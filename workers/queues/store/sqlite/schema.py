@@ -102,9 +102,8 @@ def open_file(path: str, sync: bool) -> sqlite3.Connection:
         sqlite3.Error, UnicodeDecodeError: it is not one, or cannot be read.
 
     """
-    connection = sqlite3.connect(
-        f"file:{_quoted(path)}?mode=rw", BUSY_SECONDS, isolation_level=None, uri=True
-    )
+    address = f"file:{_quoted(path)}?mode=rw"
+    connection = sqlite3.connect(address, timeout=BUSY_SECONDS, isolation_level=None, uri=True)
     connection.text_factory = lambda text: text.decode(errors="replace")
     try:
         # Alone: no index of the log is shared in a file that somebody could delete.
