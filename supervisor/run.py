@@ -17,7 +17,7 @@ from supervisor.control.server import ControlServer
 from supervisor.descriptors import use_all_descriptors
 from supervisor.errors import AppLoadError
 from supervisor.priority import go_first
-from supervisor.process import tempdir
+from supervisor.process import roster, tempdir
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
 from supervisor.root.console import say
@@ -44,6 +44,8 @@ def run_root(options: RunOptions) -> int:
     """
     name = options.name or default_name(options.app)
     claim = runtime_dir.claim(name)
+    roster.sweep(claim.directory)
+    roster.forget(claim.directory)
     try:
         if options.health is not None:
             require_free(options.health)
@@ -69,6 +71,7 @@ def run_root(options: RunOptions) -> int:
             premises.close()
             server.close()
     finally:
+        roster.forget(claim.directory)
         claim.release()
     if root.problem is not None and root.problem.exit_code != 0:
         raise load_error(root.problem)

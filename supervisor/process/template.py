@@ -32,7 +32,7 @@ from supervisor.link import ToWorker
 from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others
-from supervisor.process import app, bootstrap, huge_pages, messages, threads
+from supervisor.process import app, bootstrap, huge_pages, messages, roster, threads
 from supervisor.process import launch as launches
 from supervisor.process.child_signal import ChildSignal
 from supervisor.process.connection import Connection, Process
@@ -50,6 +50,8 @@ from supervisor.process.reaper import Reaper
 
 #: Seconds that an ending template waits for what it killed.
 FAREWELL = 1.5
+#: Seconds that one which has survived its root gives to other templates.
+OTHERS_END = 0.4
 
 
 class Template:
@@ -73,6 +75,8 @@ class Template:
         self._listen_for_children()
         self.freeze()
         self.loop.run()
+        if os.getppid() != self._root:  # else it looks after what other templates have left
+            roster.sweep(patience=OTHERS_END)
 
     def _listen_for_children(self) -> None:
         self._child_signal.hold()
@@ -313,6 +317,7 @@ def main() -> None:
     go_with_the_others()
     set_tag(first_tag())  # for what the app starts while it is imported
     wake_with_parent()
+    roster.join()
     write_whole_lines()
     reset_signals()
     for module in sys.argv[2:]:
