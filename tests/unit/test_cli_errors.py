@@ -195,8 +195,14 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
             "run --name shop app:tree --seed=3 --no-health x",
             RunOptions("app:tree", name="shop", health=None, app_args=("--seed=3", "x")),
         ),
-        ("run app:tree --health :0", RunOptions("app:tree", health=(DEFAULT_HEALTH[0], 0))),
-        ("run a.b:c.d --health [::1]:80", RunOptions("a.b:c.d", health=("::1", 80))),
+        (
+            "run app:tree --health :0",
+            RunOptions("app:tree", health=(DEFAULT_HEALTH[0], 0), health_required=True),
+        ),
+        (
+            "run a.b:c.d --health [::1]:80",
+            RunOptions("a.b:c.d", health=("::1", 80), health_required=True),
+        ),
         (
             "run app:tree --log-level debug --log-format json --debug",
             RunOptions(
