@@ -16,7 +16,8 @@ class RunOptions:
     ``app`` is "module:attribute"; ``app_args`` becomes ``sys.argv[1:]`` of the process that imports
     it, so that a module can read them with argparse or click when it builds its tree.
     ``log_format`` None: "pretty" on a terminal, "json" otherwise. ``logs``: what was
-    said of logs: it goes before what the tree declares. ``health`` None: not served.
+    said of logs: it goes before what the tree declares. ``health`` None: not served;
+    ``health_required``: the app does not run when it cannot be served there.
     ``spares``: processes that each supervisor keeps forked ahead of a restart (0: fork on demand).
     ``restart_burst`` and ``restart_rate`` (per second) bound the restarts of the whole tree, as
     `supervisor.core.budget` says; the burst is at least two for each slot.
@@ -28,6 +29,7 @@ class RunOptions:
     app: str
     name: str | None = None
     health: tuple[str, int] | None = DEFAULT_HEALTH
+    health_required: bool = False
     log_format: str | None = None
     debug: bool = False
     runtime_dir: str | None = None

@@ -15,9 +15,9 @@ from supervisor.control import runtime_dir
 from supervisor.control.errors import UnsafeDirectory
 from supervisor.control.server import ControlServer
 from supervisor.descriptors import use_all_descriptors
-from supervisor.errors import AppLoadError
+from supervisor.errors import AppLoadError, DefinitionError
 from supervisor.priority import go_first
-from supervisor.process import tempdir
+from supervisor.process import roster, tempdir
 from supervisor.process.family import become_subreaper
 from supervisor.process.messages import LoadFailed
 from supervisor.root.console import say
@@ -38,15 +38,16 @@ def run_root(options: RunOptions) -> int:
 
     Raises:
         AlreadyRunning, UnsafeDirectory: before anything was started.
-        DefinitionError: health cannot be served there; the app was not imported.
+        DefinitionError: health cannot be served where it was asked for; nothing was imported.
         AppLoadError: the app cannot be used; nothing of it was started.
 
     """
     name = options.name or default_name(options.app)
     claim = runtime_dir.claim(name)
+    roster.sweep(claim.directory)
+    roster.forget(claim.directory)
     try:
-        if options.health is not None:
-            require_free(options.health)
+        options = with_free_health(options)
         use_all_descriptors()
         become_subreaper()
         go_first()
@@ -69,10 +70,29 @@ def run_root(options: RunOptions) -> int:
             premises.close()
             server.close()
     finally:
+        roster.forget(claim.directory)
         claim.release()
     if root.problem is not None and root.problem.exit_code != 0:
         raise load_error(root.problem)
     return exit_code
+
+
+def with_free_health(options: RunOptions) -> RunOptions:
+    """Do without health where its address is taken, unless somebody has asked for that address.
+
+    Raises:
+        DefinitionError: they have; it says who has it.
+
+    """
+    try:
+        if options.health is not None:
+            require_free(options.health)
+    except DefinitionError as error:
+        if options.health_required:
+            raise
+        say(f"{error.problem}; running without: {error.help}")
+        return replace(options, health=None)
+    return options
 
 
 def unusable(directory: str, error: OSError) -> UnsafeDirectory:

@@ -5,13 +5,14 @@ import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from supervisor.link import WorkerLink
 from supervisor.logs import record
 from workers.loops.batch import Batch, BatchLoop
 from workers.loops.declaration import check, check_result
 from workers.loops.lanes import at_hand
 from workers.loops.serial import SerialLoop
 from workers.queues.client.reader import NOTHING, Delivered, QueueReader
-from workers.queues.errors import Reject, Retry
+from workers.queues.errors import Interrupted, Reject, Retry
 from workers.worker import Worker, queue_address, queue_name
 
 if TYPE_CHECKING:
@@ -136,6 +137,14 @@ class Consumer(Worker):
             return {}
         trace = trace_id(chunk.options.headers.get("traceparent", ""))
         return {"message_id": self.message_id, **({"trace_id": trace} if trace else {})}
+
+    def supervised(self, link: WorkerLink) -> None:
+        """Live: called by the runtime."""
+        try:
+            super().supervised(link)
+        except Interrupted:  # while it was being connected: it has nothing to finish
+            if not link.interrupted:
+                raise
 
     def connect(self) -> None:
         """Connect to the queue."""

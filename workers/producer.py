@@ -98,7 +98,7 @@ class Producer(Worker):
                 self._writer.close()
         except Interrupted:
             pass
-        if link.interrupted:
+        if link.interrupted and hasattr(self, "_writer"):  # not while it was being connected
             lost = self._writer.close_within(LAST_CONFIRMATIONS)
             if lost:
                 from workers.log import log  # with structlog: 15 ms for all who need it not

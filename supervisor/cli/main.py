@@ -124,6 +124,9 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
+    except OSError as error:
+        _forget_stdout()
+        code = code or report(error)
     except KeyboardInterrupt:
         _forget_stdout()
         code = EXIT_INTERRUPTED

@@ -5,6 +5,7 @@ error: child "web": restart is "permanant"; allowed: ...
 help: did you mean "permanent"?
 """
 
+import errno
 import re
 
 import click
@@ -12,8 +13,11 @@ import click
 from supervisor.cli.text import clean, escape
 from supervisor.errors import SupervisorError
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERNAL = 70
+#: What writing to standard output fails with when there is no room for it.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Problem(SupervisorError):  # noqa: N818 - what it is to the user
@@ -45,6 +49,10 @@ class Facts:
                 if isinstance(error, click.UsageError) and error.ctx is not None:
                     self.hint = f"see {error.ctx.command_path} --help"
                 self.code, self.exit_code = "usage", EXIT_USAGE
+            case OSError() if error.errno in NO_ROOM and error.filename is None:
+                self.message = f"the output cannot be written: {error.strerror}"
+                self.hint = "see where standard output goes"
+                self.code, self.exit_code = "failed", EXIT_FAILED
             case _:
                 self.message = f"internal error: {type(error).__name__}: {error}"
                 self.hint = "run it again with --debug for the traceback"

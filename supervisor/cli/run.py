@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from supervisor.cli.app import debug_option
 from supervisor.cli.app import options as add_options
@@ -75,7 +76,7 @@ class RunCommand(click.Command):
     click.option(
         "--health", type=address, metavar="HOST:PORT", default=HEALTH,
         envvar="SUPERVISOR_HEALTH", show_default=True,
-        help="Where to serve health; port 0 takes a free one.",
+        help="Where to serve health; port 0 takes a free one. If you name it, it has to be free.",
     ),
     click.option("--no-health", is_flag=True, help="Serve no health."),
     click.option(
@@ -131,6 +132,7 @@ def run(
         app=app,
         name=_checked(name or os.environ.get("SUPERVISOR_NAME")),
         health=None if no_health else health,
+        health_required=_is_given("health"),
         log_format=log_format,
         debug=debug,
         spares=spares,
@@ -145,6 +147,11 @@ def run(
     from supervisor.run import run_root
 
     return run_root(options)
+
+
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not ParameterSource.DEFAULT
 
 
 def _checked(name: str | None) -> str | None:

@@ -6,11 +6,8 @@ and go out as frozen dataclasses, or as the first error in OTP's order of checks
 Source: OTP stdlib ``supervisor``, "Supervision Principles" and ``check_childspecs/2``.
 """
 
-import math
 from dataclasses import dataclass
 from enum import Enum
-
-INFINITY = math.inf
 
 
 class Strategy(Enum):

@@ -103,12 +103,14 @@ def children(specs: Any, auto_shutdown: AutoShutdown | None) -> tuple[ChildSpec,
 def check_childspecs(specs: Any, auto_shutdown: Any = None) -> SpecError | None:
     """OTP's ``check_childspecs/1,2``: None when all is well.
 
-    Without ``auto_shutdown`` a significant child is accepted as if some supervisor would take it.
+    Without ``auto_shutdown`` (None, or OTP's "undefined") a significant child is accepted as if
+    some supervisor would take it.
     """
     if not isinstance(specs, list | tuple):
         return SpecError("badarg", repr(specs))
-    mode = None if auto_shutdown is None else _member(AutoShutdown, auto_shutdown)
-    if auto_shutdown is not None and mode is None:
+    known = auto_shutdown not in (None, "undefined")
+    mode = _member(AutoShutdown, auto_shutdown) if known else None
+    if known and mode is None:
         return SpecError("badarg", repr(auto_shutdown))
     parsed = children(specs, mode)
     return parsed if isinstance(parsed, SpecError) else None
@@ -152,9 +154,7 @@ def _child_rest(spec: Mapping[str, Any], restart: Restart) -> ChildSpec | SpecEr
     given = spec.get("shutdown", default)
     if not _valid_shutdown(given):
         return SpecError("invalid_shutdown", repr(given))
-    if not _valid_modules(spec.get("modules", "dynamic")):
-        return SpecError("invalid_modules", repr(spec["modules"]))
-    refused = _additions(spec)
+    refused = _modules(spec.get("modules", "dynamic")) or _additions(spec)
     if refused is not None:
         return refused
     return ChildSpec(
@@ -213,10 +213,10 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def _startable(start: Any) -> bool:
-    """A name must read "module:function"; what else may be started only the shell knows."""
+    """A name must read "module:function"; which other objects may be, only the shell knows."""
     if isinstance(start, str):
         return _MODULE_FUNCTION.fullmatch(start) is not None
-    return start is not None
+    return start is not None and not isinstance(start, int | float)
 
 
 def _valid_shutdown(value: Any) -> bool:
@@ -229,7 +229,10 @@ def _shutdown(value: Any) -> float | None:
     return math.inf if value == "infinity" else float(value)
 
 
-def _valid_modules(value: Any) -> bool:
-    return value == "dynamic" or (
-        isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
-    )
+def _modules(value: Any) -> SpecError | None:
+    if value == "dynamic":
+        return None
+    if not isinstance(value, list | tuple):
+        return SpecError("invalid_modules", repr(value))
+    wrong = [name for name in value if not isinstance(name, str)]
+    return SpecError("invalid_module", repr(wrong[0])) if wrong else None

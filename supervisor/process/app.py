@@ -2,14 +2,16 @@
 
 import importlib
 import os
+import re
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from supervisor.declare.checks import did_you_mean
 from supervisor.declare.define import define
-from supervisor.declare.tree import Child, Supervisor
+from supervisor.declare.tree import Child, Queue, Supervisor
 from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError, escaped, summary_of
 from supervisor.process.code import identity
@@ -17,6 +19,8 @@ from supervisor.process.messages import LoadFailed
 
 #: Characters of a traceback that are sent on.
 MAX_DETAIL = 20_000
+_UNKNOWN_PARAMETER = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+_DECLARATIONS = {one.__name__: one for one in (Child, Supervisor, Queue)}
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 
@@ -88,6 +92,8 @@ def _failure(app: str, module: str, attribute: str, error: BaseException) -> Loa
         return LoadFailed(f"{app} exited while it was imported", where, "", detail, code)
     if isinstance(error, ModuleNotFoundError) and error.name in _prefixes(module):
         help_text = f"run this from the directory that holds it; looked in {os.getcwd()}"
+        if module.endswith(".py"):
+            help_text = f"write the module without .py: {module.removesuffix('.py')}:{attribute}"
         return LoadFailed(f"there is no module {error.name!r}", "", help_text, detail)
     if isinstance(error, AttributeError) and not where:
         loaded = sys.modules.get(module)
@@ -100,8 +106,23 @@ def _failure(app: str, module: str, attribute: str, error: BaseException) -> Loa
         return LoadFailed(f"{module} has no {attribute!r}", "", f"its trees: {names}", detail)
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}:{error.lineno}"
+    if misspelt := _misspelt(error):
+        problem, help_text = misspelt
+        return LoadFailed(problem, where, help_text, detail)
     problem = f"importing {app} failed: {summary_of(error)}"
     return LoadFailed(problem, where, "the module must import without errors", detail)
+
+
+def _misspelt(error: BaseException) -> tuple[str, str] | None:
+    """Say which parameter of a declaration there is none of, and which one was meant."""
+    found = _UNKNOWN_PARAMETER.match(str(error)) if isinstance(error, TypeError) else None
+    if found is None or found[1] not in _DECLARATIONS:
+        return None
+    import inspect  # only for a mistake: every fork would carry its pages
+
+    known = list(inspect.signature(_DECLARATIONS[found[1]]).parameters)
+    advice = did_you_mean(found[2], known, f"it has {', '.join(known)}")
+    return f'{found[1]} has no parameter "{found[2]}"', advice
 
 
 def _prefixes(module: str) -> set[str]:

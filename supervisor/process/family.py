@@ -45,6 +45,11 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def wake_with_parent() -> None:
+    """Have the kernel continue this process when its parent dies: stopped, it could not end."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
 def first_tag() -> int:
     """Return where this template's tags begin: no other template has the same."""
     return os.getpid() << 32
@@ -165,11 +170,22 @@ def sweep_orphans(known: set[int], templates: set[int] | None = None) -> int:
     """
     reaped = 0
     for pid in children() - known:
-        tag = tag_of(pid)
-        if templates is None or (tag is not None and template_of(tag) in templates):
+        if _is_orphan_of(pid, templates):
             kill(pid)
         try:
             reaped += os.waitpid(pid, os.WNOHANG)[0] != 0
         except ChildProcessError:
             pass
     return reaped
+
+
+def has_orphans(known: set[int], templates: set[int]) -> bool:
+    """Whether `sweep_orphans` has to be called again: some have not died yet."""
+    return any(_is_orphan_of(pid, templates) for pid in children() - known)
+
+
+def _is_orphan_of(pid: int, templates: set[int] | None) -> bool:
+    if templates is None:
+        return True
+    tag = tag_of(pid)
+    return tag is not None and template_of(tag) in templates

@@ -11,6 +11,7 @@ import msgspec
 from supervisor.channel import Channel, pair
 from supervisor.descriptors import NO_DESCRIPTORS
 from supervisor.process import messages
+from supervisor.process.family import wake_with_parent
 
 #: Requests that may wait for a template that does not read; beyond, it counts as gone.
 MAX_WAITING = 100_000
@@ -165,6 +166,8 @@ def start_template(*preload: str) -> tuple[int, TemplateClient]:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            # Stopped before it gets to this itself it would stay so. We have a single thread.
+            preexec_fn=wake_with_parent,  # noqa: PLW1509
         )
     except OSError:
         ours.close()

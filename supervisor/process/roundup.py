@@ -8,6 +8,7 @@ killed. By pidfd, and the tag is looked at once more behind that: a number may b
 import os
 import signal
 import time
+from collections.abc import Callable
 
 from supervisor.process.family import tag_of
 
@@ -17,34 +18,38 @@ LIMIT = 0.5
 
 def round_up(tag: int) -> int:
     """Kill every process of a tag; return how many there were. Without /proc none is found."""
+    return round_up_those(lambda pid: tag_of(pid) == tag)
+
+
+def round_up_those(wanted: Callable[[int], bool]) -> int:
+    """Kill every process that is wanted, by its pid; return how many there were."""
     stopped: set[int] = set()
     deadline = time.monotonic() + LIMIT
-    while fresh := _carriers(tag) - stopped:
+    while fresh := {pid for pid in _pids() if wanted(pid)} - stopped:
         for pid in fresh:
-            _signal(pid, tag, signal.SIGSTOP)
+            _signal(pid, wanted, signal.SIGSTOP)
         stopped |= fresh
         if time.monotonic() > deadline:
             break
     for pid in stopped:
-        _signal(pid, tag, signal.SIGKILL)
+        _signal(pid, wanted, signal.SIGKILL)
     return len(stopped)
 
 
-def _carriers(tag: int) -> set[int]:
+def _pids() -> set[int]:
     try:
-        pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        return {int(name) for name in os.listdir("/proc") if name.isdigit()}
     except OSError:
         return set()
-    return {pid for pid in pids if tag_of(pid) == tag}
 
 
-def _signal(pid: int, tag: int, signum: int) -> None:
+def _signal(pid: int, wanted: Callable[[int], bool], signum: int) -> None:
     try:
         fd = os.pidfd_open(pid)
     except OSError:  # it has ended, or we have no descriptors: a stranger is not to be hit
         return
     try:
-        if tag_of(pid) == tag:
+        if wanted(pid):
             signal.pidfd_send_signal(fd, signum)
     except OSError:  # it has ended, or made itself another user's
         pass

@@ -32,25 +32,26 @@ from supervisor.link import ToWorker
 from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others
-from supervisor.process import app, bootstrap, huge_pages, messages, threads
+from supervisor.process import app, bootstrap, huge_pages, messages, roster, threads
 from supervisor.process import launch as launches
 from supervisor.process.child_signal import ChildSignal
 from supervisor.process.connection import Connection, Process
 from supervisor.process.family import (
-    PR_SET_PDEATHSIG,
     become_subreaper,
     children,
     die_with,
     first_tag,
-    prctl,
     set_tag,
     sweep_orphans,
+    wake_with_parent,
 )
 from supervisor.process.fork_hooks import fork
 from supervisor.process.reaper import Reaper
 
 #: Seconds that an ending template waits for what it killed.
 FAREWELL = 1.5
+#: Seconds that one which has survived its root gives to other templates.
+OTHERS_END = 0.4
 
 
 class Template:
@@ -74,6 +75,8 @@ class Template:
         self._listen_for_children()
         self.freeze()
         self.loop.run()
+        if os.getppid() != self._root:  # else it looks after what other templates have left
+            roster.sweep(patience=OTHERS_END)
 
     def _listen_for_children(self) -> None:
         self._child_signal.hold()
@@ -193,7 +196,7 @@ class Template:
         die_with(self._root)  # an import that hangs does not see it go
         with threads.watched() as self._starters:
             loaded = app.load(request.app)
-        wake_with_root()
+        wake_with_parent()
         signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)  # the app may have changed it
         self._listen_for_children()
         self._problem = None
@@ -281,11 +284,6 @@ class Template:
         self.loop.stop()
 
 
-def wake_with_root() -> None:
-    """Have the kernel continue us when root dies: a stopped template could not end."""
-    prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
-
-
 def reset_signals() -> None:
     """Undo what root was started with (nohup, odd masks): our children shall not inherit it."""
     for signum in signal.valid_signals():
@@ -318,7 +316,8 @@ def main() -> None:
     become_subreaper()
     go_with_the_others()
     set_tag(first_tag())  # for what the app starts while it is imported
-    wake_with_root()
+    wake_with_parent()
+    roster.join()
     write_whole_lines()
     reset_signals()
     for module in sys.argv[2:]:

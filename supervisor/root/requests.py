@@ -22,6 +22,7 @@ from supervisor.shell.surroundings import INFO
 from supervisor.shell.uplink import Answer, Command
 
 EXIT_USAGE = 2
+EXIT_NOT_RUNNING = 3
 EXIT_NO_SUCH_CHILD = 4
 EXIT_TRY_LATER = 75
 
@@ -32,8 +33,11 @@ LOOKS = frozenset({"stats", "peek", "dead_list", "dead_show"})
 _HINTS = {
     "simple_one_for_one": "instances of a dynamic supervisor have no names of their own",
     "start_failed": "its log says why",
-    "not_running": "its supervisor is being restarted; try again",
+    "not_running": 'it is stopped, or being restarted: see "supervisor status"',
+    "supervisor_down": 'start it first, with "supervisor start", or try again when it is up',
 }
+
+_EXIT_CODES = {"not_found": EXIT_NO_SUCH_CHILD, "supervisor_down": EXIT_NOT_RUNNING}
 
 
 class Requests:
@@ -227,7 +231,7 @@ def _ignore(_reply: control.Reply) -> None:
 def _reply(path: str, outcome: Answer) -> control.Reply:
     if outcome.ok:
         return control.Done(outcome.message, [path])
-    exit_code = EXIT_NO_SUCH_CHILD if outcome.code == "not_found" else 1
+    exit_code = _EXIT_CODES.get(outcome.code, 1)
     hint = _HINTS.get(outcome.code, "")
     return control.Failed(outcome.code.replace("_", "-"), outcome.message, hint, exit_code)
 

@@ -32,7 +32,7 @@ from supervisor.errors import DefinitionError, UnusableLogs
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
 from supervisor.observe.snapshot import QueueFacts, Snapshot
-from supervisor.process.family import sweep_orphans
+from supervisor.process.family import has_orphans, sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
 from supervisor.root import descriptors, log_files
 from supervisor.root.clock import ClockWatch
@@ -58,6 +58,8 @@ EXIT_GAVE_UP = 70
 EXIT_INTERRUPTED = 130
 #: Seconds that an ending root waits for its templates, which wait for what they have killed.
 FAREWELL = 2.0
+#: Seconds for what templates have left behind that were killed.
+SWEPT_WITHIN = 0.5
 
 
 class Phase(Enum):
@@ -195,7 +197,8 @@ class Root:
         deadline = time.monotonic() + FAREWELL
         for keeper in self._keepers:  # whoever waits for us may rely on it that all is gone
             keeper.wait(deadline - time.monotonic())
-        self._sweep()
+        reap(self._keepers)
+        self._leave_nobody()
 
     def _lagged(self, seconds: float) -> None:
         self.shell.log(WARNING, "loop was blocked", seconds=round(seconds, 3))
@@ -208,9 +211,19 @@ class Root:
         self.release.prune()
         self._sweep()
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> bool:
+        """Kill what a template has left behind by its own death; whether some is not dead yet."""
         known = {keeper.pid for keeper in self._keepers}
-        sweep_orphans(known, set().union(*(keeper.pids for keeper in self._keepers)))
+        templates = set().union(*(keeper.pids for keeper in self._keepers))
+        sweep_orphans(known, templates)
+        return has_orphans(known, templates)
+
+    def _leave_nobody(self) -> None:
+        """Sweep until there is nobody: what we leave behind now nobody will look for."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+        deadline = time.monotonic() + SWEPT_WITHIN
+        while self._sweep() and (left := deadline - time.monotonic()) > 0:
+            signal.sigtimedwait([signal.SIGCHLD], left)
 
     # --- loading ------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ PERIOD = 60.0
 START_AGAIN = 1.0
 #: Seconds that a template may stay stopped (SIGSTOP): nobody is restarted or stopped meanwhile.
 SUSPENDED_LIMIT = 10.0
+#: Seconds that a killed one may take to be dead.
+KILLED_WITHIN = 0.5
 #: What the runtime's template imports ahead: a nested supervisor starts in 10 ms, not 80.
 RUNTIME = (
     "supervisor.shell.nested",
@@ -101,6 +103,7 @@ class TemplateKeeper:
             self._client = None
             self._kill()  # busy with the author's import, it would not see that we are gone
         self.template.close()
+        self._signal(signal.SIGCONT)  # one that somebody has stopped could not end
 
     def changed(self, status: int) -> None:
         """Take what the kernel says of the process: it was stopped, continued, or has ended."""
@@ -124,13 +127,17 @@ class TemplateKeeper:
         poll.register(fd, select.POLLIN)
         if not poll.poll(max(0.0, seconds) * 1000):
             self._kill()
+            poll.poll(KILLED_WITHIN * 1000)
         os.close(fd)
 
     def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, signum: int) -> None:
         if self.reaped:
             return
         try:
-            os.kill(self.pid, signal.SIGKILL)  # our child: not another's number until we reap it
+            os.kill(self.pid, signum)  # our child: not another's number until we reap it
         except ProcessLookupError:
             pass
 

@@ -78,7 +78,7 @@ class Commander:
             if key == name and isinstance(process, NestedProcess):
                 process.command(command, answered)
                 return
-        answered(_failure(command, "not_found", f"no running supervisor {name!r}"))
+        answered(_failure(command, "supervisor_down", f"supervisor {name!r} does not run"))
 
     def _each(self, command: Command, keys: list[str], answered: Answered) -> None:
         if not keys:

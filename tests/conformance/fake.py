@@ -8,7 +8,7 @@ Enqueue; the next is served when the one before is answered, as OTP serves one a
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from supervisor.core import observe, validate
@@ -20,6 +20,8 @@ from supervisor.core.events import (
     Enqueue,
     Event,
     Exited,
+    GetChildSpec,
+    Handle,
     Kill,
     Quit,
     Reply,
@@ -32,6 +34,7 @@ from supervisor.core.events import (
     StartFailed,
     StartIgnored,
     Stop,
+    TerminateChild,
     TimerFired,
     Up,
 )
@@ -41,6 +44,7 @@ from supervisor.core.spec import ChildSpec, ChildType, Strategy
 from supervisor.core.validate import SpecError, Where
 from tests.conformance import specs
 from tests.conformance.ledger import Ledger, Timers
+from tests.conformance.orphans import stops_in_time
 from tests.conformance.specs import Plan
 from tests.conformance.world import Trace
 
@@ -217,8 +221,14 @@ class FakeWorld:
         if process is None or process.node is None or not process.node.up:
             return
         item.open = True
-        request = item.request
+        request = self.up_to_date(item.request)
         self.feed(process.node, Shutdown(SHUTDOWN) if request is None else Call(item, request))
+
+    def up_to_date(self, request: Request | None) -> Request | None:
+        """A request as it is served: what its handle is of may have ended since it was sent."""
+        if isinstance(request, TerminateChild | GetChildSpec) and request.handle is Handle.LIVE:
+            return request if self.running(request.child) else replace(request, handle=Handle.DEAD)
+        return request
 
     def feed(self, node: Node, event: Event) -> None:
         """Step a supervisor that is still there, and do what it wants done."""
@@ -353,8 +363,8 @@ class FakeWorld:
         if parent is not None:
             self.signals.append((parent, Exited(process.id, process.incarnation, reason)))
 
-    def leave(self, process: Process) -> None:
-        """A process and all below it are no more."""
+    def leave(self, process: Process, *, orderly: bool = False) -> None:
+        """A process and all below it are no more; ``orderly``: it stops them before it ends."""
         self.timers.cancel(process)
         self.live.pop(process.id, None)
         if process.parent is not None:
@@ -366,9 +376,13 @@ class FakeWorld:
             if ticket.open and ticket.supervisor == process.id:
                 ticket.open = False
         for child in list(process.node.children.values()):
-            self.leave(child)
-            if child.node is not None and child.node.up:
-                self.ledger.ends[child.id] = "dead:killed"
+            if child.node is not None:
+                in_time = orderly and stops_in_time(child)
+                if child.node.up:
+                    self.ledger.ends[child.id] = "dead:shutdown" if in_time else "dead:killed"
+                self.leave(child, orderly=in_time or not orderly)
+            else:
+                self.leave(child)
 
 
 def refused(error: SpecError) -> str:

@@ -142,9 +142,14 @@ class Scenario:
 
     def handle(self, op: Json) -> Handle:
         """Whether the name in a call is the handle of a process (OTP: a pid), and of a live one."""
-        if self.world.holder(op["id"]) not in self.templates:
-            return Handle.NONE  # only instances are known by a handle
+        if self.world.holder(op["id"]) not in self.templates or not self.started(op["id"]):
+            return Handle.NONE  # only instances are known by a handle, once there was a process
         return Handle.LIVE if self.world.running(op["id"]) else Handle.DEAD
+
+    def started(self, child: str) -> bool:
+        """Whether a process of this id was ever up."""
+        seen = any(trace.kind == "start" and trace.id == child for trace in self.world.traces)
+        return seen or child in self.successes
 
     # --- what is seen --------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ import pytest
 
 from tests.conformance import replay
 
-DATA = Path(__file__).parent / "data" / "public.jsonl"
-RECORDINGS = list(replay.read(DATA))
+DATA = Path(__file__).parent / "data"
+FILES = ("public.jsonl", "further.jsonl")
+RECORDINGS = [line for name in FILES for line in replay.read(DATA / name)]
 
 
 @pytest.mark.parametrize("line", RECORDINGS, ids=[line["name"] for line in RECORDINGS])

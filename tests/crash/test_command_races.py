@@ -12,6 +12,7 @@ import pytest
 
 from supervisor.control.errors import CommandFailed
 from supervisor.control.messages import (
+    RecycleChildren,
     Request,
     RestartChildren,
     Scale,
@@ -149,4 +150,25 @@ def test_only_a_child_can_be_scaled(tmp_path: Path, path: str) -> None:
             app.ask(Scale(path, 2))
         assert refused.value.exit_code == 2
         assert {worker.path: worker.pid for worker in workers(app.snapshot().tree)} == before
+        assert app.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "exit_code", "advice"),
+    [
+        (RestartChildren("inner/b"), 3, "start it first"),
+        (StartChildren("inner/innermost/c"), 3, "start it first"),
+        (RecycleChildren("inner"), 1, "it is stopped"),
+    ],
+)
+def test_what_is_stopped_is_told_from_what_is_not_there(
+    tmp_path: Path, request_: Request, exit_code: int, advice: str
+) -> None:
+    """A child below a supervisor that was stopped is there, but cannot be restarted or started."""
+    with run_tree("nested:tree", tmp_path) as app:
+        app.up().ask(StopChildren("inner"))
+        with pytest.raises(CommandFailed) as refused:
+            app.ask(request_)
+        assert refused.value.exit_code == exit_code
+        assert advice in refused.value.hint
         assert app.stop() == 0

@@ -4,11 +4,14 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from supervisor.errors import SupervisorError
+from supervisor.config import RunOptions
+from supervisor.errors import DefinitionError, SupervisorError
+from supervisor.run import with_free_health
 from tests.crash.app_harness import App, eventually
 from tests.crash.running_app import TREES, family, run_tree, templates
 
@@ -77,6 +80,21 @@ def test_a_health_port_that_is_taken_names_its_owner(tmp_path: Path) -> None:
             assert app.wait() == 78
     assert f"127.0.0.1:{port}" in app.errors
     assert f"(pid {os.getpid()})" in app.errors
+
+
+def test_a_health_port_that_nobody_asked_for_may_be_taken(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The default address of two apps on one machine: the second runs without, and says so."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = RunOptions("flat:three", health=taken.getsockname())
+        assert with_free_health(options).health is None
+        said = capfd.readouterr().err
+        assert f"cannot serve health on 127.0.0.1:{taken.getsockname()[1]}" in said
+        assert "running without: choose another with --health" in said
+        with pytest.raises(DefinitionError):
+            with_free_health(replace(options, health_required=True))
+    assert with_free_health(options) == options
 
 
 def is_up(app: App) -> bool:

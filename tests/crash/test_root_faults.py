@@ -53,6 +53,41 @@ def test_a_killed_root_leaves_nothing_and_the_next_run_works(tmp_path: Path) -> 
     assert copies(app) == []
 
 
+def with_daemons(app: App) -> App:
+    """Wait for the tree, and for those that have escaped from its workers."""
+    app.up()
+    for slot in ("deep/z.0", "deep/inner/b.0", "deep/inner/innermost/c.0"):
+        app.said(slot, 2)
+    return app
+
+
+@pytest.mark.parametrize("template", [0, 1])
+def test_a_root_killed_together_with_a_template_leaves_nothing(
+    tmp_path: Path, template: int
+) -> None:
+    """The template that is left ends what the other one has forked, daemons too, within 2 s."""
+    with run_tree("nested:tree", tmp_path) as app:
+        os.kill(templates(with_daemons(app))[template], signal.SIGKILL)
+        app.process.kill()
+        gone(app, patience=2.0)
+
+
+def test_what_outlived_all_who_would_have_ended_it_is_ended_by_the_next_run(tmp_path: Path) -> None:
+    """Root and both templates killed at once leave daemons: gone when the next run is up."""
+    with run_tree("nested:tree", tmp_path) as app:
+        for pid in templates(with_daemons(app)):
+            os.kill(pid, signal.SIGKILL)
+        app.process.kill()
+        app.wait()
+        left = set(family(app))
+        with run_tree("nested:tree", tmp_path) as following:
+            following.up()
+            assert not left & set(family(following))
+            assert copies(following) == []
+            assert following.stop() == 0
+        gone(app, patience=2.0)
+
+
 def test_supervisors_go_before_their_workers(tmp_path: Path) -> None:
     """Where it is allowed, root and nested supervisors have precedence; nothing they start has."""
     may = os.geteuid() == 0 and os.getpriority(os.PRIO_PROCESS, 0) == 0

@@ -18,7 +18,7 @@ from supervisor.control.messages import Ping, Pong, Reload, RestartChildren, Sca
 from supervisor.errors import SupervisorError
 from supervisor.root.interrupts import ECHO
 from tests.crash.app_harness import PATIENCE, eventually, workers
-from tests.crash.running_app import TREES, await_death, family, gone, run_tree, strace
+from tests.crash.running_app import TREES, await_death, family, gone, run_tree, strace, templates
 
 
 def notes(directory: Path) -> list[str]:
@@ -100,6 +100,22 @@ def test_a_second_interrupt_ends_everything_at_once(tmp_path: Path) -> None:
         read_until(master, b"killing everything")
         assert process.wait(PATIENCE) == 130
         assert monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_second_interrupt_ends_what_a_stopped_template_cannot(tmp_path: Path, which: int) -> None:
+    """The runtime's template, or the release's: root goes when its daemons are gone too."""
+    with run_tree("nested:tree", tmp_path) as app:
+        app.up()
+        for slot in ("z", "inner/b", "inner/innermost/c"):
+            app.said(f"deep/{slot}.0", 2)  # its two daemons are there
+        os.kill(templates(app)[which], signal.SIGSTOP)
+        app.process.send_signal(signal.SIGINT)
+        began = monotonic()
+        eventually(lambda: monotonic() - began >= ECHO, "the next one to be no echo")
+        app.process.send_signal(signal.SIGINT)
+        assert app.wait() == 130
+        assert family(app) == {}
 
 
 def test_a_terminal_that_hangs_up_stops_the_app_in_order(tmp_path: Path) -> None:

@@ -120,3 +120,22 @@ def test_it_works_without_streams(project: Path, closed: str) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(supervisor.__file__).parents[1])},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_misspelt_parameter_is_shown_with_the_one_that_was_meant(project: Path) -> None:
+    """Of a Child, a Supervisor or a Queue: not Python's words about a constructor."""
+    (project / "misspelt.py").write_text(
+        "from supervisor import Child\nchild = Child('web', print, restrat='transient')\n"
+    )
+    result = check(project, "misspelt:tree")
+    assert result.returncode == 78
+    assert 'error: Child has no parameter "restrat"' in result.stderr
+    assert f"  --> {project}/misspelt.py:2\n" in result.stderr
+    assert 'help: did you mean "restart"?' in result.stderr
+
+
+def test_a_file_instead_of_a_module_is_told_apart(project: Path) -> None:
+    """shopapp.py:tree is what one writes first; the help has what is right."""
+    result = check(project, "shopapp.py:tree")
+    assert result.returncode == 78
+    assert "write the module without .py: shopapp:tree" in result.stderr

@@ -92,6 +92,19 @@ def test_an_empty_path_is_refused_before_anybody_is_asked(
     assert "'' is no name; for example web, or shop/web.0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["status"]])
+def test_a_full_disk_below_standard_output_is_told(arguments: list[str]) -> None:
+    """No internal error: what cannot be written, and an exit code that scripts see."""
+    command = [sys.executable, "-m", "supervisor.cli.main", *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    wrote_nothing = arguments == ["status"]  # no app runs: its message is on standard error
+    assert done.returncode == (3 if wrote_nothing else 1)
+    assert ("the output cannot be written: No space" in done.stderr) is not wrote_nothing
+    assert "internal error" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_errors_are_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     """The document is on standard output, with the same exit code."""
     assert execute(["status", "--json"]) == 3
@@ -182,8 +195,14 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
             "run --name shop app:tree --seed=3 --no-health x",
             RunOptions("app:tree", name="shop", health=None, app_args=("--seed=3", "x")),
         ),
-        ("run app:tree --health :0", RunOptions("app:tree", health=(DEFAULT_HEALTH[0], 0))),
-        ("run a.b:c.d --health [::1]:80", RunOptions("a.b:c.d", health=("::1", 80))),
+        (
+            "run app:tree --health :0",
+            RunOptions("app:tree", health=(DEFAULT_HEALTH[0], 0), health_required=True),
+        ),
+        (
+            "run a.b:c.d --health [::1]:80",
+            RunOptions("a.b:c.d", health=("::1", 80), health_required=True),
+        ),
         (
             "run app:tree --log-level debug --log-format json --debug",
             RunOptions(

@@ -2,9 +2,13 @@
 
 import os
 import resource
+import select
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -18,6 +22,9 @@ from supervisor.process.launcher import TemplateClient, TemplateGone
 from supervisor.shell import templates
 from supervisor.shell.spares import Spare
 from supervisor.shell.templates import Template
+
+#: Seconds that anything may take.
+PATIENCE = 30.0
 
 
 @pytest.fixture
@@ -224,3 +231,27 @@ def test_a_supervisor_that_never_reads_counts_as_gone(
     assert connection.overflowed
     connection.close()
     theirs.close()
+
+
+def test_a_template_that_is_stopped_at_once_ends_with_its_root() -> None:
+    """Before it could see to that itself: the kernel continues it when whoever started it dies."""
+    starts = (
+        "import os, signal\n"
+        "from supervisor.process.launcher import start_template\n"
+        "pid, client = start_template()\n"
+        "os.kill(pid, signal.SIGSTOP)\n"
+        "print(pid, flush=True)\n"
+        "signal.pause()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", starts], stdout=subprocess.PIPE, text=True
+    ) as root:
+        assert root.stdout is not None
+        template = os.pidfd_open(int(root.stdout.readline()))
+        root.kill()
+    try:
+        assert select.select([template], [], [], PATIENCE)[0], "the template has ended"
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(template, signal.SIGKILL)
+        os.close(template)

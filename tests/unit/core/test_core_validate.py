@@ -48,6 +48,27 @@ def test_first_error_wins_in_the_order_of_otp() -> None:
     assert refused.code == "invalid_modules"
 
 
+@pytest.mark.parametrize("start", [7, 0.5, True, None, "mfa"])
+def test_what_can_never_be_started_is_refused(start: Any) -> None:
+    """OTP's invalid_mfa, for whatever is neither a name nor an object for the shell."""
+    refused = validate.child({"id": "a", "start": start}, None)
+    assert isinstance(refused, SpecError)
+    assert refused.code == "invalid_mfa"
+
+
+def test_a_module_that_is_no_name_is_told_apart_from_a_list_that_is_none() -> None:
+    """OTP's invalid_module names the first wrong one."""
+    refused = validate.child({"id": "a", "start": "m:f", "modules": ["m", 7]}, None)
+    assert refused == SpecError("invalid_module", "7")
+
+
+def test_check_childspecs_takes_the_default_by_its_name() -> None:
+    """OTP's ``undefined``: for some supervisor, one does not know which."""
+    significant = {"id": "a", "start": "m:f", "restart": "transient", "significant": True}
+    assert validate.check_childspecs([significant], "undefined") is None
+    assert validate.check_childspecs([significant], "sometimes") is not None
+
+
 def test_defaults_are_those_of_otp() -> None:
     """A worker has 5 seconds to stop, a supervisor for ever."""
     worker = validate.child({"id": "a", "start": "m:f"}, AutoShutdown.NEVER)
