@@ -49,7 +49,6 @@ decides.close()
 def fork():
     ours, theirs = pair()
     if os.fork() == 0:
-        os.setsid()
         parent.close(), ours.close()
         if theirs.recv(1):
             app.worker()
