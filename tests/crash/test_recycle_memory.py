@@ -13,6 +13,7 @@ from supervisor.control.messages import QueueAnswer, QueueCommand
 from supervisor.core.thresholds import Oddity
 from supervisor.crashes import shelf
 from supervisor.crashes.report import CrashReport
+from supervisor.observe.snapshot import WorkerStatus
 from supervisor.process.oom import confinement
 from supervisor.recycling.backstop import can_confine
 from supervisor.recycling.report import Report, read
@@ -56,22 +57,25 @@ def test_eight_workers_that_leak_a_mebibyte_a_message(tmp_path: Path) -> None:
     with App("leaking:tree", tmp_path, env=environment) as app:
         app.up()
 
+        def leaky() -> list[WorkerStatus]:
+            return [one for one in workers(app.snapshot().tree) if "leaky" in one.path]
+
         def settled() -> bool:
             nonlocal highest, ready
             report = report_of(app)
             highest = max(highest, report.used if report else 0)
-            slots = [one for one in workers(app.snapshot().tree) if "leaky" in one.path]
+            slots = leaky()
             ready = min(ready, sum(one.state == "ready" for one in slots))
-            return len(set(lines(ledger))) == MESSAGES
+            recycles = sum(one.recycles for one in slots)  # done; on a busy machine they take long
+            return len(set(lines(ledger))) == MESSAGES and recycles >= 2
 
-        eventually(settled, "all messages handled", 40.0)
-        slots = [one for one in workers(app.snapshot().tree) if "leaky" in one.path]
+        eventually(settled, "all messages handled, two recycles done", 40.0)
+        slots = leaky()
         recycled = app.find(event="recycling", path="root")
     assert ready == 8
     assert sum(one.capacity_lost for one in slots) == 0.0
     assert [one.restarts for one in slots] == [0] * 8
     assert 0 < highest <= 900 * MIB
-    assert sum(one.recycles for one in slots) >= 2
     assert len({record["child"] for record in recycled}) == len(recycled), "one came up twice"
     assert {record["cause"] for record in recycled} == {"recycled"}
     numbers = [int(line) for line in lines(ledger)]
