@@ -6,15 +6,11 @@ they start does not. Linux only, elsewhere nothing happens.
 """
 
 import os
-import time
 
 #: Niceness of a supervisor.
 FIRST = -10
 #: And of what can wait.
 LAST = 19
-#: Seconds that a process needs, once its descriptors are closed, to be seen as ended (0.03 ms).
-MOMENT = 0.00004
-_goes_before_all = False
 
 
 def go_first() -> None:
@@ -40,23 +36,11 @@ def _go_before_all() -> None:
     # Niceness is a share: among a thousand that want to run it is 1 %, which was 0.3 s of silence.
     # A supervisor sleeps unless it is spoken to, so it takes from nobody to be let in at once. The
     # lowest of these priorities, and never for what it starts.
-    global _goes_before_all
     try:
         policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
         os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
-        _goes_before_all = True
     except OSError:  # not permitted, or a control group that has no share of it
         pass
-
-
-def let_it_end() -> None:
-    """Stand aside for a moment: a process has hung up, and has the last of its end still to do.
-
-    Its closing of the link wakes us, and we go first: it would wait for us, and its parent, who is
-    to tell us of its end, for it.
-    """
-    if _goes_before_all:
-        time.sleep(MOMENT)
 
 
 def interrupt_nobody() -> None:

@@ -18,7 +18,6 @@ from supervisor.core.spec import SupervisorSpec
 from supervisor.core.state import Phase
 from supervisor.definition import SupervisorDefinition
 from supervisor.loop import TimerHandle
-from supervisor.priority import let_it_end
 from supervisor.shell.child_process import ChildProcess
 from supervisor.shell.nested_process import NestedProcess
 from supervisor.shell.plan import ChildStart, Service
@@ -86,7 +85,6 @@ class Actor:
         event is the next one to come, only its actions are left to be performed.
         """
         if self._foreseen is None and self.shell.loop.is_calm:
-            let_it_end()
             self._foreseen = Foreseen(self.state, event, step(self.state, event, time.monotonic()))
 
     def _step(self, event: ev.Event) -> tuple[ev.Action, ...]:
