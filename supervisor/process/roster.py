@@ -19,6 +19,8 @@ from supervisor.process.roundup import round_up_those
 
 FILE = "templates"
 _NAMESPACE = "/proc/{}/ns/pid"
+#: Among the flags of a process: it is ending (PF_EXITING).
+_EXITING = 4
 
 
 def join() -> None:
@@ -69,12 +71,30 @@ def _entered(directory: str) -> set[int]:
 def _is_dead(pid: int) -> bool:
     """Whether there is no such process; one that is not reaped yet has its number still."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] == b"Z"
+        return _stat(pid)[0] == b"Z"
     except (FileNotFoundError, ProcessLookupError):
         return os.path.exists("/proc/self")
     except OSError:
         return False
+
+
+def is_ending(parent: int) -> bool:
+    """Whether a process that was our parent has ended, or is about to.
+
+    What it had open is closed a moment before its children are given to another parent.
+    """
+    if os.getppid() != parent:
+        return True
+    try:
+        return bool(int(_stat(parent)[6]) & _EXITING)
+    except OSError:
+        return False
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return what the kernel says of a process, from its state on."""
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        return stat.read().rpartition(b")")[2].split()
 
 
 def _ends_before(pid: int, deadline: float) -> bool:

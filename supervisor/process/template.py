@@ -75,7 +75,7 @@ class Template:
         self._listen_for_children()
         self.freeze()
         self.loop.run()
-        if os.getppid() != self._root:  # else it looks after what other templates have left
+        if roster.is_ending(self._root):  # else it looks after what other templates have left
             roster.sweep(patience=OTHERS_END)
 
     def _listen_for_children(self) -> None:

@@ -12,6 +12,7 @@ from supervisor import link as links
 from supervisor.definition import SupervisorDefinition
 from supervisor.process import messages
 from supervisor.process.launch import Node
+from tests.crash.app_harness import eventually
 from tests.crash.process_harness import APPS, RealProcess, RealTemplate
 
 APP = "process_tree:tree"
@@ -32,6 +33,11 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RealTempl
     monkeypatch.chdir(tmp_path)
     with RealTemplate() as template:
         yield template
+
+
+def is_asleep(pid: int) -> bool:
+    """Whether a process waits for something."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def start(template: RealTemplate, child: str, **launch: object) -> RealProcess:
@@ -234,6 +240,7 @@ def test_an_object_with_supervised_runs_itself(
     process = start(template, child)
     process.message(links.Ready)
     assert process.line() == f"supervised {words} test/process.0"
+    eventually(lambda: is_asleep(process.pid), "it waits")  # alone, a signal has no second chance
     signum = signal.SIGINT if child == "int-worker" else signal.SIGTERM
     template.client.signal(process.serial, signum)
     assert process.line() == "stopped True True"

@@ -96,3 +96,27 @@ def test_what_is_over_is_forgotten(directory: str) -> None:
     roster.forget(directory)
     roster.forget(directory)
     assert os.listdir(directory) == []
+
+
+def test_a_parent_that_is_about_to_end_is_seen_before_its_children_are_given_away() -> None:
+    """Who closes its end by dying is told from who closes it and lives."""
+    assert not roster.is_ending(os.getppid())
+    assert roster.is_ending(dead_pid())
+    told, tell = os.pipe()
+    closed, held = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        us = os.getpid()
+        if os.fork() == 0:
+            os.close(held)
+            os.read(closed, 1)  # the end of what the parent had open, no more
+            os.write(tell, b"ending" if roster.is_ending(us) else b"alive")
+            os._exit(0)
+        os._exit(0)
+    os.close(held)
+    os.close(tell)
+    assert os.read(told, 10) == b"ending"
+    os.waitpid(parent, 0)
+    os.waitpid(-1, 0)  # the other one is ours now
+    os.close(told)
+    os.close(closed)
