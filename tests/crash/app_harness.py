@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self, TypeVar
@@ -39,6 +40,15 @@ def eventually(look: Callable[[], Found], what: str = "", patience: float = PATI
     while not (found := look()):
         assert monotonic() < deadline, f"did not happen in {patience} s: {what or look}"
         never.wait(LOOK)
+    return found
+
+
+def crash_reports(directory: Path) -> list[Record]:
+    """Read the reports in a directory. Of a kind the first and the last stay: one may just go."""
+    found = []
+    for path in directory.glob("*.json"):
+        with suppress(FileNotFoundError):
+            found.append(json.loads(path.read_text()))
     return found
 
 

@@ -11,7 +11,7 @@ import pytest
 from supervisor.control.messages import RecycleChildren, RestartChildren, StopChildren
 from supervisor.crashes.register import REGISTER, Register
 from supervisor.crashes.shelf import FIRST, LAST
-from tests.crash.app_harness import App, eventually
+from tests.crash.app_harness import App, crash_reports, eventually
 from tests.crash.running_app import kill, run_tree, service, supervisor_at
 from tests.crash.test_environment_worlds import unshare
 
@@ -25,8 +25,7 @@ def run(tree: str, directory: Path, *options: str, **more: Any) -> App:
 
 def reports(app: App) -> dict[str, dict[str, Any]]:
     """Read the reports by path; of several of a path, the last."""
-    crashes = app.runtime / "crashes"
-    found = [json.loads(path.read_text()) for path in crashes.glob("*.json")]
+    found = crash_reports(app.runtime / "crashes")
     return {one["path"]: one for one in sorted(found, key=lambda one: one["at"])}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from supervisor.control.client import ControlClient
 from supervisor.control.messages import QueueAnswer, QueueCommand
-from tests.crash.app_harness import App, eventually
+from tests.crash.app_harness import App, crash_reports, eventually
 
 EXIT_GAVE_UP = 70
 
@@ -88,8 +88,7 @@ def test_crash_reports_name_the_message_at_hand(tmp_path: Path, tree: str) -> No
         eventually(lambda: queue_of(app).get("dead") == 1, "the letter")
 
         def of_the_last() -> list[dict[str, Any]]:
-            files = (app.runtime / "crashes").glob("*.json")
-            reports = [msgspec.json.decode(path.read_bytes()) for path in files]
+            reports = crash_reports(app.runtime / "crashes")
             works = [one["work"]["messages"] for one in reports]
             assert all("while handling" in one["headline"] for one in reports)
             return [work for work in works if [one["attempt"] for one in work] == [8]]
@@ -104,8 +103,8 @@ def test_crash_reports_name_the_call_at_hand(tmp_path: Path, tree: str) -> None:
     """Though its caller has been answered already."""
     with run(tmp_path, 1, -7, 3, tree=tree) as app:
         app.up()
-        [report] = eventually(lambda: [*(app.runtime / "crashes").glob("*.json")], "one") or []
-        work = msgspec.json.decode(report.read_bytes())["work"]
+        [report] = eventually(lambda: crash_reports(app.runtime / "crashes"), "one") or []
+        work = report["work"]
         assert re.fullmatch(r"numbers:[0-9a-f]{8}:2", work["messages"][0]["id"]), work
         assert work["messages"][0]["attempt"] == 1
         assert app.stop() == 0
