@@ -1,6 +1,7 @@
 """What others know of a process that has ended: the broker, the pump's files and the arbiter."""
 
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
@@ -12,12 +13,14 @@ from supervisor.crashes.report import Context, Grown, Other, Work
 from supervisor.crashes.shelf import Kept
 from supervisor.logs import place
 from supervisor.logs.record import timestamp
-from supervisor.recycling.report import REPORT, Departed
+from supervisor.recycling.report import REPORT, Departed, Report
 
 #: Words of the broker's that wait for the death that they are about.
 MOST_WAITING = 100
 #: Seconds before a death within which others are named with it, and how many of them.
 NEAR, MOST_NEAR = 5.0, 10
+#: Seconds for which what the arbiter has seen is not read again: a storm has a thousand deaths.
+FRESH = 0.2
 
 
 class Background:
@@ -33,6 +36,8 @@ class Background:
         self, directory: str, environments: Mapping[str, Mapping[str, str | None]]
     ) -> None:
         self._directory, self._environments = directory, environments
+        self._report: Report | None = None
+        self._seen_at = -FRESH  # monotonic seconds
         self._at_hand: OrderedDict[str, AtHand] = OrderedDict()  # by worker
 
     def note(self, found: AtHand) -> None:
@@ -51,8 +56,14 @@ class Background:
         lines = last_lines(logs, death.child, death.path, number, known) if logs else []
         return Context(_before(death, kept), work, self._grown(death), lines)
 
+    def _seen(self) -> Report | None:
+        now = time.monotonic()
+        if now - self._seen_at > FRESH:
+            self._report, self._seen_at = REPORT.read(self._directory), now
+        return self._report
+
     def _grown(self, death: Death) -> Grown | None:
-        report = REPORT.read(self._directory)
+        report = self._seen()
         if report is None:
             return None
         seen = [*report.departed]
