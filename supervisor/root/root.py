@@ -211,19 +211,24 @@ class Root:
         self.release.prune()
         self._sweep()
 
-    def _sweep(self) -> bool:
-        """Kill what a template has left behind by its own death; whether some is not dead yet."""
-        known = {keeper.pid for keeper in self._keepers}
-        templates = set().union(*(keeper.pids for keeper in self._keepers))
-        sweep_orphans(known, templates)
-        return has_orphans(known, templates)
+    def _sweep(self) -> None:
+        """Kill what a template has left behind by its own death."""
+        sweep_orphans(*self._templates)
+
+    @property
+    def _templates(self) -> tuple[set[int], set[int]]:
+        """The templates that there are, and all that there have been."""
+        keepers = self._keepers
+        return {keeper.pid for keeper in keepers}, set().union(*(one.pids for one in keepers))
 
     def _leave_nobody(self) -> None:
         """Sweep until there is nobody: what we leave behind now nobody will look for."""
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         deadline = time.monotonic() + SWEPT_WITHIN
-        while self._sweep() and (left := deadline - time.monotonic()) > 0:
+        self._sweep()
+        while has_orphans(*self._templates) and (left := deadline - time.monotonic()) > 0:
             signal.sigtimedwait([signal.SIGCHLD], left)
+            self._sweep()
 
     # --- loading ------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -309,69 +308,6 @@ def test_what_a_stop_interrupts_while_it_is_sent_is_put_once(
     assert scene.stat()["accepted_total"] == 3
     ours.close()
     theirs.close()
-
-
-@pytest.mark.parametrize("way", ["put", "put_many", "flush"])
-def test_who_beats_while_a_put_is_not_confirmed_puts_it_once(start: Start, way: str) -> None:
-    """It was put when that wait began, however often it is interrupted to beat."""
-    scene, crew = start(capacity=1)
-
-    class Sure(Producer):
-        def run(self) -> None:
-            if way == "put_many":
-                self.put_many(range(3), confirm=True)
-                return
-            for number in range(3):
-                self.put(number, confirm=way == "put")
-            self.flush()
-
-    running = crew.start(Sure, heartbeat=0.1)
-    assert len(list(islice(running.beats(), 20))) == 20  # the second one waits
-    scene.consumer()
-    assert scene.ended(running.pid) == 0
-    scene.until(depth=0, accepted_total=3)
-
-
-def test_who_waits_for_another_thread_that_puts_beats(start: Start) -> None:
-    """One of them waits for room, and the main one for that one: both are held back."""
-    scene, crew = start(capacity=1)
-
-    class Two(Producer):
-        def run(self) -> None:
-            def puts() -> None:
-                for number in range(5):
-                    self.put(number, confirm=True)
-
-            thread = threading.Thread(target=puts)
-            thread.start()
-            scene.until(blocked=1)
-            self.put(5)
-            thread.join()
-            self.flush()
-
-    running = crew.start(Two, heartbeat=0.1)
-    idle = (beat for beat in running.beats() if beat.idle)
-    assert len(list(islice(idle, 10))) == 10
-    scene.consumer()
-    assert scene.ended(running.pid) == 0
-    scene.until(depth=0, accepted_total=6)
-
-
-def test_a_coroutine_that_is_held_back_beats(start: Start) -> None:
-    """While its put waits for room: its loop lives, and it has nothing else to do."""
-    scene, crew = start(capacity=1)
-
-    class Source(Producer):
-        async def produce(self) -> AsyncIterator[int]:
-            for number in range(2000):
-                yield number
-
-    running = crew.start(Source, heartbeat=0.1)
-    idle = (beat for beat in running.beats() if beat.idle)
-    assert len(list(islice(idle, 10))) == 10
-    scene.consumer()
-    assert len(scene.reports.take(2000)) == 2000
-    assert scene.ended(running.pid) == 0
 
 
 def test_producers_may_be_coroutines(start: Start) -> None:

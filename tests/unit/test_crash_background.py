@@ -1,7 +1,6 @@
 """What others know of a death: what was at hand, the last lines, and what memory there was."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,6 @@ def kept(event: str, incarnation: int = 1, path: str = "shop/web.2", **more: Any
     source = {"path": path, "stream": "stderr", "pid": 77, "incarnation": incarnation}
     time = "2026-11-22T01:55:27.262000Z"
     return msgspec.json.encode({"time": time, "event": event, "source": source, **more}) + b"\n"
-
-
-@pytest.fixture
-def feed() -> Iterator[Feed]:
-    """Root's end."""
-    feed = Feed()
-    yield feed
-    feed.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -48,14 +47,6 @@ def runtime(tmp_path: Path) -> Path:
     runtime.mkdir()
     place.point(str(runtime), place.prepare(str(tmp_path / "state")))
     return runtime
-
-
-@pytest.fixture
-def feed() -> Iterator[Feed]:
-    """Root's end."""
-    feed = Feed()
-    yield feed
-    feed.close()
 
 
 @pytest.fixture
