@@ -96,7 +96,8 @@ def test_a_bomb_stays_below_its_declared_limit(tmp_path: Path, group: Path) -> N
         bystander = app.up().ready("forking/bystander.0").pid
         bomb = light(app, signal.SIGUSR2)
         app.wait_for(path="forking/bomb.0", event="refused")  # it has as many as it may have
-        assert NPROC // 2 < processes_of(UID) <= NPROC
+        # A spare that gets ready for it at this moment comes on top: to become a user is no fork.
+        assert NPROC // 2 < processes_of(UID) <= NPROC + 1
         began = time.monotonic()
         app.snapshot()
         assert time.monotonic() - began < 1.0
