@@ -75,13 +75,22 @@ class Assign(msgspec.Struct, frozen=True, tag="assign"):
     """A spare becomes a child. Descriptors: stdout, stderr, then those the launch declares.
 
     ``kind`` (a `supervisor.process.launch.Kind`) is empty for one that has got ready for it.
-    ``marks``: see `supervisor.process.launch.Launch`.
+    ``marks``: see `supervisor.process.launch.Launch`. ``ahead``: only once it inherits.
     """
 
     path: str
     incarnation: int
     kind: bytes = b""
     marks: bool = False
+    ahead: bool = False
+
+
+class Inherit(msgspec.Struct, frozen=True, tag="inherit"):
+    """A spare is somebody's heir (`supervisor.process.heirs`): it becomes one of those that follow.
+
+    Descriptor: the eventfd that its template wakes it with; the number is which of the `Assign`
+    that came ``ahead`` it is, from 1.
+    """
 
 
 class StopRequest(msgspec.Struct, frozen=True, tag="stop"):
@@ -98,7 +107,7 @@ class Nudge(msgspec.Struct, frozen=True, tag="nudge"):
     """To the runtime's own: something has changed since you looked; see `WorkerLink.nudged`."""
 
 
-ToWorker = Assign | StopRequest | TrimRequest | DirectoryMade | Nudge
+ToWorker = Assign | Inherit | StopRequest | TrimRequest | DirectoryMade | Nudge
 
 
 # --- the worker's side ------------------------------------------------------------------------

@@ -20,18 +20,19 @@ import signal
 import socket
 import sys
 import traceback
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from supervisor import link as links
 from supervisor.channel import KIND, Channel, DescriptorsLost, pair
 from supervisor.errors import Ignore, StartError, text_of
 from supervisor.logs.marks import mark
 from supervisor.logs.setup import share_on_fork, write_as
-from supervisor.process import ending, settings, target, tempdir
+from supervisor.process import ending, settings, spare, target, tempdir
 from supervisor.process import launch as launches
 from supervisor.process.app import PACKAGE, LoadedApp
 from supervisor.process.family import die_with, set_tag, template_of
 from supervisor.process.messages import Spawn
+from supervisor.process.spare import Told
 
 #: What a template keeps blocked, and its children unblock when they can take it.
 BLOCKED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
@@ -68,12 +69,13 @@ def _live(request: Spawn, fds: list[int], app: LoadedApp | None) -> int:
     gc.enable()
     sock = socket.socket(*KIND, fileno=end)
     if request.launch:
-        told: _Told | None = _Told(launches.decode(request.launch), rest)
+        told: Told | None = spare.told(sock, launches.decode(request.launch), rest)
     else:
         told = _wait_to_be_told(sock, request, app)
     if told is None:
         return 0
-    return _run(told, _linked(sock, told), app)
+    _take_pipes(told)
+    return _run(told, app)
 
 
 def mark_pipes(incarnation: int) -> None:
@@ -83,28 +85,17 @@ def mark_pipes(incarnation: int) -> None:
         os.write(fd, said)
 
 
-class _Told(NamedTuple):
-    """Who this process is; ``run`` is what is left to do, if it has got ready for that."""
-
-    launch: launches.Launch
-    fds: list[int]
-    run: target.Run | None = None
-
-
-def _linked(sock: socket.socket, told: _Told) -> links.WorkerLink:
-    """Take the descriptors that belong to a slot as our own."""
-    stdout, stderr, *declared = told.fds
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    os.close(stdout)
-    os.close(stderr)
+def _take_pipes(told: Told) -> None:
+    """Write from here on to the pipes of our slot."""
+    for ours, pipe in enumerate(told.pipes, start=1):
+        os.dup2(pipe, ours)
+        os.close(pipe)
     if told.launch.marks:
         mark_pipes(told.launch.incarnation)
-    named = dict(zip(told.launch.kind.fds, declared, strict=True))
-    return links.WorkerLink(sock, _context(told.launch, named))
 
 
-def _run(told: _Told, link: links.WorkerLink, app: LoadedApp | None) -> int:
+def _run(told: Told, app: LoadedApp | None) -> int:
+    link = told.link
     links.install(link)
     try:
         run = told.run or _prepare(told.launch.kind, app)
@@ -179,15 +170,20 @@ def _rehearse() -> None:
     """
     kind = launches.encode(launches.Kind(launches.Node("")))
     ours, theirs = pair()
+    word = os.eventfd(1)
     with ours, theirs:
-        Channel(theirs, links.FromWorker).send(links.Assign("", 0, kind), (1, 2))
-        told = _hear(ours, None, None)
+        channel: Channel[links.FromWorker] = Channel(theirs, links.FromWorker)
+        channel.send(links.Inherit(), (word,))
+        channel.send(links.Assign("", 0, kind, ahead=True), (1, 2))
+        os.close(word)
+        told = spare.wait(ours, None, None)
         assert told is not None
-        _linked(ours, told).ready()  # its output is what it was
+        _take_pipes(told)  # its output is what it was
+        told.link.ready()
         write_as("", 0)
 
 
-def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None) -> _Told | None:
+def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None) -> Told | None:
     """Wait, as a spare, for the launch; None when nobody needs it any more."""
     tempdir.prepare()
     kind: launches.Kind | None = None
@@ -200,33 +196,7 @@ def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None)
             return None
     if not request.at_once:
         _rehearse()
-    return _hear(sock, kind, run)
-
-
-def _hear(sock: socket.socket, kind: launches.Kind | None, run: target.Run | None) -> _Told | None:
-    """Wait on the link; ``kind``: what we have got ready for, if anything, with ``run``."""
-    channel: Channel[links.ToWorker] = Channel(sock, links.ToWorker, large=True)
-    while received := channel.receive():
-        message, fds = received
-        if isinstance(message, links.Assign):
-            if message.kind:
-                kind = launches.decode_kind(message.kind)
-            assert kind is not None
-            who = message.path, message.incarnation, kind, message.marks
-            return _Told(launches.Launch(*who), fds, run)
-    return None
-
-
-def _context(launch: launches.Launch, fds: dict[str, int]) -> links.Context:
-    return links.Context(
-        path=launch.path,
-        incarnation=launch.incarnation,
-        app=launch.kind.app,
-        queue=launch.kind.queue,
-        heartbeat=launch.kind.heartbeat,
-        stall_timeout=launch.kind.stall_timeout,
-        fds=fds,
-    )
+    return spare.wait(sock, kind, run)
 
 
 def prepare() -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from supervisor.channel import Channel, DescriptorsLost
 from supervisor.process import messages
+from supervisor.process.heirs import Heirs
 
 #: Replies that may wait for a supervisor that does not read; beyond, it counts as gone.
 MAX_WAITING = 50_000
@@ -32,6 +33,7 @@ class Connection:
     ) -> None:
         self.channel, self.opener, self.token = channel, opener, token
         self.processes: dict[int, Process] = {}
+        self.heirs = Heirs()
         self.closed = False
         self._waiting: deque[tuple[messages.Reply, int | None]] = deque()
 
@@ -87,6 +89,7 @@ class Connection:
         """Close it; what waits is dropped."""
         self.closed = True
         self.channel.close()
+        self.heirs.close()
         while self._waiting:
             _close(self._waiting.popleft()[1])
 

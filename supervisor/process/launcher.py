@@ -58,6 +58,10 @@ class TemplateClient:
         """
         self._send(messages.Spawn(serial, kind=kind, at_once=at_once), (link, stacks))
 
+    def bequeath(self, heir: int, processes: list[int], word: int | None) -> None:
+        """Make a spare the heir of these processes, if there are any: see `messages.Bequeath`."""
+        self._send(messages.Bequeath(heir, processes), () if word is None else (word,))
+
     def signal(self, serial: int, signum: int, group: bool = False) -> None:
         """Send a signal to a process or its group; nothing happens if it is gone."""
         self._send(messages.Signal(serial, signum, group))

@@ -37,6 +37,18 @@ class Spawn(msgspec.Struct, frozen=True, tag="spawn"):
         return Spawn(self.serial)
 
 
+class Bequeath(msgspec.Struct, frozen=True, tag="bequeath"):
+    """Name the heir of some processes: the spare that goes on in the place of the first that ends.
+
+    Descriptor: the eventfd that the spare waits for; it has been told already as whom it goes on
+    (`supervisor.link.Inherit`), in the same order. With no processes, and no descriptor, it
+    inherits nothing any more.
+    """
+
+    heir: int
+    processes: list[int] = []
+
+
 class Signal(msgspec.Struct, frozen=True, tag="signal"):
     """Send a signal to a process, or to its whole process group."""
 
@@ -51,7 +63,7 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
     token: int
 
 
-Request = Load | Spawn | Signal | Open
+Request = Load | Spawn | Bequeath | Signal | Open
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
@@ -96,7 +108,7 @@ class Exited(msgspec.Struct, frozen=True, tag="exited"):
     """The process has ended, been reaped, and left no descendant behind.
 
     ``status`` is the wait status; times in seconds; ``escaped``: descendants outside its process
-    group that had to be hunted down.
+    group that had to be hunted down; ``heir``: the serial of the spare that was woken, else 0.
     """
 
     serial: int
@@ -105,6 +117,7 @@ class Exited(msgspec.Struct, frozen=True, tag="exited"):
     system_time: float = 0.0
     max_rss_bytes: int = 0
     escaped: int = 0
+    heir: int = 0
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="stopped"):

@@ -153,9 +153,10 @@ class Reaper:
             self._report(self._ends.pop(tag))
 
     def _report(self, end: _End) -> None:
-        self._tell_ended(end.process, _exited(end))
+        heir = end.process.connection.heirs.succeed(end.process.serial, end.status)
+        self._tell_ended(end.process, _exited(end, heir))
 
 
-def _exited(end: _End) -> messages.Exited:
+def _exited(end: _End, heir: int = 0) -> messages.Exited:
     user, system, rss = end.usage
-    return messages.Exited(end.process.serial, end.status, user, system, rss, end.escaped)
+    return messages.Exited(end.process.serial, end.status, user, system, rss, end.escaped, heir)

@@ -5,7 +5,8 @@
 Theory of operation. Supervisors are connected to it (FD is the first connection, root's) and ask
 for processes; each process belongs to the connection that asked for it:
 
-* it is told of its end (`Exited`) once nothing descended from it is left;
+* it is told of its end (`Exited`) once nothing descended from it is left; if a spare has been
+  named its heir, that is woken just before (`heirs`);
 * when the connection closes, the processes are killed, and so are the connections that were opened
   over it (those of nested supervisors); the opener hears `Closed` when all that is gone.
 
@@ -172,6 +173,8 @@ class Template:
         match request:
             case messages.Spawn():
                 self._spawn(connection, request, fds)
+            case messages.Bequeath():
+                self._bequeath(connection, request, fds)
             case messages.Signal():
                 process = connection.processes.get(request.serial)
                 if process is not None:
@@ -180,6 +183,15 @@ class Template:
                 self._open(connection, request.token)
             case messages.Load():
                 self._send(connection, self._load(request))
+
+    def _bequeath(self, connection: Connection, request: messages.Bequeath, fds: list[int]) -> None:
+        heir = connection.processes.get(request.heir)
+        if heir is not None and fds:
+            connection.heirs.name(heir.serial, heir.pid, fds.pop(), request.processes)
+        else:  # it is let go, or has died waiting
+            connection.heirs.disinherit(request.heir)
+        for fd in fds:
+            os.close(fd)
 
     def _open(self, connection: Connection, token: int) -> None:
         try:
@@ -255,6 +267,7 @@ class Template:
     def _ended(self, process: Process, exited: messages.Exited) -> None:
         connection = process.connection
         connection.processes.pop(process.serial, None)
+        connection.heirs.disinherit(process.serial)
         if connection.closed:
             self._forget_if_empty(connection)
         else:

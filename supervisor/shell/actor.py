@@ -19,6 +19,7 @@ from supervisor.core.state import Phase
 from supervisor.definition import SupervisorDefinition
 from supervisor.loop import TimerHandle
 from supervisor.shell.child_process import ChildProcess
+from supervisor.shell.heirs import Heirs
 from supervisor.shell.nested_process import NestedProcess
 from supervisor.shell.plan import ChildStart, Service
 from supervisor.shell.service_process import ServiceProcess
@@ -71,6 +72,7 @@ class Actor:
         self._replies: dict[int, Callable[[Any], None]] = {}
         self._calls = 0
         self._reports: list[ev.Report] = []  # not written yet
+        self._heirs = Heirs(shell, self.processes.values, self._would_do)
         self._on_up, self._on_quit = on_up, on_quit
         self._on_report, self._on_step = on_report, on_step
 
@@ -95,6 +97,9 @@ class Actor:
             self.state, actions = foreseen.outcome
         return actions
 
+    def _would_do(self, event: ev.Event) -> tuple[ev.Action, ...]:
+        return step(self.state, event, time.monotonic())[1]
+
     def call(self, request: ev.Request, on_reply: Callable[[Any], None]) -> None:
         """Make an API call; ``on_reply`` gets OTP's return value."""
         if self.state.phase is Phase.DEAD:
@@ -118,6 +123,7 @@ class Actor:
         added = any(isinstance(a, ev.Start) and a.child not in known for a in actions)
         if added or len(self.state.children) < len(known):  # one step may remove and add
             self._forget_removed()
+        self._heirs.review_later()
         self._on_step()
 
     def _tell_level(self, process: ChildProcess | None) -> None:

@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,9 +36,10 @@ from supervisor.shell.obituaries import End
 from supervisor.shell.plan import ChildStart
 from supervisor.shell.readiness import readiness_of
 from supervisor.shell.slots import Slot
+from supervisor.shell.spare import Identity
 from supervisor.shell.surroundings import ERROR, WARNING, Shell
 from supervisor.shell.templates import Template
-from supervisor.shell.verdict import IGNORED, Ending, is_unplanned, last_exit, likely, verdict
+from supervisor.shell.verdict import IGNORED, Ending, is_unplanned, last_exit, verdict
 from supervisor.shell.worker_kind import (
     is_command,
     is_preparable,
@@ -118,11 +120,10 @@ class ChildProcess:
         """Ask for the process: a spare if there is one, else a fork."""
         self._readiness.prepare()
         self._template = template_of(self.shell, self.start)
-        declared = self._descriptors()
-        kind = self._kind(list(declared))
-        fds = (self.slot.stdout[1], self.slot.stderr[1], *declared.values())
+        kind = self._kind(list(self._descriptors()))
+        who, fds = self._identity(self.slot.starts, marks=self._marks)
         self._kind_sent = launches.encode(kind)
-        if not self._take_spare(self._kind_sent, fds):
+        if not self._take_spare(self._kind_sent, who, fds):
             self._spawn(kind, fds)
         if self.status.pid is None:
             self._publish("starting")
@@ -136,9 +137,12 @@ class ChildProcess:
         launch = launches.encode(launches.Launch(self.path, self.slot.starts, kind, self._marks))
         self._serial = self._template.spawn(self, launch, [end, self._stacks, *fds], [end])
 
-    def _take_spare(self, kind: bytes, fds: tuple[int, ...]) -> bool:
+    def _identity(self, starts: int, *, marks: bool) -> Identity:
+        fds = self.slot.stdout[1], self.slot.stderr[1], *self._descriptors().values()
+        return link.Assign(self.path, starts, marks=marks), fds
+
+    def _take_spare(self, kind: bytes, who: link.Assign, fds: tuple[int, ...]) -> bool:
         """Become a spare; False if there is none."""
-        who = link.Assign(self.path, self.slot.starts, marks=self._marks)
         expect = is_preparable(self.start.definition)
         spare = self._template.spares.take(kind, who, fds, expect=expect)
         if spare is None:
@@ -146,9 +150,12 @@ class ChildProcess:
         os.sched_yield()  # it has work now, and ours can wait
         self._listen(spare.link)
         self._serial, self._stacks = spare.serial, spare.stacks
-        self._template.adopt(self, spare.serial)
         if spare.pid is not None:
             self.spawned(spare.pid)
+        if spare.end is None:
+            self._template.adopt(self, spare.serial)
+        else:  # an heir that did not live long
+            self.shell.loop.post(partial(self.exited, spare.end))
         return True
 
     def stop(self) -> None:
@@ -158,6 +165,7 @@ class ChildProcess:
         if isinstance(definition, ChildDefinition):
             self.ending.stop_signal = definition.stop_signal
         seconds = self.ending.shutdown
+        self._template.spares.disinherit(self._serial)
         self._say(link.StopRequest(math.inf if seconds is None else seconds))
         self._template.signal(self._serial, self.ending.stop_signal)
         if self.phase is not Phase.GONE:
@@ -168,6 +176,7 @@ class ChildProcess:
         if self.phase is Phase.GONE or "kill" in self._deadlines:
             return
         self.ending.kill_cause = cause
+        self._template.spares.disinherit(self._serial)
         if cause in HUNG and not is_command(self.start.definition) and self._listener is not None:
             self._template.signal(self._serial, DUMP_SIGNAL)
             self._deadlines.after("kill", DUMP_GRACE, self._kill_now)
@@ -262,12 +271,6 @@ class ChildProcess:
             if self.phase is Phase.STARTING and not self.ending.exception:  # could not execute it
                 self.became_ready()
         elif self.phase is not Phase.GONE and not is_command(self.start.definition):
-            if self.phase is Phase.READY and is_succeeded(self.start.definition, self.ending):
-                # While the template reaps it: when it says so, somebody waits for a restart.
-                self._template.spares.hurry(self._kind_sent)
-                self._mailbox.foresee(self._exited(likely(self.ending)))
-                if not self.shell.oom_kills.may_be_of(self.status.pid):
-                    self.ending.not_oom_at = time.monotonic()
             self._deadlines.after("link", LINK_GRACE, lambda: self.kill("control_lost"))
 
     def _listen(self, sock: socket.socket) -> Channel[Any]:

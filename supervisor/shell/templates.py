@@ -8,6 +8,7 @@ until the last one has gone, and then closes its connection.
 """
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +17,8 @@ from supervisor.channel import pair
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.process import messages
 from supervisor.process.launcher import MAX_REPLIES, TemplateClient, TemplateGone
-from supervisor.shell.spares import Spare, Spares
+from supervisor.shell.spare import Spare
+from supervisor.shell.spares import Spares
 from supervisor.shell.stacks import make as make_stacks
 
 #: Seconds until requests that need a descriptor, when there was none, are made again.
@@ -67,7 +69,7 @@ class Template:
         self._opened: dict[int, Callable[[int], None]] = {}
         self._closed: dict[int, Callable[[], None]] = {}
         self._backlog: dict[int, _Request] = {}
-        self.spares = Spares(loop, self._fork_spare)
+        self.spares = Spares(loop, self._fork_spare, self._bequeath, self._kill_spare)
         self.code = ""  # which version of the app it has imported, if it has
         self._lingers = False
         self.on_attach: list[Callable[[Template], None]] = []
@@ -158,9 +160,7 @@ class Template:
     def _on_reply(self, reply: messages.Reply, fds: list[int]) -> None:
         match reply:
             case messages.Exited():
-                owner = self._owners.pop(reply.serial, None)
-                if owner is not None:
-                    owner.exited(reply)
+                self._on_exited(reply)
             case messages.Spawned():
                 if owner := self._owners.get(reply.serial):
                     owner.spawned(reply.pid)
@@ -181,6 +181,15 @@ class Template:
                     done()
             case messages.Loaded() | messages.LoadFailed():
                 pass  # root loads before it attaches
+
+    def _on_exited(self, message: messages.Exited) -> None:
+        owner = self._owners.pop(message.serial, None)
+        if message.heir:
+            self.spares.woken(message.heir, message.serial)
+        if owner is not None:
+            owner.exited(message)
+        if message.heir:  # after what has been decided
+            self._loop.post(lambda: self.spares.reject(message.heir))
 
     def _send_backlog(self) -> None:
         client = self._client
@@ -267,6 +276,14 @@ class Template:
         return token
 
     # --- spares -------------------------------------------------------------------------------
+
+    def _bequeath(self, heir: int, processes: list[int], word: int | None) -> None:
+        if self._client is not None:
+            self._client.bequeath(heir, processes, word)
+            self._flush()
+
+    def _kill_spare(self, serial: int) -> None:
+        self.signal(serial, signal.SIGKILL, group=True)
 
     def _fork_spare(self, kind: bytes, at_once: bool) -> Spare | None:
         client = self._client

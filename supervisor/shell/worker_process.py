@@ -1,14 +1,28 @@
 """A process of the author's as its supervisor sees it: what only such a process is told."""
 
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from supervisor.caches import Caches, bounded
+from supervisor.core.events import Exited
 from supervisor.link import Ready
 from supervisor.logs.setup import LEVEL_SIGNALS
 from supervisor.memory import TrimRequest
 from supervisor.shell.child_process import ChildProcess, Phase
+from supervisor.shell.spare import Identity
+from supervisor.shell.templates import Template
+from supervisor.shell.verdict import likely
+from supervisor.shell.worker_kind import is_succeeded
+
+
+class Legacy(NamedTuple):
+    """What an heir has of a worker: see `supervisor.shell.heirs`."""
+
+    serial: int
+    identity: Identity  # of who follows it
+    end: Exited  # that it will most likely have
 
 
 class WorkerProcess(ChildProcess):
@@ -18,6 +32,27 @@ class WorkerProcess(ChildProcess):
         """Ask for the process. Beside a predecessor, which may be in a line, it leaves no mark."""
         self._marks = self.shell.marks and len(self.slot.occupants) == 1
         super().begin()
+
+    @property
+    def _is_succeeded(self) -> bool:
+        return self.phase is Phase.READY and is_succeeded(self.start.definition, self.ending)
+
+    def link_closed(self) -> None:
+        """It is dying, it seems: while the template reaps it, do what a restart will wait for."""
+        if self._is_succeeded and not self._template.spares.inherits(self._serial):
+            self._template.spares.hurry(self._kind_sent)
+            self._mailbox.foresee(self._exited(likely(self.ending)))
+            if not self.shell.oom_kills.may_be_of(self.status.pid):
+                self.ending.not_oom_at = time.monotonic()
+        super().link_closed()
+
+    def legacy(self, kind: bytes, template: Template) -> Legacy | None:
+        """Return what an heir of that kind, from that template, would have of it, if anything."""
+        fits = self._template is template and self._kind_sent == kind
+        if not (fits and self._is_succeeded and len(self.slot.occupants) == 1):
+            return None
+        identity = self._identity(self.slot.starts + 1, marks=self.shell.marks)
+        return Legacy(self._serial, identity, self._exited(likely(self.ending)))
 
     def stop(self) -> None:
         """Ask it to end; then a successor, if it has one, is seen in its place."""

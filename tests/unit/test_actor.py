@@ -14,6 +14,7 @@ from supervisor.core.spec import SupervisorSpec
 from supervisor.core.state import Phase, State
 from supervisor.loop import Loop
 from supervisor.shell.actor import Actor
+from supervisor.shell.templates import Template
 
 
 def test_who_asks_a_supervisor_that_has_ended_is_told_so() -> None:
@@ -31,7 +32,7 @@ def test_who_asks_a_supervisor_that_has_ended_is_told_so() -> None:
         if name == "late":
             loop.stop()
 
-    shell: Any = SimpleNamespace(loop=loop)
+    shell: Any = SimpleNamespace(loop=loop, release=Template(loop, "release"))
     actor = Actor(
         shell, SupervisorSpec("app", ()), "app", lambda: None, ended, lambda _report: None
     )
@@ -58,7 +59,7 @@ def test_a_step_that_was_foreseen_counts_only_if_its_event_is_the_next(
         return step(state, event, now)
 
     monkeypatch.setattr("supervisor.shell.actor.step", counted)
-    shell: Any = SimpleNamespace(loop=loop)
+    shell: Any = SimpleNamespace(loop=loop, release=Template(loop, "release"))
     actor = Actor(
         shell, SupervisorSpec("app", ()), "app", lambda: None, lambda *_: None, lambda _report: None
     )

@@ -15,7 +15,7 @@ from supervisor.link import Assign
 from supervisor.loop import Loop
 from supervisor.process import messages
 from supervisor.process.launcher import TemplateClient
-from supervisor.shell.spares import Spare
+from supervisor.shell.spare import Spare
 from supervisor.shell.templates import Template
 from supervisor.shell.verdict import Ending
 from supervisor.shell.worker_kind import is_succeeded
