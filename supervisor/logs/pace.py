@@ -1,4 +1,4 @@
-"""When the pump waits a moment before it looks again, so that it moves few large pieces. Pure.
+"""When the pump waits a moment before it looks, so that it moves few large pieces. Pure.
 
 A writer with a system call for each line is fastest while nobody takes the lines away at the same
 time: else the two meet at the pipe's lock, and the pump wakes for every few lines. So while lines
@@ -7,7 +7,7 @@ come close upon each other the pump naps, as long as no pipe can be full before 
 
 import math
 
-#: Seconds of a nap: what a line has to wait at most, while others came just before it.
+#: Seconds of a nap: what a line has to wait at most.
 NAP = 0.001
 #: Seconds between two pieces that are close upon each other.
 CLOSE = 0.003
@@ -33,6 +33,14 @@ class Pace:
 
         """
         self._fullest = max(self._fullest, math.inf if behind else count / room)
+
+    def hesitation(self, now: float) -> float:
+        """Return the seconds to wait before the first look after a quiet time; else 0.
+
+        What comes first is seldom alone. And it may be the mark of a process that goes on in the
+        place of another one: it shall have the processor.
+        """
+        return NAP if now - self._at >= CLOSE else 0.0
 
     def nap(self, now: float) -> float:
         """Return the seconds to wait after the pass that began at ``now``; 0: none."""

@@ -94,6 +94,9 @@ class Pump:
         while self._pipes or not self._stopping:
             self._collect(self._waiting.wait(self._timeout()))
             now = time.monotonic()
+            if self._turns.ready and (nap := self._pace.hesitation(now)):
+                self._collect(self._waiting.nap(nap))
+                now = time.monotonic()
             self._tend(now)
             self._serve(now)
             self._end_partial_lines(now)

@@ -30,6 +30,16 @@ def test_lines_that_come_close_are_gathered() -> None:
     assert pace_after(CLOSE / 2, 200, 64 * KiB) == NAP
 
 
+def test_after_a_quiet_time_it_hesitates() -> None:
+    """Before the first look, not while pieces come close upon each other."""
+    pace = Pace()
+    assert pace.hesitation(100.0) == NAP
+    pace.took(200, 64 * KiB)
+    pace.nap(100.0)
+    assert pace.hesitation(100.0 + CLOSE / 2) == 0
+    assert pace.hesitation(100.0 + CLOSE) == NAP
+
+
 def test_a_pass_that_took_nothing_is_none() -> None:
     """It neither naps nor counts as a piece."""
     pace = Pace()
