@@ -39,13 +39,19 @@ class Heirs:
         for number, process in enumerate(processes, start=1):
             self._legacies[process] = heir, number
 
+    def follow(self, process: int) -> bool:
+        """Whether one of them would, when this process ends."""
+        return process in self._legacies
+
     def succeed(self, process: int, status: int) -> int:
-        """A process has ended, with that wait status; returns the heir that was woken, or 0."""
+        """A process has ended and left nothing; returns the heir that was woken, or 0.
+
+        ``status``: 0 if it was exit status 0, which wakes nobody.
+        """
         legacy = self._legacies.get(process)
         if legacy is None:
             return 0
         heir, number = legacy
-        # Exit status 0: it may have done all that it had to.
         is_woken = status != 0 and _lives(self._heirs[heir].pid)
         if is_woken:
             os.eventfd_write(self._heirs[heir].word, number)

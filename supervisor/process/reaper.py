@@ -6,6 +6,9 @@ group was adopted by the template and is known by its tag: it is killed, again a
 none is left (if it forks without end: by `supervisor.process.roundup`). Only then is the end
 reported. In the usual case there is nothing to hunt, and all of that costs one look at the list of
 our children for the first end of a pass, and one for all the others.
+
+An heir (`supervisor.process.heirs`) is woken as soon as nothing is left of the dead process, which
+may be before it is reaped.
 """
 
 import os
@@ -33,6 +36,7 @@ class _End:
     process: Process
     status: int
     usage: tuple[float, float, int]  # user and system seconds, largest resident set in bytes
+    heir: int = 0  # that was woken
     escaped: int = 0
 
 
@@ -91,7 +95,7 @@ class Reaper:
             if seen is None:
                 break
             if seen.si_code in (os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED):
-                self._end(seen.si_pid)
+                self._end(seen.si_pid, seen.si_status)
                 if is_first:  # mostly it is the only one, and somebody waits for a restart
                     self._hunt()
                 is_first = False
@@ -112,15 +116,20 @@ class Reaper:
         self.strangers()
         _exited(_End(process, 0, (0.0, 0.0, 0)))
 
-    def _end(self, pid: int) -> None:
-        process = self.processes.pop(pid, None)
+    def _end(self, pid: int, code: int) -> None:
+        process = self.processes.get(pid)
+        heir = 0
         if process is not None:
             self.kill_group(pid)
+            heirs = process.connection.heirs
+            if heirs.follow(process.serial) and not self.strangers():  # nothing is left of it
+                heir = heirs.succeed(process.serial, code)  # before the rest: it is waited for
+            del self.processes[pid]
         _, status, usage = os.wait4(pid, 0)
         self._hunted.discard(pid)
         if process is not None:
             times = (usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
-            self._ends[process.tag] = _End(process, status, times)
+            self._ends[process.tag] = _End(process, status, times, heir)
 
     def _hunt(self) -> None:
         """Kill what the dead have left behind; report those that have left nothing."""
@@ -153,10 +162,12 @@ class Reaper:
             self._report(self._ends.pop(tag))
 
     def _report(self, end: _End) -> None:
-        heir = end.process.connection.heirs.succeed(end.process.serial, end.status)
-        self._tell_ended(end.process, _exited(end, heir))
+        process = end.process
+        end.heir = end.heir or process.connection.heirs.succeed(process.serial, end.status)
+        self._tell_ended(process, _exited(end))
 
 
-def _exited(end: _End, heir: int = 0) -> messages.Exited:
+def _exited(end: _End) -> messages.Exited:
     user, system, rss = end.usage
-    return messages.Exited(end.process.serial, end.status, user, system, rss, end.escaped, heir)
+    serial, status = end.process.serial, end.status
+    return messages.Exited(serial, status, user, system, rss, end.escaped, end.heir)
