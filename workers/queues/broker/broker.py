@@ -32,6 +32,7 @@ from supervisor.link import LONGEST_WAIT, WorkerLink
 from workers.queues import payload
 from workers.queues.broker.connection import Connection, Role
 from workers.queues.broker.greeter import Greeter
+from workers.queues.broker.handover import Handover
 from workers.queues.broker.host import QueueHost
 from workers.queues.broker.inquest import Tell, nobody, teller
 from workers.queues.broker.keeping import Keeping, keeping_of
@@ -93,6 +94,7 @@ class Broker:
         # Seconds since 1970 that never go back while we live.
         self._epoch = time.time() - time.monotonic()
         self._chores_at = math.inf
+        self._handover = Handover()
         self._touched.update(self._hosts)
 
     def _host(self, definition: QueueDefinition, keeping: Keeping | None, tell: Tell) -> QueueHost:
@@ -330,7 +332,7 @@ class Broker:
 
     def _flush_dirty(self) -> None:
         """Send what this pass has produced: several frames to one worker are one call."""
-        dirty = list(self._dirty.values())
+        dirty, gives_way = list(self._dirty.values()), False
         dirty.reverse()  # those that were delivered to come first: somebody waits for it
         self._dirty.clear()
         for connection in dirty:
@@ -338,6 +340,9 @@ class Broker:
                 continue
             try:
                 connection.flush()
+                if connection.role is Role.CONSUMER and not gives_way:
+                    gives_way = True
+                    self._handover.give_way()
             except PEER_ERRORS as error:
                 self._broken(connection, error)
             else:
