@@ -10,7 +10,7 @@ import socket
 from typing import NamedTuple
 
 from supervisor import link as links
-from supervisor.channel import Channel
+from supervisor.channel import Channel, DescriptorsLost
 from supervisor.process import launch as launches
 from supervisor.process import target
 
@@ -54,7 +54,10 @@ def wait(sock: socket.socket, kind: launches.Kind | None, run: target.Run | None
     ahead: list[Told] = []
     word = -1
     while word < 0 or _has_something(sock, word):
-        received = channel.receive()
+        try:
+            received = channel.receive()
+        except DescriptorsLost:  # we may have no more: another one will be told
+            return None
         if received is None:
             return None
         message, fds = received

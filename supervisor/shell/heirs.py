@@ -6,7 +6,8 @@ template wakes it at the end by itself (`supervisor.process.heirs`). The end is 
 as any other; if that comes to something else after all, the heir is killed.
 
 Named anew when things have been quiet for a moment, and withdrawn as soon as the core would decide
-otherwise, or the worker is asked to end.
+otherwise, or the worker is asked to end. None is named while the tree's budget has no restart left
+that could be begun with at once.
 """
 
 from collections.abc import Callable, Iterable
@@ -66,13 +67,22 @@ class Heirs:
         return heir.gone or heir.heir_of != self._legacies(heir.kind)
 
     def _legacies(self, kind: bytes) -> dict[int, Identity]:
-        """Return who would follow whom, of that kind of child."""
+        """Return who would follow whom, of that kind of child.
+
+        Nobody behind one who would not be followed is asked for: what holds for one mostly holds
+        for all, and to ask takes long where it concerns all.
+        """
         found: dict[int, Identity] = {}
+        if not self._shell.starts.has_token:
+            return found
         for process in self._processes():
-            if isinstance(process, WorkerProcess):
-                legacy = process.legacy(kind, self._shell.release)
-                if legacy is not None and self._is_restarted(legacy.end):
-                    found[legacy.serial] = legacy.identity
+            if not isinstance(process, WorkerProcess):
+                continue
+            legacy = process.legacy(kind, self._shell.release)
+            if legacy is not None:
+                if not self._is_restarted(legacy.end):
+                    break
+                found[legacy.serial] = legacy.identity
             if len(found) == MAX_LEGACIES:
                 break
         return found

@@ -17,6 +17,7 @@ from supervisor.core import flapping
 from supervisor.observe.snapshot import LastExit, WorkerStatus
 from supervisor.shell.capacity import Capacity
 from supervisor.shell.frequency import Frequency
+from supervisor.shell.spare import Spare
 from supervisor.shell.verdict import SHUTDOWN, Ending
 
 #: Called with (slot path, "stdout" or "stderr", a duplicate of the read end, which it takes over).
@@ -46,6 +47,7 @@ class Slot:
     last_exit: LastExit | None = None
     score: float = 0.0  # of its failures (`core.flapping`), when the last of them was restarted
     scored_at: float = 0.0  # monotonic seconds
+    heir: Spare | None = None  # that was woken when the last process ended, until somebody takes it
     occupants: list[Occupant] = field(default_factory=list)  # oldest first; two in a recycle
     recycling: bool = False
     after_recycle: list[Callable[[], None]] = field(default_factory=list)  # who waits for its end

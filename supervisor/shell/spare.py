@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -32,6 +32,7 @@ class Spare:
     end: messages.Exited | None = None  # how it went, if that is known
     heir_of: dict[int, Identity] = field(default_factory=dict)
     inherits: Identity | None = None
+    on_end: Callable[[], None] = lambda: None
 
     def become(self, kind: bytes, who: Assign, fds: tuple[int, ...]) -> None:
         """Tell it who it is.
@@ -53,6 +54,11 @@ class Spare:
         for who, fds in of.values():
             self._say(replace(who, ahead=True), fds)
         self.heir_of = dict(of)
+
+    def runs_as(self, kind: bytes, identity: Identity) -> bool:
+        """Whether it was woken as this one, and nobody has lost sight of it since."""
+        is_lost = self.gone and self.end is None
+        return self.kind == kind and self.inherits == identity and not is_lost
 
     def _say(self, message: Assign | Inherit, fds: tuple[int, ...]) -> None:
         channel: Channel[FromWorker] = Channel(self.link, FromWorker)
@@ -77,6 +83,7 @@ class Spare:
         """It died waiting, or as an heir before anybody had heard of it."""
         self.gone = True
         self.end = message
+        self.on_end()
 
     def suspended(self, stopped: bool) -> None:
         """Nobody cares."""
@@ -84,3 +91,4 @@ class Spare:
     def lost(self) -> None:
         """It went with its template."""
         self.gone = True
+        self.on_end()

@@ -60,8 +60,8 @@ class Spares:
         """Let them all go."""
         for spare in list(self._spares):
             self._let_go(spare)
-        while self._woken:
-            self._woken.popitem()[1].discard()
+        for serial in list(self._woken):
+            self.reject(serial)
 
     def take(self, kind: bytes, who: Assign, fds: tuple[int, ...], *, expect: bool) -> Spare | None:
         """Have one become somebody, if there is one that can.
@@ -75,8 +75,9 @@ class Spares:
         """
         if expect:
             self._expected = kind
-        heir = self._woken_as(kind, (who, fds))
+        heir = next((one for one in self._woken.values() if one.runs_as(kind, (who, fds))), None)
         if heir is not None:
+            del self._woken[heir.serial]
             self._loop.post(self.refill_later)
             return heir
         usable = [spare for spare in self._free() if spare.kind in (kind, b"")]
@@ -121,6 +122,7 @@ class Spares:
             self._bequeath(spare.serial, list(of), word)
         except OSError:
             self._let_go(spare)
+            self.refill_later()
         finally:
             os.close(word)
 
@@ -142,30 +144,25 @@ class Spares:
             self._let_go(heir)
             self.refill_later()
 
-    def woken(self, heir: int, process: int) -> None:
-        """The template has woken it, as the process has ended."""
+    def woken(self, heir: int, process: int) -> bool:
+        """The template has woken it, as the process has ended; False if it was let go meanwhile."""
         spare = self.heir
         if spare is not None and spare.serial == heir:
             self._spares.remove(spare)
             self._woken[heir] = spare
             spare.inherits = spare.heir_of[process]
-        else:  # it was let go at the same time
-            self._kill(heir)
-
-    def _woken_as(self, kind: bytes, identity: Identity) -> Spare | None:
-        """Take the heir that runs as this one already."""
-        for spare in self._woken.values():
-            is_lost = spare.gone and spare.end is None
-            if spare.kind == kind and spare.inherits == identity and not is_lost:
-                return self._woken.pop(spare.serial)
-        return None
+            return True
+        self._kill(heir)
+        return False
 
     def reject(self, heir: int) -> None:
         """It is not to go on, if it is still nobody's: something else was decided."""
         spare = self._woken.pop(heir, None)
         if spare is not None:
+            spare.inherits = None
             self._kill(heir)
             spare.discard()
+            self.refill_later()
 
     def _let_go(self, spare: Spare) -> None:
         self._spares.remove(spare)

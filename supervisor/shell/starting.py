@@ -93,6 +93,15 @@ class Starts:
         else:
             self._begin(process)
 
+    @property
+    def has_token(self) -> bool:
+        """Whether a restart would be begun at once."""
+        if self._budget.is_wanted:
+            return False
+        if not self._is_root:
+            return self._budget.tokens > 0
+        return self._bucket.take(1, time.monotonic())[1] == 1
+
     def want(self, process: Process, tokens: int) -> None:
         """A process needs tokens: for its own start, or for starts below it."""
         self._budget.want(process, tokens)

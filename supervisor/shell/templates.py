@@ -184,8 +184,12 @@ class Template:
 
     def _on_exited(self, message: messages.Exited) -> None:
         owner = self._owners.pop(message.serial, None)
-        if message.heir:
-            self.spares.woken(message.heir, message.serial)
+        if message.heir and not self.spares.woken(message.heir, message.serial):
+            let_go = self.spare(message.heir)
+            if let_go is not None and owner is not None:
+                # Nothing is left of what was in the slot when this has ended as well.
+                let_go.on_end = lambda: owner.exited(message)
+                return
         if owner is not None:
             owner.exited(message)
         if message.heir:  # after what has been decided
@@ -276,6 +280,11 @@ class Template:
         return token
 
     # --- spares -------------------------------------------------------------------------------
+
+    def spare(self, serial: int) -> Spare | None:
+        """Return the spare with that serial, while it has become nobody and has not ended."""
+        owner = self._owners.get(serial)
+        return owner if isinstance(owner, Spare) else None
 
     def _bequeath(self, heir: int, processes: list[int], word: int | None) -> None:
         if self._client is not None:

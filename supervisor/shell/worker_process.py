@@ -1,5 +1,6 @@
 """A process of the author's as its supervisor sees it: what only such a process is told."""
 
+import errno
 import time
 from typing import Any, NamedTuple
 
@@ -7,9 +8,10 @@ from msgspec.structs import replace
 
 from supervisor.caches import Caches, bounded
 from supervisor.core.events import Exited
-from supervisor.link import Ready
+from supervisor.link import Assign, Ready
 from supervisor.logs.setup import LEVEL_SIGNALS
 from supervisor.memory import TrimRequest
+from supervisor.process import messages
 from supervisor.shell.child_process import ChildProcess, Phase
 from supervisor.shell.spare import Identity
 from supervisor.shell.templates import Template
@@ -32,6 +34,25 @@ class WorkerProcess(ChildProcess):
         """Ask for the process. Beside a predecessor, which may be in a line, it leaves no mark."""
         self._marks = self.shell.marks and len(self.slot.occupants) == 1
         super().begin()
+
+    def exited(self, message: messages.Exited) -> None:
+        """It has ended; an heir may run in its slot by now."""
+        if message.heir:
+            self.slot.heir = self._template.spare(message.heir)
+        super().exited(message)
+
+    def _take_spare(self, kind: bytes, who: Assign, fds: tuple[int, ...]) -> bool:
+        """Become the heir that runs already, or another spare; False if there is none.
+
+        Raises:
+            BlockingIOError: an heir that is not this one is still being ended.
+
+        """
+        heir = self.slot.heir
+        if heir is not None and not heir.gone and not heir.runs_as(kind, (who, fds)):
+            raise BlockingIOError(errno.EAGAIN, "an heir that is not wanted is being ended")
+        self.slot.heir = None
+        return super()._take_spare(kind, who, fds)
 
     @property
     def _is_succeeded(self) -> bool:

@@ -121,6 +121,37 @@ def test_an_heir_that_is_killed_as_well_is_no_start(tmp_path: Path) -> None:
         assert app.stop() == 0
 
 
+def test_nobody_runs_for_a_restart_that_has_to_wait(tmp_path: Path) -> None:
+    """Where the tree's budget of restarts is used up there is no heir: one start for each end."""
+    with run_tree("kin:many", tmp_path, "--restart-burst", "1", "--restart-rate", "4") as app:
+        app.up()
+        for number in range(1, ROUNDS):
+            kill(app.ready("kin/w.1").pid)
+            app.wait_worker("kin/w.1", lambda w, n=number: w.restarts == n and w.state == "ready")
+        app.wait_for(event="restarts are slowed down")
+        eventually(lambda: starts(app)[-1] == app.worker("kin/w.1").pid, "the last one runs")
+        assert len(starts(app)) == 3 + ROUNDS - 1
+        assert copies(app) == []
+        assert app.stop() == 0
+
+
+def test_a_nested_supervisor_has_an_heir_once_it_may_restart_at_once(tmp_path: Path) -> None:
+    """It gets its share of the tree's budget with its first restart: one start for each end."""
+    with run_tree("kin:nested", tmp_path) as app:
+        app.up()
+        for number in range(1, ROUNDS):
+            if 1 < number < 9:  # it has got eight more than the first has used
+                with_heir(app)
+            kill(app.ready("kin/inner/w.0").pid)
+            app.wait_worker(
+                "kin/inner/w.0", lambda w, n=number: w.restarts == n and w.state == "ready"
+            )
+        eventually(lambda: starts(app)[-1] == app.worker("kin/inner/w.0").pid, "the last one runs")
+        assert len(starts(app)) == 2 + ROUNDS - 1
+        assert copies(app) == []
+        assert app.stop() == 0
+
+
 def test_the_intensity_is_kept_to_the_process(tmp_path: Path) -> None:
     """Two restarts are allowed: the third end gives up, and nobody has run for it."""
     with run_tree("kin:twice", tmp_path) as app:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,11 @@ from supervisor.channel import pair
 from supervisor.link import Assign
 from supervisor.loop import Loop
 from supervisor.process import messages
+from supervisor.shell.slots import Slot
 from supervisor.shell.spare import Identity, Spare
 from supervisor.shell.spares import Spares
+from supervisor.shell.starting import EXHAUSTED
+from supervisor.shell.worker_process import WorkerProcess
 
 KIND = b"a kind of child"
 WHO = Assign("shop/charge.0", 7)
@@ -120,8 +124,21 @@ def test_an_heir_that_is_not_what_was_decided_is_killed(
     assert taken is not heir
     world.spares.reject(heir.serial)
     assert world.killed == [heir.serial]
+    assert not heir.runs_as(KIND, LEGACIES[21])
     if taken is not None:
         taken.discard()
+
+
+def test_a_start_waits_for_an_heir_that_is_being_ended(world: World) -> None:
+    """Never two in a slot: it is postponed, as when no process can be had for now."""
+    heir = world.name()
+    world.spares.woken(heir.serial, 21)
+    starting: Any = WorkerProcess.__new__(WorkerProcess)  # all that it needs for this
+    starting.slot = Slot("shop/charge.1", (0, 1), (0, 2), heir=heir)
+    world.spares.reject(heir.serial)
+    with pytest.raises(BlockingIOError) as refused:
+        starting._take_spare(KIND, *LEGACIES[21])
+    assert refused.value.errno in EXHAUSTED
 
 
 def test_an_heir_that_was_let_go_as_it_was_woken_is_killed(world: World) -> None:

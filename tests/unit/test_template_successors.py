@@ -130,6 +130,39 @@ def test_a_template_that_is_left_forks_no_successors(world: World) -> None:
     assert world.asked() == []
 
 
+class Worker:
+    """Who asked for a process, and hears of its end."""
+
+    def __init__(self) -> None:
+        self.ends: list[messages.Exited] = []
+        self.exited = self.ends.append
+
+
+@pytest.mark.parametrize("reply", [messages.Exited(1, 9), None])
+def test_the_end_of_who_had_an_heir_waits_for_that(
+    world: World, reply: messages.Exited | None
+) -> None:
+    """Let go as it was woken, it may run for a moment: until it is gone, the slot is not free."""
+    worker: Any = Worker()
+    world.template.spares.hurry(KIND)
+    spare = world.template.spare(1)
+    assert spare is not None
+    world.asked()
+    world.template.adopt(worker, 5)
+    world.template.spares.make_heir(spare, {5: (WHO, (0, 0))})
+    world.template.spares.disinherit(5)
+    end = messages.Exited(5, 9, heir=1)
+    world.answer(end)
+    assert worker.ends == []
+    if reply is not None:
+        world.answer(reply)
+    else:  # the template is gone, and so is the heir
+        world.there.close()
+        world.loop.post(world.loop.stop)
+        world.loop.run()
+    assert worker.ends == [end]
+
+
 def child(**fields: Any) -> ChildDefinition:
     """Define a child."""
     return ChildDefinition(name="c", where="", target="t", **fields)

@@ -31,3 +31,6 @@ silent = Supervisor("kin", [Child("w", leaving)], intensity=1000)
 group = Supervisor(
     "kin", [Child("w", noted), Child("x", quiet)], strategy="one_for_all", intensity=1000
 )
+nested = Supervisor(
+    "kin", [Supervisor("inner", [Child("w", noted, count=2)], intensity=1000)], intensity=1000
+)
