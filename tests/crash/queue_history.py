@@ -14,7 +14,9 @@ from enum import IntEnum
 
 #: Nanoseconds for which a consumer works on what a broker had sent before it was killed.
 AHEAD = 1_000_000_000
-RECORD = struct.Struct("<BBIIq")  # what, attempt, stream, number, monotonic nanoseconds
+#: What, attempt, stream, number, monotonic nanoseconds. A power of two bytes: a write that crosses
+#: a page may be cut in two by a kill, and all that follows would be read askew.
+RECORD = struct.Struct("<BBIIq14x")
 
 
 class What(IntEnum):
