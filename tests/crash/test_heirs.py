@@ -39,6 +39,12 @@ def with_heir(app: App) -> App:
     return app
 
 
+def kill_again(app: App, path: str, restarts: int) -> None:
+    """Kill who is in a slot, and wait until it has been restarted so often."""
+    kill(app.ready(path).pid)
+    app.wait_worker(path, lambda worker: worker.restarts == restarts and worker.state == "ready")
+
+
 def descriptors(pid: int) -> list[str]:
     """Return what a process has open, by number and kind."""
     fds = Path(f"/proc/{pid}/fd")
@@ -126,8 +132,7 @@ def test_nobody_runs_for_a_restart_that_has_to_wait(tmp_path: Path) -> None:
     with run_tree("kin:many", tmp_path, "--restart-burst", "1", "--restart-rate", "4") as app:
         app.up()
         for number in range(1, ROUNDS):
-            kill(app.ready("kin/w.1").pid)
-            app.wait_worker("kin/w.1", lambda w, n=number: w.restarts == n and w.state == "ready")
+            kill_again(app, "kin/w.1", number)
         app.wait_for(event="restarts are slowed down")
         eventually(lambda: starts(app)[-1] == app.worker("kin/w.1").pid, "the last one runs")
         assert len(starts(app)) == 3 + ROUNDS - 1
@@ -142,10 +147,7 @@ def test_a_nested_supervisor_has_an_heir_once_it_may_restart_at_once(tmp_path: P
         for number in range(1, ROUNDS):
             if 1 < number < 9:  # it has got eight more than the first has used
                 with_heir(app)
-            kill(app.ready("kin/inner/w.0").pid)
-            app.wait_worker(
-                "kin/inner/w.0", lambda w, n=number: w.restarts == n and w.state == "ready"
-            )
+            kill_again(app, "kin/inner/w.0", number)
         eventually(lambda: starts(app)[-1] == app.worker("kin/inner/w.0").pid, "the last one runs")
         assert len(starts(app)) == 2 + ROUNDS - 1
         assert copies(app) == []
@@ -157,8 +159,7 @@ def test_the_intensity_is_kept_to_the_process(tmp_path: Path) -> None:
     with run_tree("kin:twice", tmp_path) as app:
         app.up()
         for restarts in (1, 2):
-            kill(with_heir(app).ready("kin/w.1").pid)
-            app.wait_worker("kin/w.1", lambda w, n=restarts: w.restarts == n and w.state == "ready")
+            kill_again(with_heir(app), "kin/w.1", restarts)
         kill(app.ready("kin/w.0").pid)
         assert app.wait() != 0
         assert len(starts(app)) == 2 + 2
