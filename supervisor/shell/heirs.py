@@ -18,7 +18,7 @@ from supervisor.shell.spare import Identity, Spare
 from supervisor.shell.surroundings import Shell
 from supervisor.shell.worker_process import WorkerProcess
 
-#: Seconds after a change until heirs are looked at: the time of two restarts in a row.
+#: Seconds after a change until heirs are looked at: by then the next spare is asked for.
 QUIET = 0.025
 #: Workers that one spare is the heir of, at most: it holds the pipes of each.
 MAX_LEGACIES = 8

@@ -133,8 +133,7 @@ class Spares:
 
     def disinherit(self, process: int) -> None:
         """Nobody goes on in its place: it is going to be ended."""
-        heir = self.heir
-        if heir is not None and process in heir.heir_of:
+        if self.inherits(process):
             self.replace_heir()
 
     def replace_heir(self) -> None:
