@@ -163,3 +163,8 @@ class Channel(Generic[_Incoming]):
 def pair() -> tuple[socket.socket, socket.socket]:
     """Make the two ends of a link."""
     return socket.socketpair(*KIND)
+
+
+def end_of(fd: int) -> socket.socket:
+    """Make a socket of the descriptor of a link's end."""
+    return socket.socket(*KIND, fileno=fd)

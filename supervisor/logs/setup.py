@@ -80,7 +80,8 @@ def prepare() -> None:
 
 def share_on_fork() -> None:
     """Make the records of what this worker will fork come to it. Never in a template."""
-    os.register_at_fork(before=_share)
+    global _shares
+    _shares = True
 
 
 def configure(level: str) -> None:
@@ -145,10 +146,16 @@ def _let_through(bound_logger: type, level: int) -> None:
 _level: int | None = None  # None: not a worker
 _bound_logger: type | None = None  # the class of structlog's loggers
 _path = ""
+_shares = False
 
 
 def _share() -> None:
     """Before the worker's first fork: make its children's records come to it."""
+    if not _shares:
+        return
     from supervisor.logs.multiprocess import install
 
     install(f"logs of {_path}", RecordHandler)
+
+
+os.register_at_fork(before=_share)

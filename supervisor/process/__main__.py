@@ -9,6 +9,8 @@ with skippable():
     import logging  # noqa: F401
     import threading  # noqa: F401
 
+    import supervisor.logs.setup  # noqa: F401
+
 from supervisor.process.template import main
 
 main()

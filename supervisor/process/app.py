@@ -24,7 +24,7 @@ _DECLARATIONS = {one.__name__: one for one in (Child, Supervisor, Queue)}
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LoadedApp:
     """An imported app: the author's objects, what they say as data, and which code it is."""
 

@@ -9,49 +9,56 @@ In this order, and why:
 4. (a spare waits here to be told who it is);
 5. what the Child asks for: limits, user, directory, environment;
 6. the author's code, and the report of how it ended.
+
+What cannot be rehearsed (`supervisor.process.rehearsal`) calls functions by names of this module:
+to look one up in another writes to six pages, each of which has to be copied then.
 """
 
-import _signal  # type: ignore[import-not-found]
 import faulthandler
-import gc
 import io
 import os
 import signal
 import socket
 import sys
 import traceback
+from _signal import pthread_sigmask  # type: ignore[import-not-found]
+from gc import enable as enable_gc
+from os import closerange, dup2, setsid, sysconf
 from typing import NoReturn
 
-from supervisor import link as links
-from supervisor.channel import KIND, Channel, DescriptorsLost, pair
+from supervisor.channel import end_of
 from supervisor.errors import Ignore, StartError, text_of
-from supervisor.logs.marks import mark
-from supervisor.logs.setup import share_on_fork, write_as
-from supervisor.process import ending, settings, spare, target, tempdir
-from supervisor.process import launch as launches
+from supervisor.link import WorkerLink, install
+from supervisor.logs.setup import share_on_fork
+from supervisor.process import rehearsal, settings, spare, target, tempdir
 from supervisor.process.app import PACKAGE, LoadedApp
-from supervisor.process.family import die_with, set_tag, template_of
+from supervisor.process.ending import finish, forget_hooks
+from supervisor.process.family import die_with
+from supervisor.process.launch import decode
 from supervisor.process.messages import Spawn
 from supervisor.process.spare import Told
 
 #: What a template keeps blocked, and its children unblock when they can take it.
 BLOCKED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
+_SETMASK = int(signal.SIG_SETMASK)
 #: Sent by a supervisor to a hung process: the stacks of all its threads are written.
 DUMP_SIGNAL = signal.SIGRTMAX - 1
-#: After so many calls Python has specialised a function's bytecode.
-REHEARSALS = 12
 #: Where the stacks of all threads go, on that signal and on a fault: a fork has its own file there.
 _stacks = os.dup(2)
 
 
-def enter(request: Spawn, fds: list[int], tag: int, app: LoadedApp | None) -> NoReturn:
-    """Become the process that was asked for. Called in the child of a fork; never returns."""
+def enter(request: Spawn, fds: list[int], template: int, app: LoadedApp | None) -> NoReturn:
+    """Become the process that was asked for. Called in the child of a fork; never returns.
+
+    ``template``: the pid of that which has forked it; not from getppid: it may have died by now.
+    """
     code = 1
     try:
-        _own_session(tag)
-        _signal.pthread_sigmask(signal.SIG_SETMASK, ())  # not signal's: it makes an Enum of each
+        setsid()
+        die_with(template)
+        pthread_sigmask(_SETMASK, ())  # not signal's: it makes an Enum of each
         share_on_fork()
-        ending.forget_hooks()
+        forget_hooks()
         code = _live(request, fds, app)
     except SystemExit:  # a stop signal met a spare that had got ready
         code = 0
@@ -64,41 +71,25 @@ def enter(request: Spawn, fds: list[int], tag: int, app: LoadedApp | None) -> No
 def _live(request: Spawn, fds: list[int], app: LoadedApp | None) -> int:
     """Go on as a child, at once or, as a spare, when it is known which."""
     end, stack, *rest = fds
-    os.dup2(stack, _stacks, inheritable=False)
+    dup2(stack, _stacks, False)
     keep_only([0, 1, 2, _stacks, end, *rest])
-    gc.enable()
-    sock = socket.socket(*KIND, fileno=end)
+    enable_gc()
+    sock = end_of(end)
     if request.launch:
-        told: Told | None = spare.told(sock, launches.decode(request.launch), rest)
+        told: Told | None = spare.told(sock, decode(request.launch), rest)
     else:
         told = _wait_to_be_told(sock, request, app)
     if told is None:
         return 0
-    _take_pipes(told)
+    spare.take_pipes(told)
     return _run(told, app)
-
-
-def mark_pipes(incarnation: int) -> None:
-    """Say in both log pipes that we write from here on. Waits for room, as any line does."""
-    said = mark(os.getpid(), incarnation)
-    for fd in (1, 2):
-        os.write(fd, said)
-
-
-def _take_pipes(told: Told) -> None:
-    """Write from here on to the pipes of our slot."""
-    for ours, pipe in enumerate(told.pipes, start=1):
-        os.dup2(pipe, ours)
-        os.close(pipe)
-    if told.launch.marks:
-        mark_pipes(told.launch.incarnation)
 
 
 def _run(told: Told, app: LoadedApp | None) -> int:
     link = told.link
-    links.install(link)
+    install(link)
     try:
-        run = told.run or _prepare(told.launch.kind, app)
+        run = told.run or _prepare(target.plan(told.launch.kind, app))
         code = run(link)
     except Ignore as declined:
         link.ignore(text_of(declined))
@@ -108,17 +99,18 @@ def _run(told: Told, app: LoadedApp | None) -> int:
     except BaseException as error:
         _tell(error, link)
         return 1
-    ending.finish()
+    finish()
     link.finished()
     return code
 
 
-def _prepare(kind: launches.Kind, app: LoadedApp | None) -> target.Run:
-    settings.apply(kind.settings)
-    return target.prepare(kind, app)
+def _prepare(plan: target.Plan) -> target.Run:
+    settings.apply(plan.kind.settings)
+    plan.arm()
+    return plan.run
 
 
-def _tell(error: BaseException, link: links.WorkerLink) -> None:
+def _tell(error: BaseException, link: WorkerLink) -> None:
     """Say which exception ends this process: to the supervisor, then to whoever reads the log."""
     text = "".join(traceback.format_exception(_authors_part(error)))
     link.failed(type(error).__name__, text_of(error), text)
@@ -146,57 +138,30 @@ def exit_code(leaving: SystemExit) -> int:
     return 1
 
 
-def _own_session(tag: int) -> None:
-    os.setsid()
-    set_tag(tag)
-    die_with(template_of(tag))  # not getppid: it may have died by now
-
-
 def keep_only(fds: list[int]) -> None:
     """Close every descriptor but these."""
     last = -1
     for fd in sorted(fds):
         if fd > last + 1:
-            os.closerange(last + 1, fd)
+            closerange(last + 1, fd)
         last = fd
-    os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
-
-
-def _rehearse() -> None:
-    """Go once through what comes later, without consequences.
-
-    In a template, so that its forks find the bytecode specialised and the caches of types filled:
-    to write to them would copy their pages. In a spare, which has the time to copy them ahead.
-    """
-    kind = launches.encode(launches.Kind(launches.Node("")))
-    ours, theirs = pair()
-    word = os.eventfd(1)
-    with ours, theirs:
-        channel: Channel[links.FromWorker] = Channel(theirs, links.FromWorker)
-        channel.send(links.Inherit(), (word,))
-        channel.send(links.Assign("", 0, kind, ahead=True), (1, 2))
-        os.close(word)
-        told = spare.wait(ours, None, None)
-        assert told is not None
-        _take_pipes(told)  # its output is what it was
-        told.link.ready()
-        write_as("", 0)
+    closerange(last + 1, sysconf("SC_OPEN_MAX"))
 
 
 def _wait_to_be_told(sock: socket.socket, request: Spawn, app: LoadedApp | None) -> Told | None:
     """Wait, as a spare, for the launch; None when nobody needs it any more."""
     tempdir.prepare()
-    kind: launches.Kind | None = None
+    plan: target.Plan | None = None
     run: target.Run | None = None
     if request.kind:
-        kind = launches.decode_kind(request.kind)
         try:
-            run = _prepare(kind, app)
+            plan = target.planned(request.kind, app)
+            run = _prepare(plan)
         except (OSError, LookupError, StartError):  # the child itself will say it
             return None
     if not request.at_once:
-        _rehearse()
-    return spare.wait(sock, kind, run)
+        rehearsal.become()
+    return spare.wait(sock, plan and plan.kind, run)
 
 
 def prepare() -> None:
@@ -205,11 +170,7 @@ def prepare() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # or a kill loses what is printed
     faulthandler.enable(file=_stacks, all_threads=True)
     faulthandler.register(DUMP_SIGNAL, file=_stacks, all_threads=True, chain=False)
-    try:
-        for _ in range(REHEARSALS):
-            _rehearse()
-    except (OSError, DescriptorsLost):  # there are none left: forks are refused, or go without
-        pass
+    rehearsal.rehearse()
 
 
 def _leave(code: int) -> NoReturn:

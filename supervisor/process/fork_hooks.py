@@ -1,9 +1,10 @@
-"""Fork hooks of the standard library that a template can do without.
+"""Fork hooks that a template can do without.
 
-`threading` and `logging` make their locks anew in every fork: one may be held by a thread that the
-fork has not got, for ever. A template has one thread, and that one is here, not there; going
-through their hooks all the same would write to 130 pages that the fork else shared: a fifth of all
-that it costs. So where *it* forks they are skipped. Any other fork, of its workers too, has them.
+`threading`, `logging` and our own logs make their locks anew in every fork: one may be held by a
+thread that the fork has not got, for ever. A template has one thread, and that one is here, not
+there; going through their hooks all the same would write to 150 pages that the fork else shared: a
+fifth of all that it costs. So where *it* forks they are skipped. Any other fork, of its workers
+too, has them.
 """
 
 import contextlib

@@ -12,13 +12,21 @@ from supervisor.process import tempdir
 from supervisor.process.family import PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, die_with, prctl
 
 #: Workers are to die of a lack of memory before root does (the kernel's scale: -1000 to 1000).
-OOM_SCORE = 300
+OOM_SCORE = b"300"
+_OOM = "/proc/self/oom_score_adj"
 
 
-def apply(settings: Settings) -> None:
+def rehearse() -> None:
+    """Apply what this process has: see `supervisor.process.rehearsal`."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    apply(Settings(umask=umask), _own_oom_score())
+
+
+def apply(settings: Settings, oom_score: bytes = OOM_SCORE) -> None:
     """Apply the settings to this process; raises OSError or StartError, and then it must end."""
     os.umask(settings.umask)
-    _prefer_for_oom()
+    _prefer_for_oom(oom_score)
     if settings.private_tmp:
         tempdir.use()
     if settings.nice:
@@ -94,14 +102,21 @@ def _group(group: str | int) -> int:
     return grp.getgrnam(group).gr_gid if isinstance(group, str) else group
 
 
-def _prefer_for_oom() -> None:
+def _prefer_for_oom(score: bytes) -> None:
     try:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(_OOM, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:  # no /proc: the kernel chooses by size alone
         return
     try:
-        os.write(fd, str(OOM_SCORE).encode())
+        os.write(fd, score)
     except OSError:
         pass
     finally:
         os.close(fd)
+
+
+def _own_oom_score() -> bytes:
+    try:
+        return Path(_OOM).read_bytes()
+    except OSError:
+        return b""

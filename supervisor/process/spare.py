@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from supervisor import link as links
 from supervisor.channel import Channel, DescriptorsLost
+from supervisor.logs.marks import mark
 from supervisor.process import launch as launches
 from supervisor.process import target
 
@@ -73,6 +74,22 @@ def wait(sock: socket.socket, kind: launches.Kind | None, run: target.Run | None
                 return one
             ahead.append(one)
     return _inherit(word, ahead)
+
+
+def mark_pipes(incarnation: int) -> None:
+    """Say in both log pipes that we write from here on. Waits for room, as any line does."""
+    said = mark(os.getpid(), incarnation)
+    for fd in (1, 2):
+        os.write(fd, said)
+
+
+def take_pipes(told: Told) -> None:
+    """Write from here on to the pipes of our slot."""
+    for ours, pipe in enumerate(told.pipes, start=1):
+        os.dup2(pipe, ours)
+        os.close(pipe)
+    if told.launch.marks:
+        mark_pipes(told.launch.incarnation)
 
 
 def _has_something(sock: socket.socket, word: int) -> bool:

@@ -8,14 +8,15 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from functools import lru_cache
+from typing import Any, NamedTuple, NoReturn
 
 from supervisor import link as links
 from supervisor.declare.tree import Child
 from supervisor.errors import StartError
 from supervisor.logs.setup import configure, write_as
 from supervisor.process.app import LoadedApp, child_at, load
-from supervisor.process.launch import Command, Entry, Kind, Node
+from supervisor.process.launch import Command, Entry, Kind, Node, decode_kind
 from supervisor.process.messages import LoadFailed
 
 _HINTS = {
@@ -30,17 +31,43 @@ _HINTS = {
 Run = Callable[[links.WorkerLink], int]
 
 
-def prepare(kind: Kind, app: LoadedApp | None) -> Run:
-    """Do what can be done ahead, before it is known which slot it is for; return what is left."""
+def _nothing() -> None:
+    pass
+
+
+class Plan(NamedTuple):
+    """How a kind of child is run: found without consequences, so that a template does it ahead.
+
+    ``arm`` is what can be done before it is known which slot it is for, ``run`` is what is left.
+    """
+
+    kind: Kind
+    run: Run
+    arm: Callable[[], None] = _nothing
+
+
+def plan(kind: Kind, app: LoadedApp | None) -> Plan:
+    """Find how a kind is run.
+
+    Raises:
+        LookupError: this version of the app has no such child.
+
+    """
     match kind.run:
         case Command() as command:
-            return lambda _link: execute(command)
+            return Plan(kind, lambda _link: execute(command))
         case Entry(function=function, argument=argument):
-            return lambda link: _enter(function, argument, link)
+            return Plan(kind, lambda link: _enter(function, argument, link))
         case Node(path=path):
             if app is not None and app.name == kind.app:
-                return _prepare_child(child_at(app.tree, path), kind)
-            return lambda link: _load_and_run(path, kind, link)
+                return _plan_child(child_at(app.tree, path), kind)
+            return Plan(kind, lambda link: _load_and_run(path, kind, link))
+
+
+@lru_cache(8)
+def planned(kind: bytes, app: LoadedApp | None) -> Plan:
+    """Return the `plan` of an encoded kind: a template asks before it forks, the fork has it."""
+    return plan(decode_kind(kind), app)
 
 
 def _enter(function: str, argument: bytes, link: links.WorkerLink) -> int:
@@ -79,36 +106,31 @@ def _load_and_run(path: str, kind: Kind, link: links.WorkerLink) -> int:
         write_as(link.context.path, link.context.incarnation)
         versions = {"old": kind.code, "new": loaded.code}
         logging.getLogger("supervisor").warning("code on disk has changed", extra=versions)
-    return _prepare_child(child_at(loaded.tree, path), kind)(link)
+    found = _plan_child(child_at(loaded.tree, path), kind)
+    found.arm()
+    return found.run(link)
 
 
-def _prepare_child(child: Child, kind: Kind) -> Run:
+def _plan_child(child: Child, kind: Kind) -> Plan:
     # To find or to make a target may be the author's code already.
-    is_ahead = not isinstance(child.target, str | type)
-    configure(kind.log_level)
-    ahead = _prepare_target(child.target, child, kind) if is_ahead else None
+    is_there = not isinstance(child.target, str | type)
+    is_worker = is_there and hasattr(child.target, "supervised")
+    stop_signals: set[int] = {_signal.SIGTERM, _stop_signal(child)}
+
+    def arm() -> None:
+        configure(kind.log_level)
+        if is_there and not is_worker:
+            _exit_on(stop_signals)
 
     def run(link: links.WorkerLink) -> int:
         write_as(link.context.path, link.context.incarnation)
-        return (ahead or _prepare_target(_found(child), child, kind))(link)
-
-    return run
-
-
-def _found(child: Child) -> Any:
-    target = find(child.target) if isinstance(child.target, str) else child.target
-    return target(*child.args) if isinstance(target, type) else target
-
-
-def _prepare_target(target: Any, child: Child, kind: Kind) -> Run:
-    stop_signals: set[int] = {_signal.SIGTERM, _stop_signal(child)}
-
-    def run_supervised(link: links.WorkerLink) -> int:
-        link.stop_on_signal(*stop_signals)
-        target.supervised(link)
-        return 0
-
-    def call(link: links.WorkerLink) -> int:
+        target: Any = child.target if is_there else _made(child)
+        if is_worker or (not is_there and hasattr(target, "supervised")):
+            link.stop_on_signal(*stop_signals)
+            target.supervised(link)
+            return 0
+        if not is_there:
+            _exit_on(stop_signals)
         if kind.ready == "init":
             link.ready(begun=False)
         result = target(*child.args)
@@ -116,11 +138,17 @@ def _prepare_target(target: Any, child: Child, kind: Kind) -> Run:
             _run_async(result, stop_signals)
         return 0
 
-    if hasattr(target, "supervised"):
-        return run_supervised
-    for signum in stop_signals:
+    return Plan(kind, run, arm)
+
+
+def _made(child: Child) -> Any:
+    target = find(child.target) if isinstance(child.target, str) else child.target
+    return target(*child.args) if isinstance(target, type) else target
+
+
+def _exit_on(signals: set[int]) -> None:
+    for signum in signals:
         _signal.signal(signum, _exit_in_order)  # not signal's: it makes an Enum of what was there
-    return call
 
 
 def _stop_signal(child: Child) -> int:

@@ -26,6 +26,8 @@ NUMBER = 0xFFFF_FFFF
 #: Where `tempfile` looks by itself.
 _SYSTEM = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - compared with, not written to
 
+#: What the names of ours begin with; looked up once, for to look costs a fork 15 pages.
+_prefix = os.environ.get(VARIABLE)
 _made: str | None = None
 
 
@@ -43,6 +45,8 @@ def begin(base: str | None, run_id: str) -> str:
         why they keep the system's; "" if they do not.
 
     """
+    global _prefix
+    _prefix = None
     os.environ.pop(VARIABLE, None)
     if base is None:
         return ""
@@ -56,28 +60,32 @@ def begin(base: str | None, run_id: str) -> str:
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or mode & 0o022:
         return f"{base} is not a directory that is ours alone"
-    os.environ[VARIABLE] = os.path.join(base, run_id[:4])
+    _prefix = os.environ[VARIABLE] = os.path.join(base, run_id[:4])
     return ""
 
 
 def base() -> str | None:
     """Return the directory that they are in; None: workers have the system's."""
-    prefix = os.environ.get(VARIABLE)
-    return None if prefix is None else os.path.dirname(prefix)
+    return None if _prefix is None else os.path.dirname(_prefix)
 
 
 # --- the worker's side ------------------------------------------------------------------------
 
 
+def rehearse() -> None:
+    """Change the environment to what it is: see `supervisor.process.rehearsal`."""
+    if _prefix is not None:
+        os.environ[VARIABLE] = _prefix
+        _name(0)
+
+
 def prepare() -> None:
     """Make this process's directory, unless it has one; without one it has the system's."""
     global _made
-    prefix = os.environ.get(VARIABLE)
-    if _made is not None or prefix is None:
+    if _made is not None or _prefix is None:
         return
-    name = f"{prefix}.{os.getpid()}.{own_tag() & NUMBER:x}"
     for attempt in range(ATTEMPTS):
-        path = f"{name}-{attempt}" if attempt else name
+        path = _name(attempt)
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
@@ -86,6 +94,11 @@ def prepare() -> None:
             return
         _made = path
         return
+
+
+def _name(attempt: int) -> str:
+    name = f"{_prefix}.{os.getpid()}.{own_tag() & NUMBER:x}"
+    return f"{name}-{attempt}" if attempt else name
 
 
 def use() -> None:

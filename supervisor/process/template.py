@@ -18,6 +18,7 @@ others held for ever. An app that starts threads when it is imported is found ou
 its workers are then started elsewhere, importing it afresh.
 """
 
+import contextlib
 import gc
 import importlib
 import io
@@ -33,8 +34,7 @@ from supervisor.link import ToWorker
 from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others
-from supervisor.process import app, bootstrap, huge_pages, messages, roster, threads
-from supervisor.process import launch as launches
+from supervisor.process import app, bootstrap, huge_pages, messages, roster, target, threads
 from supervisor.process.child_signal import ChildSignal
 from supervisor.process.connection import Connection, Process
 from supervisor.process.family import (
@@ -240,14 +240,17 @@ class Template:
 
     def _fork(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
         if request.kind:
-            launches.decode_kind(request.kind)
+            with contextlib.suppress(Exception):  # the fork will say it
+                target.planned(request.kind, self._app)
+        enter, us = bootstrap.enter, os.getpid()
+        set_tag(self._tags)  # a fork inherits it
         try:
             pid = fork()
         except OSError as error:
             self._send(connection, messages.SpawnFailed(request.serial, f"fork: {error.strerror}"))
             return
         if pid == 0:
-            bootstrap.enter(request, fds, self._tags, self._app)  # never returns
+            enter(request, fds, us, self._app)  # never returns
         process = Process(request.serial, pid, self._tags, connection)
         connection.processes[request.serial] = process
         self.reaper.processes[pid] = process
