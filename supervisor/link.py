@@ -347,8 +347,8 @@ def current() -> WorkerLink | None:
     return _current
 
 
-def install(link: WorkerLink) -> None:
-    """Make a link the one of this process."""
+def install(link: WorkerLink | None) -> None:
+    """Make a link the one of this process; None: it has none."""
     global _current
     _current = link
 

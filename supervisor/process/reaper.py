@@ -112,8 +112,10 @@ class Reaper:
         were 50 such copies between an end and its report, a third of that time. Done right after
         the fork of a spare they keep nobody waiting.
         """
-        self.signal(process.pid, 0, group=False)
+        os.waitid(os.P_PID, process.pid, _LOOK)
+        self.signal(process.pid, 0, group=True)
         self.strangers()
+        process.connection.heirs.rehearse(process.pid)
         _exited(_End(process, 0, (0.0, 0.0, 0)))
 
     def _end(self, pid: int, code: int) -> None:

@@ -14,6 +14,8 @@ from supervisor import link as links
 from supervisor.channel import Channel, DescriptorsLost, end_of, pair
 from supervisor.declare.define import define
 from supervisor.declare.tree import Child, Supervisor
+from supervisor.logs.marks import mark
+from supervisor.logs.setup import write_as
 from supervisor.process import launch as launches
 from supervisor.process import settings, spare, target, tempdir
 from supervisor.process.app import LoadedApp
@@ -62,11 +64,15 @@ def become(run: target.Run | None = None) -> None:
         told = spare.wait(ours, None, run)
         assert told is not None
         spare.take_pipes(told)
+        mark(os.getpid(), 0)
+        links.install(told.link)
         (told.run or _run)(told.link)
+        links.install(None)
 
 
 def _run(link: links.WorkerLink) -> int:
-    link.ready()
+    write_as("", 0)
+    link.ready(begun=False)
     return 0
 
 

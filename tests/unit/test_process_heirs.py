@@ -130,3 +130,12 @@ def test_no_descriptor_is_kept(word: int, waiting: int) -> None:
             heirs.name(HEIR, waiting, os.dup(word), [3])
         end()
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_rehearsal_wakes_nobody(heirs: Heirs, word: int, waiting: int) -> None:
+    """Who was named before is heir as before, and no descriptor is left."""
+    before = os.listdir("/proc/self/fd")
+    heirs.rehearse(waiting)
+    assert os.listdir("/proc/self/fd") == before
+    assert woken_as(word) == 0
+    assert heirs.succeed(3, KILLED) == HEIR
