@@ -64,9 +64,9 @@ class Heirs:
 
         ``pid``: of any child of ours.
         """
-        self.name(0, pid, os.eventfd(0), [0])  # 0 is nobody's serial, and nobody waits for the word
-        if self.follow(0):
-            self.succeed(0, 1)
+        self.follow(0)  # nobody's serial
+        self.succeed(0, 0)
+        _lives(pid)
 
     def disinherit(self, heir: int) -> None:
         """This one inherits nothing any more. Harmless if it is no heir."""

