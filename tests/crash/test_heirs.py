@@ -40,8 +40,10 @@ def with_heir(app: App) -> App:
 
 
 def kill_again(app: App, path: str, restarts: int) -> None:
-    """Kill who is in a slot, and wait until it has been restarted so often."""
-    kill(app.ready(path).pid)
+    """Kill who is in a slot once it has said that it runs; wait until it is restarted so often."""
+    worker = app.ready(path)
+    eventually(lambda: worker.pid in starts(app), "it runs")
+    kill(worker.pid)
     app.wait_worker(path, lambda worker: worker.restarts == restarts and worker.state == "ready")
 
 
