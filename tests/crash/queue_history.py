@@ -6,17 +6,14 @@ confirmed, which message a handler begins and which it has handled.
 
 import os
 import struct
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-#: Nanoseconds for which a consumer works on what a broker had sent before it was killed.
-AHEAD = 1_000_000_000
-#: What, attempt, stream, number, monotonic nanoseconds. A power of two bytes: a write that crosses
-#: a page may be cut in two by a kill, and all that follows would be read askew.
-RECORD = struct.Struct("<BBIIq14x")
+#: What, attempt, stream, number. A power of two bytes: a write that crosses a page may be cut in
+#: two by a kill, and all that follows would be read askew.
+RECORD = struct.Struct("<BBII6x")
 
 
 class What(IntEnum):
@@ -26,7 +23,6 @@ class What(IntEnum):
     CONFIRMED = 2
     BEGUN = 3
     HANDLED = 4
-    BROKER_KILLED = 5
 
 
 class Recorder:
@@ -37,9 +33,7 @@ class Recorder:
 
     def record(self, what: What, stream: int, number: int, attempt: int = 0) -> None:
         """Append one record."""
-        os.write(
-            self._fd, RECORD.pack(what, min(attempt, 255), stream, number, time.monotonic_ns())
-        )
+        os.write(self._fd, RECORD.pack(what, min(attempt, 255), stream, number))
 
     def close(self) -> None:
         """Close the file."""
@@ -60,7 +54,7 @@ class Verdict:
         return not (self.lost or self.invented or self.repeated)
 
 
-def records(path: str) -> Iterator[tuple[int, int, int, int, int]]:
+def records(path: str) -> Iterator[tuple[int, int, int, int]]:
     """Read a history."""
     with open(path, "rb") as file:
         yield from RECORD.iter_unpack(file.read())
@@ -70,16 +64,16 @@ def judge(path: str, dead: set[tuple[int, int]]) -> Verdict:
     """Check a history, after the queue was emptied.
 
     Every confirmed message was handled, or is a dead letter. Nothing was handled that nobody meant
-    to put. What was begun a second time said so by its attempt, but for what a broker did not know
-    any more because it was killed in between; what it had sent ahead is handled on a while.
+    to put. Only once was a message begun as a first attempt, whoever was killed in between. (In
+    which order its attempts begin is left open: what a killed broker had sent ahead is handled on a
+    while.)
     """
     verdict = Verdict()
     meant: dict[int, int] = defaultdict(int)
     confirmed: dict[int, int] = defaultdict(int)
-    begun: dict[tuple[int, int], int] = {}  # when
+    begun: set[tuple[int, int]] = set()  # as a first attempt
     handled: set[tuple[int, int]] = set()
-    killed = 0
-    for what, attempt, stream, number, when in records(path):
+    for what, attempt, stream, number in records(path):
         message = stream, number
         match what:
             case What.PUTTING:
@@ -88,14 +82,13 @@ def judge(path: str, dead: set[tuple[int, int]]) -> Verdict:
                 confirmed[stream] = max(confirmed[stream], number)
             case What.HANDLED:
                 handled.add(message)
-            case What.BROKER_KILLED:
-                killed = when
             case What.BEGUN:
                 if number >= meant[stream]:
                     verdict.invented.append(message)
-                if attempt == 1 and message in begun and begun[message] > killed + AHEAD:
+                if attempt == 1 and message in begun:
                     verdict.repeated.append(message)
-                begun[message] = when
+                if attempt == 1:
+                    begun.add(message)
     for stream, count in confirmed.items():
         all_of_it = {(stream, number) for number in range(count)}
         verdict.lost += sorted(all_of_it - handled - dead)

@@ -20,13 +20,19 @@ import msgspec
 from tests.crash.queue_harness import Scene
 from tests.crash.queue_history import Recorder, Verdict, What, judge
 from tests.crash.queue_workers import Crew
-from workers import Batch, Consumer, Producer, Retry, Worker
+from workers import Batch, Consumer, Producer, Reject, Retry, Worker
 from workers.queues.frames import Command, Hello, Kind, frame
 
 #: Messages of a producer between two confirmations; and of its life at most.
 BLOCK, LIFE = 40, 100_000
 #: Seconds without a handled message, after which the queue counts as wedged.
 WEDGED = 20.0
+
+
+def is_refused(message: tuple[int, int]) -> bool:
+    """Whether every consumer rejects it, so that it has to be a dead letter: one of 4000."""
+    stream, number = message
+    return (stream + number) % 4000 == 100
 
 
 class Fire:
@@ -43,7 +49,6 @@ class Fire:
         self.history = str(where / "history")
         self._stop = str(where / "stop")
         self._chance = random.Random(seed)
-        self._recorder = Recorder(self.history)
         self.scene = Scene(where, **{"capacity": 500, "max_attempts": 1000, **queue})
         self._durable = bool(queue.get("durable"))
         self._crew = Crew(self.scene)
@@ -61,7 +66,6 @@ class Fire:
             self.kills += 1
             if self._durable and self._chance.random() < 0.05:
                 self.scene.kill(self.scene.broker)
-                self._recorder.record(What.BROKER_KILLED, 0, 0)
                 self.scene.start_broker()
             else:
                 number = self._chance.randrange(len(self._slots))
@@ -81,20 +85,25 @@ class Fire:
             if kind == self._producer:
                 assert self.scene.ended(worker.pid) == 0
         self.scene.until(depth=0, leased=0)
-        return judge(self.history, self._dead())
+        dead = self._dead()
+        assert all(map(is_refused, dead)), "a dead letter that nobody has rejected"
+        return judge(self.history, dead)
 
     def close(self) -> None:
         """End everything."""
         self._crew.close()
         self.scene.close()
-        self._recorder.close()
 
     def _dead(self) -> set[tuple[int, int]]:
+        letters: list[dict[str, bytes]] = []
         with self.scene.raw(Hello("observer")) as observer:
-            command = Command("dead_list", "q", limit=1000)
-            observer.send(frame(Kind.MANAGE, msgspec.msgpack.encode(command)))
-            found = msgspec.msgpack.decode(observer.expect(Kind.MANAGED)[1])
-        return {tuple(msgspec.msgpack.decode(one["message"])) for one in found["letters"]}
+            while True:
+                command = Command("dead_list", "q", offset=len(letters), limit=1000)
+                observer.send(frame(Kind.MANAGE, msgspec.msgpack.encode(command)))
+                page = msgspec.msgpack.decode(observer.expect(Kind.MANAGED)[1])["letters"]
+                if not page:
+                    return {tuple(msgspec.msgpack.decode(one["message"])) for one in letters}
+                letters += page
 
     # --- workers ----------------------------------------------------------------------------------
 
@@ -111,6 +120,8 @@ class Fire:
                     select.select([], [], [], 0.0005)
                 if self.chance.random() < 0.02:
                     raise Retry(after=0.0, reason="given back")
+                if is_refused(message):
+                    raise Reject("refused")
                 self.recorder.record(What.HANDLED, *message)
 
         return Serial
@@ -127,6 +138,8 @@ class Fire:
             def handle(self, message: tuple[int, int]) -> None:
                 self.recorder.record(What.BEGUN, *message, self.attempt)
                 select.select([], [], [], 0.0002)
+                if is_refused(message):
+                    raise Reject("refused")
                 self.recorder.record(What.HANDLED, *message)
 
         return Threaded
@@ -144,8 +157,11 @@ class Fire:
                 for message, attempt in zip(batch, batch.attempts, strict=True):
                     self.recorder.record(What.BEGUN, *message, attempt)
                 select.select([], [], [], 0.0002)
-                for message in batch:
-                    self.recorder.record(What.HANDLED, *message)
+                for index, message in enumerate(batch):
+                    if is_refused(message):
+                        batch.reject(index, "refused")
+                    else:
+                        self.recorder.record(What.HANDLED, *message)
 
         return Batched
 

@@ -29,6 +29,7 @@ def test_nothing_confirmed_is_lost(tmp_path: Path, kills: int, queue: dict[str, 
         verdict = fire.verdict()
         # A broker that was killed has counted anew.
         assert queue or fire.scene.stat()["redelivered_total"] > 0
+        assert fire.scene.stat()["dead"] > 0
     finally:
         fire.close()
     assert verdict.clean, verdict
@@ -41,7 +42,7 @@ def test_the_judge_sees_what_is_wrong(tmp_path: Path) -> None:
     recorder = Recorder(path)
     recorder.record(What.PUTTING, 1, 3)
     recorder.record(What.CONFIRMED, 1, 3)
-    for number, attempt in [(0, 1), (1, 1), (1, 2), (0, 1), (7, 1)]:
+    for number, attempt in [(0, 1), (1, 2), (1, 1), (1, 2), (0, 2), (0, 1), (7, 1)]:
         recorder.record(What.BEGUN, 1, number, attempt)
         recorder.record(What.HANDLED, 1, number)
     recorder.close()
