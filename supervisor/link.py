@@ -4,6 +4,7 @@ All that a worker imports of the runtime. The identity of a worker is the channe
 about itself is believed.
 """
 
+import _signal  # type: ignore[import-not-found]
 import os
 import select
 import signal
@@ -316,7 +317,7 @@ class WorkerLink:
             os.eventfd_write(wakeup, 1)
 
         for signum in signals or (signal.SIGTERM,):
-            signal.signal(signum, stop)
+            _signal.signal(signum, stop)  # not signal's: it makes an Enum of what was there
 
     def _say(self, message: msgspec.Struct, patience: float = 0.0) -> None:
         if os.getpid() != self._pid:  # a fork of the worker must not speak for it

@@ -3,6 +3,7 @@
 import inspect
 import typing
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from supervisor.link import WorkerLink
@@ -127,6 +128,11 @@ class Consumer(Worker):
 
     # --- for the runtime ----------------------------------------------------------------------
 
+    @classmethod
+    def _foresee(cls) -> None:
+        """Find out in a template what its forks would have to, each of them."""
+        message_type(cls)
+
     def at(self, chunk: Delivered, index: int) -> None:
         """The message at ``index`` of a chunk is handled from now on."""
         self._chunk, self.index = chunk, index
@@ -183,12 +189,15 @@ def trace_id(traceparent: str) -> str:
     return parts[1] if len(parts) >= 4 else ""
 
 
+#: Of a function, looked at once: a template does it, for all its forks.
+_hints_of = lru_cache(maxsize=64)(typing.get_type_hints)
+
+
 def message_type(consumer: type[Consumer]) -> Any:
     """Return the type of message that a consumer handles; Any if it does not say."""
     many = consumer.handle_many is not Consumer.handle_many
-    hints = typing.get_type_hints(consumer.handle_many if many else consumer.handle)
-    hints.pop("return", None)
-    taken = next(iter(hints.values()), Any)
+    hints = _hints_of(consumer.handle_many if many else consumer.handle)
+    taken = next((hint for name, hint in hints.items() if name != "return"), Any)
     if not many:
         return taken
     return next(iter(typing.get_args(taken)), Any)  # of list[Order], or Batch[Order]

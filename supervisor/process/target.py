@@ -116,6 +116,9 @@ def _plan_child(child: Child, kind: Kind) -> Plan:
     is_there = not isinstance(child.target, str | type)
     is_worker = is_there and hasattr(child.target, "supervised")
     stop_signals: set[int] = {_signal.SIGTERM, _stop_signal(child)}
+    foresee = getattr(child.target, "_foresee", None)  # a consumer's
+    if foresee is not None:
+        foresee()
 
     def arm() -> None:
         configure(kind.log_level)

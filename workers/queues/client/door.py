@@ -30,6 +30,7 @@ MAX_BUFFERS = 512
 MAX_READY = 3
 
 _HEADER = HEADER.size
+_decode_welcome = msgspec.msgpack.Decoder(Welcome).decode  # made by the template, for all its forks
 
 
 class Door:
@@ -292,7 +293,7 @@ class Door:
     def _welcomed(self, deadline: float) -> None:
         for kind, _count, _argument, body in self.frames(block=True, deadline=deadline):
             if kind == Kind.WELCOME:
-                self.welcome = msgspec.msgpack.decode(body, type=Welcome)
+                self.welcome = _decode_welcome(body)
                 return
         raise ConnectionError("the broker closed the connection, or did not answer")
 
