@@ -43,8 +43,7 @@ class Delivered:
     ``messages`` holds all of its messages, those that were done before too: ``done`` of them. To
     look at one may unpickle it: the cursor has to point at it before.
     ``attempt`` is 1 the first time. ``first`` numbers the first of its messages, for ever.
-    ``flawed``: some of them are `Undecodable`. ``suspect``: its last consumer ended
-    over it, or over something else that it was working on at the time.
+    ``flawed``: some of them are `Undecodable`. ``suspect``: a `Suspicion`.
     """
 
     __slots__ = (
@@ -72,7 +71,8 @@ class Delivered:
         self.id, self.done, self.attempt, self.messages = number, done, attempt, messages
         self._options = options
         self.came = time.monotonic() if options else 0.0
-        self.flawed = self.suspect = False
+        self.flawed = False
+        self.suspect = 0
 
     def message(self, index: int) -> Any:
         """Return a message; raises UndecodableError if it is none that its handler takes."""

@@ -180,4 +180,5 @@ class Books:
             chunk.extra,
             chunk.memory_ends,
             chunk.suspect,
+            chunk.restored,
         )

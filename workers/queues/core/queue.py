@@ -42,7 +42,7 @@ from workers.queues.core.leases import Cursor, Verdict, overdue, verdicts
 from workers.queues.core.retry import Jitter
 from workers.queues.core.returns import NIL, Returns
 from workers.queues.core.stock import Stock
-from workers.queues.frames import Nack, Options, Reply
+from workers.queues.frames import Nack, Options, Reply, Suspicion
 
 #: Looks at a consumer's cursor in the time of one lease.
 LOOKS = 4
@@ -158,11 +158,15 @@ class QueueCore:
     def restore(self, chunks: Sequence[Chunk]) -> None:
         """Take back what the store has kept, in order.
 
-        Nobody knows which of it was delivered before, so all of it counts as such: an attempt more.
+        The store knows of the tries that have failed, and not of deliveries: so consumers are told
+        that each of these may have been made before. It is no try, though: what has not failed
+        is no retry, and under no suspicion. What has failed may have ended a process.
         """
         for chunk in chunks:
             chunk.extra = decode_options(chunk.options)
-            chunk.attempt += 1
+            chunk.restored = True
+            if chunk.attempt > 1:
+                chunk.suspect = Suspicion.CHARGED
             self.books.restore(chunk)
             self.stock.add(chunk)
 

@@ -189,7 +189,9 @@ class MemoryStore:
         for gone in batch.removed:
             del self._chunks[gone]
         for added in batch.added:
-            chunk = structs.replace(added.chunk, caller=0, holder=0)
+            chunk = structs.replace(
+                added.chunk, caller=0, holder=0, memory_ends=0, suspect=0, restored=False
+            )
             self._chunks[chunk.id] = chunk
         for id, done in batch.progress.items():  # noqa: A001 - the word of the field
             self._chunks[id].done = max(self._chunks[id].done, done)
