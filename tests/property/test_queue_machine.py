@@ -271,6 +271,8 @@ class Queue(RuleBasedStateMachine):
         consumers = self.world.core.delivery.consumers.values()
         leased = [chunk for one in consumers for chunk in one.leased.values()]
         assert 0 <= books.depth <= CAPACITY
+        scheduled = [chunk for chunk in self.world.core.stock if chunk.not_before]
+        assert books.scheduled == sum(chunk.left for chunk in scheduled)
         assert books.bytes == sum(c.size for c in [*self.world.core.stock, *leased])
         assert all(one.held == sum(c.left for c in one.leased.values()) for one in consumers)
         assert all(0 <= one.held <= one.window for one in consumers)

@@ -46,7 +46,7 @@ class Intake:
             return DUPLICATE
         if self.shedder is not None:
             left = extra.ttl if extra is not None and extra.ttl else self._definition.ttl or 0.0
-            if self.shedder.refuses(self._books.depth, left, now):
+            if self.shedder.refuses(self._books.ready, left, now):
                 return "shed"
         if self._books.fits(count, size):
             return ""

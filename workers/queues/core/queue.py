@@ -80,7 +80,7 @@ class QueueCore:
         self.counts = books.counts
         self.calls = Calls()
         self.burial = Burial(definition, books, self.calls)
-        self.stock = Stock(definition)
+        self.stock = Stock(definition, books)
         self.intake = Intake(definition, books, self.stock, self.burial)
         self.delivery = Delivery(definition, books, self.stock, self.burial, self.intake.shedder)
         self._returns = Returns(definition, books, self.stock, self.burial, self.calls, jitter)
@@ -229,6 +229,8 @@ class QueueCore:
 
         """
         found = verdicts(self.delivery.leave(consumer), cells)
+        for verdict in found:
+            verdict.chunk.ready_at = now
         self._returns.take_back(found, cause, now)
         return found
 
@@ -298,6 +300,7 @@ class QueueCore:
         for verdict in chosen:
             del one.leased[verdict.chunk.id]
             one.held -= verdict.chunk.left
+            verdict.chunk.ready_at = now
         self._returns.take_back(chosen, cause, now, renew=True)
 
     # --- calls --------------------------------------------------------------------------------
