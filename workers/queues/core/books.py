@@ -112,6 +112,12 @@ class Books:
         chunk.done = chunk.count
         return gone
 
+    def shorten(self, chunk: Chunk, messages: int) -> int:
+        """The next messages of a chunk that nobody has are gone; return how many."""
+        if chunk.not_before:
+            self.scheduled -= messages
+        return self.advance(chunk, chunk.done + messages)
+
     # --- chunks change ------------------------------------------------------------------------
 
     def opened(self, chunk: Chunk) -> Sequence[bytes]:

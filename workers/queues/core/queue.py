@@ -41,6 +41,7 @@ from workers.queues.core.intake import Intake
 from workers.queues.core.leases import Cursor, Verdict, overdue, verdicts
 from workers.queues.core.retry import Jitter
 from workers.queues.core.returns import NIL, Returns
+from workers.queues.core.shedding import Shedder
 from workers.queues.core.stock import Stock
 from workers.queues.frames import Nack, Options, Reply, Suspicion
 
@@ -81,8 +82,11 @@ class QueueCore:
         self.calls = Calls()
         self.burial = Burial(definition, books, self.calls)
         self.stock = Stock(definition, books)
-        self.intake = Intake(definition, books, self.stock, self.burial)
-        self.delivery = Delivery(definition, books, self.stock, self.burial, self.intake.shedder)
+        shedder = Shedder(definition.ttl) if definition.overflow == "shed" else None
+        self.delivery = Delivery(definition, books, self.stock, self.burial, shedder)
+        self.intake = Intake(
+            definition, books, self.stock, self.burial, shedder, self.delivery.consumers
+        )
         self._returns = Returns(definition, books, self.stock, self.burial, self.calls, jitter)
         self.deliveries = self.delivery.deliveries
         self._next_look = math.inf  # when leases have to be looked at

@@ -83,6 +83,10 @@ class Stock:
         """Look at a chunk that has expired once more then: it cannot be withdrawn yet."""
         self._expiries.add(at, chunk)
 
+    def victim(self) -> Chunk | None:
+        """Show the chunk to drop when there has to be room: who waits is older than who may not."""
+        return self.order.victim() or self._retries.first() or self._delayed.first()
+
     def withdrawn(self, chunk: Chunk) -> None:
         """A chunk that nobody has was made void."""
         if not chunk.not_before:
