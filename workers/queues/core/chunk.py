@@ -35,6 +35,7 @@ class Chunk(msgspec.Struct, gc=False):
     suspect: int = 0  # a `Suspicion`
     restored: bool = False  # from a store, which does not know what has been delivered
     ready_at: float = 0.0  # when it could be delivered again, or was woken; 0: when it was put
+    watched: bool = False  # its stock will say when it expires
 
     @property
     def left(self) -> int:

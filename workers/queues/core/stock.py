@@ -45,9 +45,9 @@ class Stock:
         self.order.give_back(chunks)
 
     def watch(self, chunk: Chunk) -> None:
-        """Take care that a chunk expires."""
-        if chunk.expires:
-            self.timed = True
+        """Take care that a chunk expires. One that comes and goes is there once."""
+        if chunk.expires and not chunk.watched:
+            self.timed = chunk.watched = True
             self._expiries.add(chunk.expires, chunk)
 
     def wake(self, now: float) -> None:
@@ -75,12 +75,14 @@ class Stock:
     def expired(self, now: float) -> Chunk | None:
         """Return one that has expired and that nobody has; it has to be withdrawn."""
         while (chunk := self._expiries.due(now)) is not None:
+            chunk.watched = False  # until it is given back, if somebody has it
             if not chunk.void and not chunk.holder:
                 return chunk
         return None
 
     def expires_later(self, chunk: Chunk, at: float) -> None:
         """Look at a chunk that has expired once more then: it cannot be withdrawn yet."""
+        chunk.watched = True
         self._expiries.add(at, chunk)
 
     def victim(self) -> Chunk | None:
