@@ -128,7 +128,8 @@ class QueueReader:
         queue: its name.
         address: path of the broker's socket.
         type: what messages are decoded to; one that does not fit becomes a dead letter.
-        prefetch: messages that are sent ahead; 0: tuned by what handling them takes.
+        prefetch: messages that are sent ahead; 0: tuned by what handling them takes, and whether
+            keys take turns.
         link: the worker's link; a request to stop while waiting raises Interrupted.
         lanes: messages that are worked on at once; with more than one, each comes alone.
         together: messages that are handled as one, at most.
@@ -162,9 +163,8 @@ class QueueReader:
         self.connections = 1  # so many were made: what came by another one than the last is void
         self.door.connect()
         welcome = self.door.welcome
-        self.window = Window(prefetch, welcome.capacity, together)
-        if lanes > 1 and not prefetch:
-            self.window.messages = max(self.window.messages, lanes)
+        fair = welcome.fair_by is not None
+        self.window = Window(prefetch, welcome.capacity, together, lanes=lanes, fair=fair)
         self._decoder = ChunkDecoder(type, welcome.serializer)
         self._encode_into = encoder_of(welcome.serializer)
         self._grant()
