@@ -274,7 +274,7 @@ class Queue(RuleBasedStateMachine):
         for held in (held for having in self.having.values() for held in having):
             self.finished.subtract(held.messages[held.chunk.done : held.done])
             self.has_returned.update(self.key[message] for message in held.messages)
-        self.having, self.windows = {}, {}
+        self.having, self.windows, self.passed = {}, {}, {}
         self.world.restart()
         self.restored.update(m for chunk in self.world.core.stock for m in messages(chunk))
 
