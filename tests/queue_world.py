@@ -12,6 +12,7 @@ from workers.queues.core.journal import Change
 from workers.queues.core.leases import Cursor
 from workers.queues.core.queue import QueueCore
 from workers.queues.frames import Nack, Options, Reply
+from workers.queues.store.contract import MemoryStore, Recovered
 
 NOWHERE = Cursor(0, 0, False)
 #: When worlds begin.
@@ -42,10 +43,27 @@ class World:
     def __init__(self, **definition: Any) -> None:
         self.now = START
         settings = {"capacity": 100, "max_attempts": 3, **definition}
-        self.core = QueueCore(
-            QueueDefinition("q", **settings), payload.split, payload.join, lambda: 1.0
-        )
+        self.definition = QueueDefinition("q", **settings)
+        self.core = self._begin(0)
+        self.store = MemoryStore()  # of a durable queue
         self.chunks: dict[int, Chunk] = {}  # by number: what was delivered last
+
+    def _begin(self, last_chunk: int) -> QueueCore:
+        return QueueCore(self.definition, payload.split, payload.join, lambda: 1.0, last_chunk)
+
+    def keep(self) -> Recovered:
+        """Write the journal of a durable queue; return what its store then has."""
+        self.store.write(self.journal)
+        self.journal.clear()
+        return self.store.recover()
+
+    def restart(self) -> None:
+        """Its broker ends, and another one begins, with what is kept; totals go on."""
+        kept, counts = self.keep(), self.core.counts
+        self.core = self._begin(kept.last_chunk)
+        self.core.counts = self.core.books.counts = counts
+        self.core.restore(kept.chunks)
+        self.core.burial.letters.restore(kept.letters, kept.last_letter)
 
     def put(self, *values: Any, caller: int = 0, **options: Any) -> str:
         """Put messages as one chunk; return "" or why they were not taken."""

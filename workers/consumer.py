@@ -39,7 +39,8 @@ class Consumer(Worker):
     """
 
     needs_queue = True
-    #: Messages that are sent ahead, at most; 0: as many as are handled in a quarter of a second.
+    #: Messages that are sent ahead, at most; 0: as many as are handled in a quarter of a second, of
+    #: a queue with `fair_by` in a twentieth.
     prefetch: int = 0
     #: Messages of a batch of `handle_many` at most, and seconds to wait for a full one.
     batch: int = 100

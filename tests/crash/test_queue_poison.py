@@ -128,6 +128,16 @@ def test_workers_that_end_over_every_message_take_their_tree_down(tmp_path: Path
         assert app.wait() == EXIT_GAVE_UP
 
 
+def test_so_it_is_with_what_a_queue_has_kept(tmp_path: Path) -> None:
+    """That its broker was restarted charges a message with nothing: each first end counts."""
+    with run(tmp_path, *range(-1, -30, -1), tree="filling") as app:
+        app.up()
+        eventually(lambda: queue_of(app).get("depth") == 29, "all are put")
+        assert app.stop() == 0
+    with run(tmp_path, tree="emptying") as app:
+        assert app.wait() == EXIT_GAVE_UP
+
+
 def letters(app: App) -> list[dict[str, Any]]:
     """Ask for the dead letters."""
     with ControlClient(app.socket) as client:

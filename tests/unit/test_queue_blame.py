@@ -5,6 +5,7 @@ import pytest
 from tests.queue_world import NOWHERE, World, messages
 from workers.queues.core.burial import Cause
 from workers.queues.core.leases import Cursor
+from workers.queues.frames import Suspicion
 
 
 def test_only_the_message_at_the_cursor_is_blamed() -> None:
@@ -72,24 +73,36 @@ def test_each_lane_is_blamed_for_its_own_message() -> None:
 
 
 def test_a_suspect_is_what_a_consumer_ended_over_until_one_survives_it() -> None:
-    """It keeps the mark when it returns unbegun; given back by a consumer, it loses it."""
+    """It keeps the mark when it returns unbegun; given back, it is charged with that end only."""
     world = World()
     world.put("bad")
     world.put("ahead")
     world.consumer(1)
     bad, ahead = world.deliver()
-    assert (bad.suspect, ahead.suspect) == (False, False)
+    assert (bad.suspect, ahead.suspect) == (Suspicion.NONE, Suspicion.NONE)
     world.crash(1, bad, 0)
     world.consumer(2)
     bad, ahead = world.deliver()
-    assert (bad.suspect, ahead.suspect) == (True, False)
+    assert (bad.suspect, ahead.suspect) == (Suspicion.SUSPECT, Suspicion.NONE)
     world.leave(2)
     world.consumer(3)
     bad, ahead = world.deliver()
-    assert bad.suspect
+    assert bad.suspect == Suspicion.SUSPECT
     world.nack(3, bad, 0, delay=0.0)
     (bad,) = world.deliver()
-    assert (bad.attempt, bad.suspect) == (3, False)
+    assert (bad.attempt, bad.suspect) == (3, Suspicion.CHARGED)
+
+
+@pytest.mark.parametrize("fatal", [False, True])
+def test_what_is_given_back_is_charged_only_if_its_process_ends_over_it(fatal: bool) -> None:
+    """A retry that was asked for has ended nobody: the first end over it counts as one."""
+    world = World()
+    world.put("bad")
+    world.consumer(1)
+    (bad,) = world.deliver()
+    world.nack(1, bad, 0, delay=0.0, fatal=fatal)
+    (bad,) = world.deliver()
+    assert bad.suspect == (Suspicion.CHARGED if fatal else Suspicion.FAILED)
 
 
 def test_a_lane_behind_what_it_has_said_is_not_blamed_for_the_next_message() -> None:

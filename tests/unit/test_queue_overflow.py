@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.queue_world import World
+from tests.queue_world import World, messages
 from workers.queues.broker.management import manage
 from workers.queues.core import dedupe
 from workers.queues.core.dedupe import Window
@@ -57,6 +57,46 @@ def test_drop_oldest_never_drops_what_somebody_works_on() -> None:
     assert world.put("b") == "full"
     world.ack(1, chunk)
     assert world.put("b") == ""
+
+
+@pytest.mark.parametrize("big", [["x"] * 6, ["x" * 40]], ids=["messages", "bytes"])
+def test_drop_oldest_drops_nothing_that_makes_no_room(big: list[str]) -> None:
+    """What is refused all the same costs nobody anything."""
+    world = World(capacity=10, max_bytes=60, overflow="drop_oldest")
+    world.consumer(1, window=5)
+    for number in range(10):
+        world.put(f"{number:03}")
+    assert len(world.deliver()) == 5
+    assert world.put(*big) == "full"
+    assert (world.core.books.depth, world.core.counts.dropped) == (10, 0)
+
+
+def test_drop_oldest_drops_what_waits_before_what_is_scheduled() -> None:
+    """Then what is to be tried again, then what is delayed; each of these, what is due first."""
+    world = World(capacity=6, overflow="drop_oldest", retry_backoff=(10.0, 10.0))
+    world.put("retry")
+    world.consumer(1)
+    (chunk,) = world.deliver()
+    world.nack(1, chunk)
+    world.leave(1)
+    world.put("late", delay=9.0)
+    world.put("s", "o", "on", delay=5.0)
+    world.put("waits")
+    left = []
+    for number in range(5):
+        assert world.put(number, delay=60.0) == ""
+        left.append(sorted(str(m) for chunk in world.core.stock for m in messages(chunk)))
+    assert left == [
+        ["0", "late", "o", "on", "retry", "s"],
+        ["0", "1", "late", "o", "on", "s"],
+        ["0", "1", "2", "late", "o", "on"],
+        ["0", "1", "2", "3", "late", "on"],
+        ["0", "1", "2", "3", "4", "late"],
+    ]
+    assert world.balanced()
+    world.wait(60.0)
+    world.consumer(2)
+    assert sorted(map(str, world.take(2))) == left[-1]
 
 
 def test_a_closed_queue_takes_nothing_in() -> None:

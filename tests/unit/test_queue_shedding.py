@@ -88,3 +88,58 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
         shedder.settled(1, 50, 1000.0 + step / 100)
     assert shedder.refuses(100, 0.5, 1001.0)
     assert not shedder.refuses(10, 0.5, 1001.0)
+
+
+# --- what is scheduled ----------------------------------------------------------------------------
+
+
+def stream(world: World, delay: float) -> int:
+    """Put a message each 50 ms for a minute, to an idle consumer; count refusals."""
+    world.consumer(1)
+    refused = 0
+    for number in range(1200):
+        refused += world.put(number, delay=delay) != ""
+        world.wait(0.05)
+        world.take()
+    return refused
+
+
+@pytest.mark.parametrize("ttl", [None, 35.0])
+def test_a_delay_is_not_a_wait(ttl: float | None) -> None:
+    """It was asked for: what is scheduled holds nobody up, and is late only from then on."""
+    world = World(capacity=1000, overflow="shed", ttl=ttl)
+    assert stream(world, 5.0 if ttl is None else 30.0) == 0
+
+
+def test_the_backoff_of_a_retry_is_not_a_wait() -> None:
+    """Nor is the time that a message was in the hands of a consumer that has ended."""
+    world = World(overflow="shed", retry_backoff=(10.0, 10.0))
+    world.consumer(1)
+    for number in range(20):
+        world.put(number)
+        (chunk,) = world.deliver()
+        world.nack(1, chunk)
+    world.wait(10.0)
+    assert len(world.deliver()) == 20
+    world.put("another")
+    world.deliver()
+    world.wait(10.0)
+    world.leave(1)
+    world.consumer(2)
+    assert len(world.deliver()) == 21
+    world.wait(1.0)
+    assert world.put("next") == ""
+
+
+def test_what_waits_after_its_delay_is_shed_as_ever() -> None:
+    """From when it could have been delivered."""
+    world = World(overflow="shed")
+    for number in range(20):
+        world.put(number, delay=5.0)
+    world.consumer(1, window=1)
+    world.wait(5.0)
+    for _ in range(10):
+        world.wait(0.1)
+        (chunk,) = world.deliver()
+        world.ack(1, chunk)
+    assert world.put("next") == "shed"

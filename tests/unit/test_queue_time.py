@@ -98,6 +98,40 @@ def test_many_that_are_handled_before_they_expire_are_forgotten() -> None:
     assert len(world.core.stock._expiries._heap) < 200
 
 
+def test_many_that_come_and_go_are_watched_once() -> None:
+    """A consumer that takes all and leaves adds nothing to the list of what expires."""
+    world = World(ttl=86_400.0)
+    for number in range(100):
+        world.put(number)
+    for number in range(500):
+        world.consumer(number)
+        world.deliver()
+        world.leave(number)
+    assert len(world.core.stock._expiries._heap) == 100
+    world.wait(86_401.0)
+    assert world.core.counts.expired == 100
+
+
+def test_what_is_given_back_after_its_time_and_delivered_again_expires_once_more() -> None:
+    """It is watched from when it is given back, each time."""
+    world = World(ttl=5.0, max_dead=1)
+    world.put("a")
+    world.put("b")
+    for number in (1, 2):
+        world.consumer(number, window=1)
+        world.deliver()
+    world.wait(10.0)
+    world.leave(1)
+    world.leave(2)
+    world.core.expire(world.now)
+    assert len(world.dead) == 1  # there is no room for more
+    for letter in world.dead:
+        world.core.burial.discard(letter.id)
+    world.wait(1.0)
+    assert len(world.dead) == 1
+    assert world.balanced()
+
+
 # --- delays ---------------------------------------------------------------------------------------
 
 

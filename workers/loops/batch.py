@@ -10,7 +10,7 @@ from supervisor.link import WorkerLink
 from workers.loops.declaration import check_result
 from workers.loops.failure import failure
 from workers.loops.handler import Handler
-from workers.loops.serial import LOOK, SerialLoop
+from workers.loops.serial import CHARGED, LOOK, SerialLoop
 from workers.queues.client.reader import Delivered, QueueReader, undecodable
 from workers.queues.errors import Reject, Retry, UndecodableError
 from workers.queues.frames import Nack
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 class Batch(list[_T]):
     """Messages that are handled together. What is not said otherwise is done when that returns.
 
-    ``attempts``: how often each was delivered, from 1. One that was delivered before comes alone.
+    ``attempts``: how often each was delivered, from 1. One that was tried in vain comes alone.
     """
 
     def __init__(self, messages: list[_T], attempts: list[int] | None = None) -> None:
@@ -59,24 +59,27 @@ class Piece:
         self.chunk, self.start, self.stop = chunk, start, stop
 
 
-def opened(pieces: Sequence[Piece]) -> tuple[list[Any], dict[int, Nack]]:
-    """Return the messages of pieces, and of those that cannot be decoded, by place, what is said.
+def opened(pieces: Sequence[Piece]) -> tuple[list[Any], list[int], dict[int, Nack]]:
+    """Return the messages of pieces, their attempts, and what is said of others, by place.
 
-    The cursor has to point at them all: some are decoded here.
+    The others are those that cannot be decoded. The cursor has to point at them all: some are
+    decoded here.
     """
     found: list[Any] = []
+    attempts: list[int] = []
     bad: dict[int, Nack] = {}
     for piece in pieces:
         messages = piece.chunk.messages
         if isinstance(messages, list):
             found += messages[piece.start : piece.stop]
-            continue
-        for index in range(piece.start, piece.stop):
-            try:
-                found.append(messages[index])
-            except UndecodableError as error:
-                bad[len(found) + len(bad)] = undecodable(error)
-    return found, bad
+        else:
+            for index in range(piece.start, piece.stop):
+                try:
+                    found.append(messages[index])
+                except UndecodableError as error:
+                    bad[len(found) + len(bad)] = undecodable(error)
+        attempts += [piece.chunk.attempt] * (len(found) - len(attempts))
+    return found, attempts, bad
 
 
 def merged(outcomes: dict[int, Nack], bad: dict[int, Nack]) -> dict[int, Nack]:
@@ -119,7 +122,7 @@ class BatchLoop(SerialLoop):
         room = self._size
         while waiting and room:
             chunk = waiting[-1]
-            special = chunk.flawed or chunk.is_call or chunk.attempt > 1
+            special = chunk.flawed or chunk.is_call or chunk.suspect
             if special and pieces:
                 return pieces, True
             if special:
@@ -141,7 +144,7 @@ class BatchLoop(SerialLoop):
             if not self.reader.door.connected:
                 return
             for number, chunk in enumerate(chunks):
-                if chunk.flawed or chunk.is_call or chunk.attempt > 1 or room <= 0:
+                if chunk.flawed or chunk.is_call or chunk.suspect or room <= 0:
                     self.reader.put_back(chunks[number:])
                     return
                 stop = min(chunk.done + room, len(chunk.messages))
@@ -161,19 +164,19 @@ class BatchLoop(SerialLoop):
         if reader.cursor.fenced:
             return False
         self.consumer.at(first.chunk, first.start)
-        again = first.chunk.attempt > 1  # alone, then: it may have ended a process
-        if again:
+        charged = first.chunk.suspect >= CHARGED  # alone, then: an end now is its own fault
+        if charged:
             self.link.suspect(True)
-        messages, bad = opened(pieces)
-        batch: Batch[Any] = Batch(messages, [first.chunk.attempt] * len(messages))
+        messages, attempts, bad = opened(pieces)
+        batch: Batch[Any] = Batch(messages, attempts)
         try:
             if messages and (result := self.consumer.handle_many(batch)) is not None:
                 check_result(result)
         except Exception as error:
             self._failed_batch(pieces, error)
-            self._lift(again)
+            self._lift(charged)
             return True
-        self._lift(again)
+        self._lift(charged)
         outcomes = {index: failure(said, "").nack for index, said in batch.outcomes.items()}
         self._settle_batch(pieces, merged(outcomes, bad) if bad else outcomes)
         self.handled += len(messages)
@@ -185,8 +188,8 @@ class BatchLoop(SerialLoop):
             self.link.beat(self.handled)
         return True
 
-    def _lift(self, suspect: bool) -> None:
-        if suspect:
+    def _lift(self, charged: bool) -> None:
+        if charged:
             self.link.suspect(False)
 
     def _settle_batch(self, pieces: list[Piece], nacks: dict[int, Nack]) -> None:

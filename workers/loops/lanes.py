@@ -18,7 +18,7 @@ from workers.loops.failure import failure
 from workers.loops.handler import Handler
 from workers.queues.client.reader import Delivered, QueueReader
 from workers.queues.errors import Interrupted, UndecodableError
-from workers.queues.frames import Reply
+from workers.queues.frames import Reply, Suspicion
 
 #: The message at hand, of this thread or task; handlers in lanes see their own.
 at_hand: contextvars.ContextVar[Delivered] = contextvars.ContextVar("at_hand")
@@ -46,7 +46,7 @@ class Lanes:
         self.error: BaseException | None = None  # that ends the process
         self._early = reader.door.welcome.ack == "early"
         self._busy_since: dict[int, float] = {}
-        self._again: set[int] = set()  # lanes whose message was delivered before
+        self._charged: set[int] = set()  # lanes whose message has ended a process before
         self._alone = False  # a suspect is being handled: nothing else is begun
         self._took = 0.0
 
@@ -74,7 +74,8 @@ class Lanes:
     def begin(self) -> tuple[int, Delivered] | None:
         """Give the next message to a free lane; None if there is no lane, or no message."""
         while self.free and self.waiting and not self.over and not self._alone:
-            if self.waiting[0].suspect and self.busy:
+            alone = self.waiting[0].suspect == Suspicion.SUSPECT
+            if alone and self.busy:
                 return None
             chunk, lane = self.waiting.pop(0), self.free.pop()
             self.reader.cursor.busy(chunk.id, chunk.done, lane)
@@ -83,9 +84,9 @@ class Lanes:
                 self.waiting = []
                 return None
             self._busy_since[lane] = time.monotonic()
-            self._alone = chunk.suspect
-            if chunk.attempt > 1:
-                self._again.add(lane)
+            self._alone = alone
+            if chunk.suspect >= Suspicion.CHARGED:
+                self._charged.add(lane)
                 self.link.suspect(True)
             try:
                 chunk.messages = [chunk.message(chunk.done)]  # it is the only one
@@ -145,9 +146,9 @@ class Lanes:
         now = time.monotonic()
         self._took += now - self._busy_since.pop(lane)
         self._alone = False
-        if lane in self._again:
-            self._again.discard(lane)
-            self.link.suspect(bool(self._again))
+        if lane in self._charged:
+            self._charged.discard(lane)
+            self.link.suspect(bool(self._charged))
         self.free.append(lane)
         self.handled += 1
         if self.handled % MEASURED == 0:

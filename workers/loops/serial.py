@@ -15,11 +15,12 @@ from workers.loops.handler import Handler
 from workers.queues.client.reader import NOTHING, Delivered, QueueReader
 from workers.queues.cursor import BUSY, DONE_SHIFT, FENCE, at
 from workers.queues.errors import Interrupted, UndecodableError
-from workers.queues.frames import Reply
+from workers.queues.frames import Reply, Suspicion
 
 #: Seconds of work between two looks at what goes on beside it: acknowledgements, beats, a stop.
 LOOK = 0.005
 
+CHARGED = int(Suspicion.CHARGED)
 _monotonic = time.monotonic
 
 
@@ -72,11 +73,11 @@ class SerialLoop:
         """Handle chunks, until the end comes."""
         for chunk in chunks:
             careful = chunk.flawed or chunk.is_call
-            again = chunk.attempt > 1  # it may have ended a process: an end now is its own fault
-            if again:
+            charged = chunk.suspect >= CHARGED  # an end now is its own fault
+            if charged:
                 self.link.suspect(True)
             goes_on = self._carefully(chunk) if careful else self._swiftly(chunk)
-            if again:
+            if charged:
                 self.link.suspect(False)
             if not goes_on:
                 return

@@ -45,8 +45,8 @@ from workers.queues.ring import RingReader
 PROTOCOL = 3
 HEADER = struct.Struct("<IHHQ")  # body size, kind, count, argument
 #: Of a delivered chunk: messages done, attempt, size of options, number of its first message, and
-#: whether it has ended a consumer.
-PREFIX = struct.Struct("<HHIQ?")
+#: its `Suspicion`.
+PREFIX = struct.Struct("<HHIQB")
 #: Bit of a kind: the body is in the ring.
 SHARED = 0x8000
 SIZE = struct.Struct("<I")  # of the options of a chunk that is put
@@ -88,6 +88,15 @@ class Kind(IntEnum):
     REJECTED = 20
     RESULT = 21
     MANAGED = 22
+
+
+class Suspicion(IntEnum):
+    """What is known against the messages of a chunk; more includes less."""
+
+    NONE = 0  # nothing: they may have been delivered before, and nobody has failed with them
+    FAILED = 1  # a consumer has failed with them, and its process went on
+    CHARGED = 2  # a process has ended over them: another end would be their own fault
+    SUSPECT = 3  # their last consumer has, over them or what else it was working on at the time
 
 
 class Options(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):

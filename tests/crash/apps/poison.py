@@ -148,5 +148,13 @@ raising_threads = _tree(RaisingThreads)
 raising_tasks = _tree(RaisingTasks)
 exiting_threads = _tree(ExitingThreads)
 leaving = _tree(Leaving)
+# One that is kept: filled by the first, handled by the second.
+kept = Queue("numbers", 100, max_attempts=3, retry_backoff=(0.01, 0.02), durable=True)
+filling = Supervisor(
+    "poison", [Child("feeder", Feeder, queue=kept, restart="transient")], queues=[kept]
+)
+emptying = Supervisor(
+    "poison", [Child("worker", Worker, queue=kept)], intensity=3, period=60, queues=[kept]
+)
 called = _tree(Raising, Caller)
 called_threads = _tree(RaisingThreads, Caller)

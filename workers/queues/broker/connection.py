@@ -171,7 +171,7 @@ class Connection:
         options, body = chunk.options, chunk.body
         if chunk.expires:
             options = _with_time_left(chunk, now)
-        prefix = _PREFIX(chunk.done, chunk.attempt, len(options), chunk.origin, chunk.suspect)
+        prefix = _PREFIX(chunk.done, chunk.told, len(options), chunk.origin, chunk.suspect)
         self.out.deliver(chunk.count, chunk.id, prefix + options, body)
 
     def flush(self) -> None:

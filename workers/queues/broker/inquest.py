@@ -45,7 +45,7 @@ class Inquest:
             self._tell(AtHand(worker, self._queue, count, messages))
 
     def _named(self, chunk: Chunk, index: int) -> Message:
-        return Message(f"{self._prefix}{chunk.origin + index}", chunk.attempt)
+        return Message(f"{self._prefix}{chunk.origin + index}", chunk.told)
 
 
 def nobody(_found: AtHand) -> None:

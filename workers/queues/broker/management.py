@@ -127,7 +127,7 @@ def _shown(chunk: Chunk, index: int, message: bytes) -> dict[str, Any]:
         "id": f"{chunk.id}.{index}",
         "message": message[:SHOWN_BYTES],
         "size": len(message),
-        "attempt": chunk.attempt,
+        "attempt": chunk.told,
         "put_at": chunk.put_at,
         "expires": chunk.expires,
         "not_before": chunk.not_before,

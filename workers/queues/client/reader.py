@@ -43,8 +43,7 @@ class Delivered:
     ``messages`` holds all of its messages, those that were done before too: ``done`` of them. To
     look at one may unpickle it: the cursor has to point at it before.
     ``attempt`` is 1 the first time. ``first`` numbers the first of its messages, for ever.
-    ``flawed``: some of them are `Undecodable`. ``suspect``: its last consumer ended
-    over it, or over something else that it was working on at the time.
+    ``flawed``: some of them are `Undecodable`. ``suspect``: a `Suspicion`.
     """
 
     __slots__ = (
@@ -72,7 +71,8 @@ class Delivered:
         self.id, self.done, self.attempt, self.messages = number, done, attempt, messages
         self._options = options
         self.came = time.monotonic() if options else 0.0
-        self.flawed = self.suspect = False
+        self.flawed = False
+        self.suspect = 0
 
     def message(self, index: int) -> Any:
         """Return a message; raises UndecodableError if it is none that its handler takes."""
@@ -128,7 +128,8 @@ class QueueReader:
         queue: its name.
         address: path of the broker's socket.
         type: what messages are decoded to; one that does not fit becomes a dead letter.
-        prefetch: messages that are sent ahead; 0: tuned by what handling them takes.
+        prefetch: messages that are sent ahead; 0: tuned by what handling them takes, and whether
+            keys take turns.
         link: the worker's link; a request to stop while waiting raises Interrupted.
         lanes: messages that are worked on at once; with more than one, each comes alone.
         together: messages that are handled as one, at most.
@@ -162,9 +163,8 @@ class QueueReader:
         self.connections = 1  # so many were made: what came by another one than the last is void
         self.door.connect()
         welcome = self.door.welcome
-        self.window = Window(prefetch, welcome.capacity, together)
-        if lanes > 1 and not prefetch:
-            self.window.messages = max(self.window.messages, lanes)
+        fair = welcome.fair_by is not None
+        self.window = Window(prefetch, welcome.capacity, together, lanes=lanes, fair=fair)
         self._decoder = ChunkDecoder(type, welcome.serializer)
         self._encode_into = encoder_of(welcome.serializer)
         self._grant()

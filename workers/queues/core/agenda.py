@@ -31,11 +31,15 @@ class Agenda:
             return heapq.heappop(self._heap)[2]
         return None
 
-    def next_at(self) -> float:
-        """When something is due next; inf: never."""
+    def first(self) -> Chunk | None:
+        """Show what is due next; None: nothing is."""
         while self._heap and self._heap[0][2].void:
             heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else math.inf
+        return self._heap[0][2] if self._heap else None
+
+    def next_at(self) -> float:
+        """When something is due next; inf: never."""
+        return math.inf if self.first() is None else self._heap[0][0]
 
     def __iter__(self) -> Iterator[Chunk]:
         """Go through what is not void, in no order."""

@@ -38,9 +38,15 @@ class Books:
         self.capacity, self.max_bytes = capacity, max_bytes
         self._split, self._join = split, join
         self.depth = self.bytes = 0  # waiting, scheduled and leased
+        self.scheduled = 0  # messages of these
         self.counts = Counts()
         self.journal: list[Change] | None = [] if durable else None
         self.last_chunk = last_chunk
+
+    @property
+    def ready(self) -> int:
+        """Messages that wait for nothing but consumers, or that these have."""
+        return self.depth - self.scheduled
 
     def fits(self, count: int, size: int) -> bool:
         """Whether a chunk of so many messages and bytes can be taken in now."""
@@ -97,12 +103,20 @@ class Books:
         """Make a chunk void; return how many messages were left in it."""
         gone = chunk.left
         self.depth -= gone
+        if chunk.not_before:
+            self.scheduled -= gone
         if gone:
             self.bytes -= chunk.size
             if self.journal is not None and not chunk.caller:
                 self.journal.append(Removed(chunk.id))
         chunk.done = chunk.count
         return gone
+
+    def shorten(self, chunk: Chunk, messages: int) -> int:
+        """The next messages of a chunk that nobody has are gone; return how many."""
+        if chunk.not_before:
+            self.scheduled -= messages
+        return self.advance(chunk, chunk.done + messages)
 
     # --- chunks change ------------------------------------------------------------------------
 
@@ -180,4 +194,6 @@ class Books:
             chunk.extra,
             chunk.memory_ends,
             chunk.suspect,
+            chunk.restored,
+            chunk.ready_at,
         )

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from workers.queues.frames import Options
+from workers.queues.frames import Options, Suspicion
 
 _options = msgspec.msgpack.Decoder(Options)
 
@@ -12,8 +12,9 @@ class Chunk(msgspec.Struct, gc=False):
 
     ``id`` is the epoch of a lease too: a chunk that comes back gets a new one. ``origin``: the
     number of its first message, the others follow: it stays with a message for ever, and says where
-    it stands in the queue. Times are seconds since 1970, by the broker's clock, which never goes
-    back while the broker lives; 0: none.
+    it stands in the queue. ``attempt``: one more than the tries that are known to have failed.
+    Times are seconds since 1970, by the broker's clock, which never goes back while the broker
+    lives; 0: none.
     """
 
     id: int
@@ -31,7 +32,10 @@ class Chunk(msgspec.Struct, gc=False):
     holder: int = 0  # the consumer that has it; 0: none
     extra: Options | None = None  # the options, decoded, unless they are the default ones
     memory_ends: int = 0  # consumers that were ended over it for want of memory
-    suspect: bool = False  # it was being worked on when its last consumer ended
+    suspect: int = 0  # a `Suspicion`
+    restored: bool = False  # from a store, which does not know what has been delivered
+    ready_at: float = 0.0  # when it could be delivered again, or was woken; 0: when it was put
+    watched: bool = False  # its stock will say when it expires
 
     @property
     def left(self) -> int:
@@ -42,6 +46,18 @@ class Chunk(msgspec.Struct, gc=False):
     def void(self) -> bool:
         """Whether nothing is left of it: whoever finds it skips it."""
         return self.done >= self.count
+
+    @property
+    def told(self) -> int:
+        """The attempt that a consumer is told: above 1 if any may have been made before.
+
+        Who is told 1 need not ask whether the message has had its effect already.
+        """
+        return self.attempt + self.restored
+
+    def failed(self, how: Suspicion) -> None:
+        """A try has failed so; who has survived it does not clear it of the ends before."""
+        self.suspect = max(how, min(self.suspect, Suspicion.CHARGED))
 
     @property
     def key(self) -> str:

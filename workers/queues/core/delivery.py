@@ -101,7 +101,7 @@ class Delivery:
             one.leased.pop(chunk.id, None)
             one.settled = chunk.id
         if self._shedder is not None:
-            self._shedder.settled(gone, self._books.depth, now)
+            self._shedder.settled(gone, self._books.ready, now)
 
     def gone(self, one: Consumer, chunk: Chunk, messages: int) -> None:
         """So many messages of a chunk were taken from a consumer."""
@@ -216,7 +216,7 @@ class Delivery:
         if self._rate is not None:
             self._rate.spend(chunk.left, now)
         if self._shedder is not None:
-            self._shedder.waited(now - chunk.put_at, now)
+            self._shedder.waited(now - (chunk.ready_at or chunk.put_at), now)
 
     def _cut(self, chunk: Chunk, count: int, now: float) -> int:
         """Cut the chunk whose turn it is behind ``count`` messages, or into single ones.

@@ -4,8 +4,9 @@ Deficit round robin in its surplus form (Shreedhar and Varghese, 1995): in its t
 `QUANTUM` messages of credit, and sends chunks while it has any; what a chunk was larger than the
 credit is taken off its next turns. A key without messages has no turn, and no credit.
 
-Bound: a message at the head of its key waits for at most `QUANTUM + MAX_CHUNK - 1` messages of
-each other key that has any, as chunks have at most `MAX_CHUNK` messages.
+Bound: before a message at the head of its key leaves, at most `QUANTUM + MAX_CHUNK - 1` messages of
+each other key that has any leave, as chunks have at most `MAX_CHUNK` messages. What had left before
+it came is not in that: of each consumer, its window.
 """
 
 import heapq

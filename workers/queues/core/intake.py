@@ -1,11 +1,14 @@
 """What is taken in: whether a put fits, waits, is refused, or takes the place of what is oldest."""
 
+from collections.abc import Mapping
+
 from supervisor.definition import QueueDefinition
 from workers.queues.core.books import Books
 from workers.queues.core.burial import Burial
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.dedupe import Window
 from workers.queues.core.journal import Remembered
+from workers.queues.core.leases import Consumer
 from workers.queues.core.shedding import Shedder
 from workers.queues.core.stock import Stock
 from workers.queues.frames import Options
@@ -23,14 +26,19 @@ class Intake:
     """
 
     def __init__(
-        self, definition: QueueDefinition, books: Books, stock: Stock, burial: Burial
+        self,
+        definition: QueueDefinition,
+        books: Books,
+        stock: Stock,
+        burial: Burial,
+        shedder: Shedder | None,
+        consumers: Mapping[int, Consumer],
     ) -> None:
         self._definition, self._books = definition, books
         self._stock, self._burial = stock, burial
+        self._consumers, self.shedder = consumers, shedder
         self.closed = self.held = False
         self.window = Window(definition.dedupe_window)
-        shed = definition.overflow == "shed"
-        self.shedder = Shedder(definition.ttl) if shed else None
 
     @property
     def shut(self) -> bool:
@@ -46,7 +54,7 @@ class Intake:
             return DUPLICATE
         if self.shedder is not None:
             left = extra.ttl if extra is not None and extra.ttl else self._definition.ttl or 0.0
-            if self.shedder.refuses(self._books.depth, left, now):
+            if self.shedder.refuses(self._books.ready, left, now):
                 return "shed"
         if self._books.fits(count, size):
             return ""
@@ -54,8 +62,8 @@ class Intake:
             case "block":
                 return WAIT
             case "drop_oldest":
-                self._drop(count, size)
-                if self._books.fits(count, size):
+                if self._can_fit(count, size):
+                    self._drop(count, size)
                     return ""
         return "full"
 
@@ -73,16 +81,25 @@ class Intake:
     def _is_known(self, key: str, now: float) -> bool:
         return bool(key) and self.window.holds(key, now)
 
+    def _can_fit(self, count: int, size: int) -> bool:
+        """Whether a chunk would fit if all that nobody has were dropped."""
+        books, consumers = self._books, self._consumers.values()
+        if sum(one.held for one in consumers) + count > books.capacity:
+            return False
+        if books.bytes + size <= books.max_bytes:
+            return True
+        held = sum(chunk.size for one in consumers for chunk in one.leased.values())
+        return held + size <= books.max_bytes
+
     def _drop(self, count: int, size: int) -> None:
-        """Drop the oldest that nobody has, message by message, until a chunk fits."""
+        """Drop what nobody has, the oldest first, message by message, until a chunk fits."""
         books = self._books
         while not books.fits(count, size):
-            victim = self._stock.order.victim()
-            if victim is None:
-                return
+            victim = self._stock.victim()
+            assert victim is not None
             surplus = books.depth + count - books.capacity
             if books.bytes + size > books.max_bytes or surplus >= victim.left:
                 self._burial.drop(victim, "dropped")
                 self._stock.withdrawn(victim)
             else:
-                books.counts.dropped += books.advance(victim, victim.done + surplus)
+                books.counts.dropped += books.shorten(victim, surplus)

@@ -41,8 +41,9 @@ from workers.queues.core.intake import Intake
 from workers.queues.core.leases import Cursor, Verdict, overdue, verdicts
 from workers.queues.core.retry import Jitter
 from workers.queues.core.returns import NIL, Returns
+from workers.queues.core.shedding import Shedder
 from workers.queues.core.stock import Stock
-from workers.queues.frames import Nack, Options, Reply
+from workers.queues.frames import Nack, Options, Reply, Suspicion
 
 #: Looks at a consumer's cursor in the time of one lease.
 LOOKS = 4
@@ -80,9 +81,12 @@ class QueueCore:
         self.counts = books.counts
         self.calls = Calls()
         self.burial = Burial(definition, books, self.calls)
-        self.stock = Stock(definition)
-        self.intake = Intake(definition, books, self.stock, self.burial)
-        self.delivery = Delivery(definition, books, self.stock, self.burial, self.intake.shedder)
+        self.stock = Stock(definition, books)
+        shedder = Shedder(definition.ttl) if definition.overflow == "shed" else None
+        self.delivery = Delivery(definition, books, self.stock, self.burial, shedder)
+        self.intake = Intake(
+            definition, books, self.stock, self.burial, shedder, self.delivery.consumers
+        )
         self._returns = Returns(definition, books, self.stock, self.burial, self.calls, jitter)
         self.deliveries = self.delivery.deliveries
         self._next_look = math.inf  # when leases have to be looked at
@@ -158,11 +162,15 @@ class QueueCore:
     def restore(self, chunks: Sequence[Chunk]) -> None:
         """Take back what the store has kept, in order.
 
-        Nobody knows which of it was delivered before, so all of it counts as such: an attempt more.
+        The store knows of the tries that have failed, and not of deliveries: so consumers are told
+        that each of these may have been made before. It is no try, though: what has not failed
+        is no retry, and under no suspicion. What has failed may have ended a process.
         """
         for chunk in chunks:
             chunk.extra = decode_options(chunk.options)
-            chunk.attempt += 1
+            chunk.restored = True
+            if chunk.attempt > 1:
+                chunk.suspect = Suspicion.CHARGED
             self.books.restore(chunk)
             self.stock.add(chunk)
 
@@ -225,6 +233,8 @@ class QueueCore:
 
         """
         found = verdicts(self.delivery.leave(consumer), cells)
+        for verdict in found:
+            verdict.chunk.ready_at = now
         self._returns.take_back(found, cause, now)
         return found
 
@@ -294,6 +304,7 @@ class QueueCore:
         for verdict in chosen:
             del one.leased[verdict.chunk.id]
             one.held -= verdict.chunk.left
+            verdict.chunk.ready_at = now
         self._returns.take_back(chosen, cause, now, renew=True)
 
     # --- calls --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from workers.queues.core.chunk import Chunk
 from workers.queues.core.leases import Verdict
 from workers.queues.core.retry import Jitter, backoff
 from workers.queues.core.stock import Stock
-from workers.queues.frames import Nack, Reply
+from workers.queues.frames import Nack, Reply, Suspicion
 
 #: What a call gets whose message was settled without an answer: nil, encoded.
 NIL = b"\xc0"
@@ -59,7 +59,7 @@ class Returns:
                 delay = backoff(chunk.attempt, *self._definition.retry_backoff, self._jitter)
             alone = self._apart(chunk, [message], index)
             alone.not_before = now + max(0.0, delay)
-            alone.suspect = False  # its consumer has survived it
+            alone.failed(Suspicion.CHARGED if nack.fatal else Suspicion.FAILED)
             self._books.counts.retried += 1
             self._books.added(alone)
             self._stock.add(alone)
@@ -100,7 +100,7 @@ class Returns:
         else:
             apart = self._apart(chunk, suspects, chunk.done)
             apart.memory_ends = memory_ends
-            apart.suspect = ended
+            apart.failed(Suspicion.SUSPECT if ended else Suspicion.FAILED)
             if ended and chunk.memory_ends and cause.worker:
                 apart.not_before = now + INQUEST
                 self._stock.add(apart)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from supervisor.definition import QueueDefinition
 from workers.queues.core.agenda import Agenda
+from workers.queues.core.books import Books
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.fair import Fair
 from workers.queues.core.levels import Levels
@@ -18,7 +19,8 @@ class Stock:
     ``order``: those that may be delivered. A chunk with a ``not_before`` is scheduled.
     """
 
-    def __init__(self, definition: QueueDefinition) -> None:
+    def __init__(self, definition: QueueDefinition, books: Books) -> None:
+        self._books = books
         self.order = make_order(definition)
         self._delayed = Agenda()
         self._retries = Agenda()
@@ -43,16 +45,16 @@ class Stock:
         self.order.give_back(chunks)
 
     def watch(self, chunk: Chunk) -> None:
-        """Take care that a chunk expires."""
-        if chunk.expires:
-            self.timed = True
+        """Take care that a chunk expires. One that comes and goes is there once."""
+        if chunk.expires and not chunk.watched:
+            self.timed = chunk.watched = True
             self._expiries.add(chunk.expires, chunk)
 
     def wake(self, now: float) -> None:
         """Let through what was scheduled up to now, retries as far as the budget goes."""
         while (chunk := self._delayed.due(now)) is not None:
-            chunk.not_before = 0.0
             if not chunk.void:
+                self._woken(chunk, now)
                 self.order.append(chunk)
         while self._retries_from <= now and (chunk := self._retries.due(now)) is not None:
             if chunk.void:
@@ -62,7 +64,7 @@ class Stock:
                 self._retries_from = now + wait
                 self._retries.add(chunk.not_before, chunk)
                 return
-            chunk.not_before = 0.0
+            self._woken(chunk, now)
             self.order.give_back((chunk,))
 
     def first_tries(self, count: int) -> None:
@@ -73,13 +75,19 @@ class Stock:
     def expired(self, now: float) -> Chunk | None:
         """Return one that has expired and that nobody has; it has to be withdrawn."""
         while (chunk := self._expiries.due(now)) is not None:
+            chunk.watched = False  # until it is given back, if somebody has it
             if not chunk.void and not chunk.holder:
                 return chunk
         return None
 
     def expires_later(self, chunk: Chunk, at: float) -> None:
         """Look at a chunk that has expired once more then: it cannot be withdrawn yet."""
+        chunk.watched = True
         self._expiries.add(at, chunk)
+
+    def victim(self) -> Chunk | None:
+        """Show the chunk to drop when there has to be room: who waits is older than who may not."""
+        return self.order.victim() or self._retries.first() or self._delayed.first()
 
     def withdrawn(self, chunk: Chunk) -> None:
         """A chunk that nobody has was made void."""
@@ -97,9 +105,14 @@ class Stock:
         yield from self._delayed
         yield from self._retries
 
+    def _woken(self, chunk: Chunk, now: float) -> None:
+        self._books.scheduled -= chunk.left
+        chunk.not_before, chunk.ready_at = 0.0, now
+
     def _add_timed(self, chunk: Chunk) -> None:
         self.timed = True
         if chunk.not_before:
+            self._books.scheduled += chunk.left
             agenda = self._delayed if chunk.attempt == 1 else self._retries
             agenda.add(chunk.not_before, chunk)
         else:

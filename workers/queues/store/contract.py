@@ -105,6 +105,23 @@ def order(chunk: Chunk) -> tuple[int, int]:
     return chunk.origin, chunk.id
 
 
+def _stored(chunk: Chunk) -> Chunk:
+    """Copy what is stored of a chunk."""
+    return Chunk(
+        chunk.id,
+        chunk.count,
+        chunk.body,
+        chunk.options,
+        chunk.attempt,
+        chunk.done,
+        chunk.put_at,
+        chunk.expires,
+        chunk.not_before,
+        chunk.origin,
+        extra=chunk.extra,
+    )
+
+
 class Store(Protocol):
     """Keeps one queue. Used by one thread of one process."""
 
@@ -189,8 +206,7 @@ class MemoryStore:
         for gone in batch.removed:
             del self._chunks[gone]
         for added in batch.added:
-            chunk = structs.replace(added.chunk, caller=0, holder=0)
-            self._chunks[chunk.id] = chunk
+            self._chunks[added.chunk.id] = _stored(added.chunk)
         for id, done in batch.progress.items():  # noqa: A001 - the word of the field
             self._chunks[id].done = max(self._chunks[id].done, done)
         for discarded in batch.discarded:
