@@ -247,10 +247,12 @@ class Template:
         try:
             pid = fork()
         except OSError as error:
+            set_tag(first_tag())
             self._send(connection, messages.SpawnFailed(request.serial, f"fork: {error.strerror}"))
             return
         if pid == 0:
             enter(request, fds, us, self._app)  # never returns
+        set_tag(first_tag())  # or we would be taken for one of its descendants
         process = Process(request.serial, pid, self._tags, connection)
         connection.processes[request.serial] = process
         self.reaper.processes[pid] = process

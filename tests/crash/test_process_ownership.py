@@ -11,7 +11,7 @@ import pytest
 
 from supervisor.definition import Settings
 from supervisor.process import messages
-from supervisor.process.family import children, sweep_orphans
+from supervisor.process.family import children, sweep_orphans, tag_of, template_of
 from supervisor.process.launch import Command
 from tests.crash.process_harness import APPS, RealTemplate, wait_gone
 
@@ -69,6 +69,19 @@ def test_a_helper_holding_stdout_does_not_delay_the_end(template: RealTemplate) 
     assert template.exited(process).escaped == 1
     assert not exists(helper)
     assert os.read(process.stdout, 1) == b""
+
+
+def test_each_process_has_a_tag_of_its_own_and_the_template_none_of_them(
+    template: RealTemplate,
+) -> None:
+    """Who hunts what a dead process has left behind would find the template among it."""
+    processes = [template.spawn("process_entries:escape") for _ in range(2)]
+    for process in processes:
+        process.pids()  # it runs
+    tags = [tag_of(process.pid) for process in processes]
+    own = tag_of(template.pid)
+    assert len({own, *tags}) == 3
+    assert {template_of(tag or 0) for tag in (own, *tags)} == {template.pid}
 
 
 def test_processes_of_others_are_left_alone(template: RealTemplate) -> None:
