@@ -24,10 +24,6 @@ class QueueClosed(QueueFull):
     """The queue is being drained: it takes no messages until it is opened again."""
 
 
-class RateExceeded(QueueFull):
-    """More messages a second than the queue takes; the message was not put."""
-
-
 class QueueNotDurable(QueueFull):
     """The queue's store cannot write (its disk is full, or failed); the message was not put."""
 
@@ -92,9 +88,7 @@ class UndecodableError(Exception):
 _ERRORS: dict[str, type[QueueFull]] = {
     "full": QueueFull,
     "shed": QueueFull,
-    "dead_full": QueueFull,
     "closed": QueueClosed,
-    "rate": RateExceeded,
     "store": QueueNotDurable,
 }
 

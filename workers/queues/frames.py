@@ -173,7 +173,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """Why a put is not in the queue: full, shed, duplicate, rate, closed, store or dead_full."""
+    """Why a put is not in the queue: full, shed, duplicate, closed or store."""
 
     reason: str
     message: str = ""
