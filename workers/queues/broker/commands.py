@@ -60,7 +60,7 @@ class Commands:
     def _statistics(self) -> list[dict[str, Any]]:
         """What each queue holds and has done."""
         return [
-            statistics(host.core, host.keeping, len(host.blocked), host.now)
+            statistics(host.core, host.keeping, host.waits, host.now)
             for host in self._hosts.values()
         ]
 

@@ -12,6 +12,7 @@ from workers.queues.broker.connection import Connection, Parked
 from workers.queues.broker.inquest import Inquest, Tell, nobody
 from workers.queues.broker.keeping import Keeping
 from workers.queues.broker.outbox import FRAME_COST
+from workers.queues.broker.waits import Waits
 from workers.queues.core.burial import MEMORY, Cause
 from workers.queues.core.chunk import decode_options
 from workers.queues.core.clients import Clients, Sent
@@ -72,6 +73,7 @@ class QueueHost:
         self.now = 0.0  # the time of this pass
         self.due = 0.0  # when `core` has something to do
         self.blocked: OrderedDict[int, Connection] = OrderedDict()  # the longest first
+        self.waits = Waits()  # of these
         self.clients = Clients() if keeping is None else keeping.clients
         self.welcome = welcome(core.definition)
         self._inquest = Inquest(self.name, self.welcome.epoch, tell)
@@ -118,6 +120,7 @@ class QueueHost:
         if connection.sent is not None:
             self.clients.left(connection.sent)
         self.blocked.pop(number, None)
+        self.waits.ended(number, self.now)
         self.core.caller_left(number)
 
     # --- frames -------------------------------------------------------------------------------
@@ -272,6 +275,7 @@ class QueueHost:
     def _park(self, connection: Connection, put: Parked) -> None:
         connection.parked = put
         self.blocked[connection.number] = connection
+        self.waits.begun(connection.number, self.now)
 
     def _again(self, connection: Connection, sent: Sent, sequence: int) -> None:
         reason = sent.gaps.get(sequence)
@@ -297,6 +301,7 @@ class QueueHost:
             if not self._try(connection, put):
                 self.blocked.move_to_end(number, last=False)
                 break
+            self.waits.ended(number, self.now)
             freed.append(connection)
         return freed
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from workers.queues.broker.keeping import Keeping
+from workers.queues.broker.waits import Waits
 from workers.queues.core.dedupe import MAX_KEYS
 from workers.queues.core.queue import QueueCore
 
@@ -10,11 +11,11 @@ Value = int | float | str | bool
 
 
 def statistics(
-    core: QueueCore, keeping: Keeping | None, blocked: int, now: float
+    core: QueueCore, keeping: Keeping | None, waits: Waits, now: float
 ) -> dict[str, Value]:
     """Return the state of one queue: messages, bytes and seconds; totals since its broker started.
 
-    ``blocked``: producers that are held back.
+    ``waits``: of the producers that are held back.
     """
     definition, books, letters = core.definition, core.books, core.burial.letters
     oldest = core.oldest_put()
@@ -28,7 +29,9 @@ def statistics(
         "leased": core.leased,
         "consumers": len(core.delivery.consumers),
         "busy": sum(bool(one.leased) for one in core.delivery.consumers.values()),
-        "blocked": blocked,
+        "blocked": len(waits),
+        "blocked_longest_seconds": round(waits.longest(now), 3),
+        "blocked_seconds_total": round(waits.total(now), 3),
         "dead": len(letters),
         "dead_capacity": letters.most,
         "dead_full": letters.full,
