@@ -1,6 +1,6 @@
 """What can go wrong with a queue, as its users see it."""
 
-from workers.queues.frames import MAX_DELAY, Rejected
+from workers.queues.frames import MAX_DELAY, Rejected, Welcome
 
 
 class QueueError(Exception):
@@ -95,8 +95,17 @@ _ERRORS: dict[str, type[QueueFull]] = {
 
 def rejection(queue: str, why: Rejected, messages: int) -> QueueFull:
     """Make the error of a put that the broker refused."""
+    count = "1 message" if messages == 1 else f"{messages} messages"
     error = _ERRORS.get(why.reason, QueueFull)(
-        f"queue {queue!r} refused {messages} messages: {why.message or why.reason}"
+        f"queue {queue!r} refused {count}: {why.message or why.reason}"
     )
     error.messages = messages
     return error
+
+
+def no_room(queue: str, waited: float, limits: Welcome) -> QueueTimeout:
+    """Make the error of a put for which there was no room in so many seconds."""
+    return QueueTimeout(
+        f"queue {queue!r} had no room within {waited:.3g} s: it takes {limits.capacity} messages "
+        f"and {limits.max_bytes} bytes; who is behind is said by supervisor queue show {queue}"
+    )

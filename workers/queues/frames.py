@@ -131,6 +131,7 @@ class Welcome(msgspec.Struct, frozen=True):
     """
 
     capacity: int = 0
+    max_bytes: int = 0  # of all that it holds
     max_body: int = 0
     max_count: int = 0
     overflow: str = "block"
@@ -173,7 +174,10 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """Why a put is not in the queue: full, shed, duplicate, closed or store."""
+    """Why a put is not in the queue: full, shed, duplicate, closed or store.
+
+    ``message``: says it to people, with what to do.
+    """
 
     reason: str
     message: str = ""

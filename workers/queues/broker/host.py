@@ -12,6 +12,7 @@ from workers.queues.broker.connection import Connection, Parked
 from workers.queues.broker.inquest import Inquest, Tell, nobody
 from workers.queues.broker.keeping import Keeping
 from workers.queues.broker.outbox import FRAME_COST
+from workers.queues.broker.refusals import why
 from workers.queues.broker.waits import Waits
 from workers.queues.core.burial import MEMORY, Cause
 from workers.queues.core.chunk import decode_options
@@ -252,8 +253,7 @@ class QueueHost:
         if verdict:
             self.core.counts.refused += 1
             if not (verdict == DUPLICATE and self._is_double(connection, sequence, extra)):
-                connection.reject(sequence, verdict)
-                self._dirty[connection.number] = connection
+                self._reject(connection, sequence, verdict)
             return True
         taken = self.core.put(count, chunk, self.now, options, extra, connection.number)
         sent = connection.sent
@@ -280,12 +280,16 @@ class QueueHost:
     def _again(self, connection: Connection, sent: Sent, sequence: int) -> None:
         reason = sent.gaps.get(sequence)
         if reason is not None:
-            connection.reject(sequence, reason)
+            self._reject(connection, sequence, reason)
         elif self.keeping is not None:
             self.keeping.put(connection, sequence, None)
-            return
         else:
             connection.confirm(sequence)
+            self._dirty[connection.number] = connection
+
+    def _reject(self, connection: Connection, sequence: int, reason: str) -> None:
+        trouble = "" if self.keeping is None else self.keeping.trouble
+        connection.reject(sequence, reason, why(reason, self.core, trouble))
         self._dirty[connection.number] = connection
 
     # --- a pass ---------------------------------------------------------------------------------
@@ -342,6 +346,7 @@ def welcome(definition: QueueDefinition) -> Welcome:
     most = MAX_COUNT if definition.fair_by is None else MAX_CHUNK
     return Welcome(
         capacity=definition.capacity,
+        max_bytes=definition.max_bytes,
         max_body=min(definition.max_bytes, MAX_BODY),
         max_count=min(definition.capacity, most),
         overflow=definition.overflow,
