@@ -106,8 +106,10 @@ def letter_text(one: dict[str, Any]) -> str:
     ]
     if one["error"]:
         lines.append(f"  error  {line(one['error'], 500)}")
-    if one.get("crash_report"):
-        lines.append(f"  crash  supervisor crashes show {line(one['crash_report'])}")
+    if one.get("worker"):
+        lines.append(f"  worker {line(one['worker'])}, process {one['process'] or '?'}")
+    for report in one.get("crash_reports", ()):
+        lines.append(f"  crash  supervisor crashes show {line(report)}")
     lines += [clean(shown)]
     if one["traceback"]:
         lines += [clean(one["traceback"])]

@@ -204,6 +204,14 @@ class FrameError(Exception):
     """The peer does not speak the protocol; its connection is closed."""
 
 
+def name_of(queue: str, epoch: int, number: int) -> str:
+    """Name a message: the same however often it comes, and no other one's ever.
+
+    ``epoch``: of the numbers, as `Welcome` has it.
+    """
+    return f"{queue}:{epoch:08x}:{number}" if epoch else f"{queue}:{number}"
+
+
 def frame(kind: Kind, body: bytes = b"", count: int = 0, argument: int = 0) -> bytes:
     """Make a frame."""
     return HEADER.pack(len(body), kind, count, argument) + body

@@ -8,7 +8,7 @@ from workers.queues.broker.host import QueueHost
 from workers.queues.broker.management import CommandError, manage
 from workers.queues.broker.standing import Standing
 from workers.queues.broker.statistics import statistics
-from workers.queues.frames import Command
+from workers.queues.frames import Command, name_of
 
 
 class Commands:
@@ -53,6 +53,10 @@ class Commands:
             answer = manage(host.core, command, host.now)
         except CommandError as error:
             return {"error": str(error), "code": error.code}
+        for letter in answer.get("letters", ()):
+            number = letter.pop("number")
+            known = name_of(host.name, host.welcome.epoch, number) if number else ""
+            letter["message_id"] = known
         self._standing.keep(self._places[host.name], host.core)
         self._touched[host.name] = host
         return answer

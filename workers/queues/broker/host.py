@@ -156,7 +156,8 @@ class QueueHost:
             nack = _decode_nack(body)
             if nack.fatal:
                 self._given_back(number, argument, count)
-            core.nack(number, argument, count, nack, self.now)
+            who = connection.worker, connection.pid
+            core.nack(number, argument, count, nack, self.now, *who)
         elif kind == Kind.REPLY:
             reply = _decode_reply(body)
             if reply.fatal:
@@ -331,9 +332,10 @@ class QueueHost:
         core = self.core
         core.expire(self.now)
         for number in core.looks_due(self.now):
-            cursor = self._connections[number].cursor
+            connection = self._connections[number]
+            cursor, who = connection.cursor, (connection.worker, connection.pid)
             assert cursor is not None
-            core.looked_at(number, cursor.cells(), self.now, partial(_fence, cursor))
+            core.looked_at(number, cursor.cells(), self.now, partial(_fence, cursor), *who)
 
 
 def _fence(cursor: CursorReader) -> Sequence[Cursor]:
@@ -367,7 +369,8 @@ def welcome(definition: QueueDefinition) -> Welcome:
 def _cause(connection: Connection) -> Cause:
     """Say why a consumer is gone, should it have ended over a message."""
     name = f"{connection.worker}, process {connection.pid}".removeprefix(", ")
-    who = f"its consumer ({name})"
+    reason, end = "crashed", "ended"
     if connection.over_memory:
-        return Cause(MEMORY, f"{who} was ended over its memory_hard while handling it")
-    return Cause("crashed", f"{who} ended while handling it", worker=connection.worker)
+        reason, end = MEMORY, "was ended over its memory_hard"
+    error = f"its consumer ({name}) {end} while handling it"
+    return Cause(reason, error, worker=connection.worker, process=connection.pid)
