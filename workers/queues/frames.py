@@ -240,6 +240,11 @@ class FrameReader:
         self._end = 0
 
     @property
+    def begun(self) -> bool:
+        """Whether there is a part of a frame, when `next` has found no whole one."""
+        return self._end > 0
+
+    @property
     def space(self) -> memoryview:
         """Where to receive into: never empty."""
         return self._view[self._end : self._end + MAX_RECEIVED]

@@ -37,6 +37,7 @@ from workers.queues.broker.host import QueueHost
 from workers.queues.broker.inquest import Tell, nobody, teller
 from workers.queues.broker.keeping import Keeping, keeping_of
 from workers.queues.broker.standing import Standing
+from workers.queues.broker.unfinished import Unfinished
 from workers.queues.core.queue import QueueCore
 from workers.queues.frames import PROTOCOL, Command, FrameError, Hello, Kind, Welcome
 
@@ -96,6 +97,7 @@ class Broker:
         self._epoch = time.time() - time.monotonic()
         self._chores_at = math.inf
         self._handover = Handover()
+        self._unfinished = Unfinished()
         self._touched.update(self._hosts)
         self._commands = Commands(
             self._hosts, self._connections, self._touched, standing or Standing()
@@ -136,7 +138,7 @@ class Broker:
 
     def _timeout(self) -> float | None:
         due = min(self._due, self._chores_at) - self._epoch
-        due = min(due, self._greeter.due)
+        due = min(due, self._greeter.due, self._unfinished.due)
         if due == math.inf:
             return None
         return min(max(0.0, due - time.monotonic()), LONGEST_WAIT)
@@ -146,6 +148,9 @@ class Broker:
         if self._greeter.due != math.inf:
             for fd in self._greeter.overdue():
                 self._close(self._by_fd[fd], FrameError("no HELLO came in time"))
+        if self._unfinished.due <= now - self._epoch:
+            for number in self._unfinished.overdue(now - self._epoch):
+                self._cut(self._connections[number])
         if self._due <= now:
             for host in self._hosts.values():
                 if host.due <= now:
@@ -206,6 +211,10 @@ class Broker:
                 self._hello(connection, kind, body)
             else:
                 connection.handler(connection, kind, count, argument, body)
+        if frames.begun and not connection.parked and connection.role is not Role.CONSUMER:
+            self._unfinished.heard(connection.number, time.monotonic())
+        elif self._unfinished.since:
+            self._unfinished.ended(connection.number)
         if connection.host is not None:
             self._touched[connection.host.name] = connection.host
 
@@ -237,6 +246,12 @@ class Broker:
         except PEER_ERRORS:
             pass
 
+    def _cut(self, connection: Connection) -> None:
+        """Close who does not go on with a frame; no word: it would be taken for a refusal."""
+        if connection.host is not None:
+            connection.host.cut += 1
+        self._close(connection, None)
+
     def _close(self, connection: Connection, error: Exception | None) -> None:
         fd = connection.socket.fileno()
         if self._by_fd.pop(fd, None) is None:
@@ -245,6 +260,7 @@ class Broker:
         if error is not None and not isinstance(error, OSError):
             connection.refuse(str(error))
         self._greeter.greeted(fd)
+        self._unfinished.ended(connection.number)
         self._epoll.unregister(fd)
         if connection.host is not None:
             connection.host.gone(connection)

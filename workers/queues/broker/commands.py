@@ -63,10 +63,7 @@ class Commands:
 
     def _statistics(self) -> list[dict[str, Any]]:
         """What each queue holds and has done."""
-        return [
-            statistics(host.core, host.keeping, host.waits, host.now)
-            for host in self._hosts.values()
-        ]
+        return [statistics(host) for host in self._hosts.values()]
 
     def _over_memory(self, pids: Iterable[int]) -> dict[str, Any]:
         """Learn of processes that they are going to be ended for their memory."""

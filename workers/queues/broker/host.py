@@ -75,6 +75,7 @@ class QueueHost:
         self.due = 0.0  # when `core` has something to do
         self.blocked: OrderedDict[int, Connection] = OrderedDict()  # the longest first
         self.waits = Waits()  # of these
+        self.cut = 0  # connections that were closed in the middle of a frame
         self.clients = Clients() if keeping is None else keeping.clients
         self.welcome = welcome(core.definition)
         self._inquest = Inquest(self.name, self.welcome.epoch, tell)

@@ -2,21 +2,15 @@
 
 import msgspec
 
-from workers.queues.broker.keeping import Keeping
-from workers.queues.broker.waits import Waits
+from workers.queues.broker.host import QueueHost
 from workers.queues.core.dedupe import MAX_KEYS
-from workers.queues.core.queue import QueueCore
 
 Value = int | float | str | bool
 
 
-def statistics(
-    core: QueueCore, keeping: Keeping | None, waits: Waits, now: float
-) -> dict[str, Value]:
-    """Return the state of one queue: messages, bytes and seconds; totals since its broker started.
-
-    ``waits``: of the producers that are held back.
-    """
+def statistics(host: QueueHost) -> dict[str, Value]:
+    """Return the state of one queue: messages, bytes, seconds; totals since its broker started."""
+    core, keeping, waits, now = host.core, host.keeping, host.waits, host.now
     definition, books, letters = core.definition, core.books, core.burial.letters
     oldest = core.oldest_put()
     found: dict[str, Value] = {
@@ -48,4 +42,5 @@ def statistics(
     totals = msgspec.structs.asdict(core.counts)
     found.update({f"{name}_total": value for name, value in totals.items() if name != "late_acks"})
     found["late_acks_total"] = core.counts.late_acks
+    found["half_frames_total"] = host.cut
     return found
