@@ -1,4 +1,17 @@
-"""What authors of workers import: Worker, Consumer, Producer, queues by name, and the log."""
+"""What authors of workers import: Worker, Consumer, Producer, queues by name, and their errors.
+
+QueueError
+├─ QueueFull            there is no room, or it would come too late: refused
+│  ├─ QueueTimeout      there was none in the time that the caller gave
+│  ├─ QueueClosed       the queue is being drained
+│  └─ QueueNotDurable   its store cannot write
+├─ MessageTooLarge      one message can never be put
+├─ QueueUnavailable     there is no broker for too long
+├─ QueueRefused         there is no such queue
+├─ Interrupted          the worker was asked to stop while it waited
+├─ CallFailed           whoever handled a call raised
+└─ CallTimeout          no result came in time
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +23,13 @@ from workers.queues.client.writer import QueueWriter
 from workers.queues.errors import (
     CallFailed,
     CallTimeout,
+    Interrupted,
+    MessageTooLarge,
+    QueueClosed,
     QueueError,
     QueueFull,
+    QueueNotDurable,
+    QueueRefused,
     QueueTimeout,
     QueueUnavailable,
     Reject,
@@ -28,9 +46,14 @@ __all__ = [
     "CallFailed",
     "CallTimeout",
     "Consumer",
+    "Interrupted",
+    "MessageTooLarge",
     "Producer",
+    "QueueClosed",
     "QueueError",
     "QueueFull",
+    "QueueNotDurable",
+    "QueueRefused",
     "QueueTimeout",
     "QueueUnavailable",
     "QueueWriter",

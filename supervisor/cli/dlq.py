@@ -1,7 +1,6 @@
 """`dlq`: the dead letters of a queue: look at them, put them again, or let them go."""
 
 import os
-import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,14 +24,13 @@ from supervisor.cli.text import plural
 from supervisor.cli.units import COUNT
 from supervisor.control.messages import QueueCommand
 from supervisor.crashes import place
+from supervisor.crashes.report import Work
 from supervisor.crashes.shelf import Kept, listed
 
 EXIT_PARTLY = 5
 EXIT_TIMED_OUT = 6
 #: Letters in one request; and of those that are answered whole, a MiB each at most.
 PAGE, WHOLE = 200, 16
-#: How the broker names a consumer that has ended over a message.
-_WORKER = re.compile(r"consumer \(([^#\s]+)#(\d+)(?:, process (\d+))?\)")
 #: Seconds to wait for room in a queue before it is tried again.
 WAIT = 0.2
 
@@ -83,11 +81,11 @@ def show(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """Show dead letters whole: message, error, traceback, times, the report of the last crash."""
+    """Show dead letters whole: message, error, traceback, times, worker, crash reports."""
     control = control_path(name)
     letters = [_readable(one) for one in _named(control, queue_name, ids, timeout)]
     reports = _reports(control)
-    letters = [{**one, "crash_report": _report_of(one, reports)} for one in letters]
+    letters = [{**one, **_crashes(one, reports)} for one in letters]
     if as_json:
         print_json({"schema": "supervisor.dead_letters/1", "queue": queue_name, "letters": letters})
     else:
@@ -204,18 +202,21 @@ def _reports(control: str) -> list[Kept]:
         return []
 
 
-def _report_of(letter: dict[str, Any], reports: list[Kept]) -> str | None:
-    """Find the report of the last end over a message, if the broker names who it was."""
-    named = _WORKER.search(letter["error"])
-    if named is None:
-        return None
-    path, generation, pid = named.groups()
-    found = [
-        one.id
-        for one in reports
-        if (one.path, one.generation) == (path, int(generation)) and pid in (None, str(one.pid))
-    ]
-    return found[-1] if found else None
+def _crashes(letter: dict[str, Any], reports: list[Kept]) -> dict[str, Any]:
+    """Name the reports of crashes over a message, the oldest first, and the last of them."""
+    found = [one.id for one in reports if one.work is not None and _is_over(letter, one, one.work)]
+    return {"crash_report": found[-1] if found else None, "crash_reports": found}
+
+
+def _is_over(letter: dict[str, Any], report: Kept, work: Work) -> bool:
+    """Whether a process was handling a message when it crashed; of many, not all are named."""
+    names = [one.id for one in work.messages]
+    if letter["message_id"] in names:
+        return True
+    queue, _, _ = letter["message_id"].partition(":")
+    who = f"{report.path}#{report.generation}", report.pid
+    unnamed = work.queue == queue and work.count > len(names)
+    return unnamed and who == (letter["worker"], letter["process"])
 
 
 def _readable(one: dict[str, Any]) -> dict[str, Any]:

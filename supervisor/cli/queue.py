@@ -230,7 +230,7 @@ def put(
         queue_name,
         source,
         timeout,
-        lambda count, size: progress.show(size, f"{count} messages"),
+        lambda count, size, waits: progress.show(size, _put_so_far(count, waits)),
     )
     progress.end()
     exit_code = 0
@@ -289,6 +289,10 @@ def _statistics(control: str, queue_name: str, timeout: float) -> dict[str, Any]
         f'there is no queue "{queue_name}"', f"there are: {known}", "no-such-queue",
         EXIT_NO_SUCH,
     )  # fmt: skip
+
+
+def _put_so_far(count: int, waits: bool) -> str:
+    return plural(count, "message") + (", waits for room" if waits else "")
 
 
 def _size(source: Any) -> int | None:

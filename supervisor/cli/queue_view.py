@@ -2,13 +2,15 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supervisor.cli.text import clean, line, paint, plural
 
 #: Characters of a message in a list.
 SHOWN = 70
+#: Characters of what is said of a queue, before its value.
+WIDTH = 25
 #: What is not shown twice, or not by itself, of one queue.
 _LEFT_OUT = {"name", "capacity", "bytes_capacity", "dead_capacity", "dead_full"}
 
@@ -22,7 +24,9 @@ def queues_text(queues: Sequence[dict[str, Any]], colour: bool) -> str:
         [
             line(str(one["name"])),
             f"{one['depth']}/{one['capacity']}",
-            *(str(one[field]) for field in ("leased", "consumers", "blocked", "dead")),
+            *(str(one[field]) for field in ("leased", "consumers")),
+            blocked(one),
+            str(one["dead"]),
             _seconds(one.get("oldest_age_s", 0.0)),
         ]
         for one in queues
@@ -35,14 +39,20 @@ def queues_text(queues: Sequence[dict[str, Any]], colour: bool) -> str:
     )
 
 
+def blocked(one: Mapping[str, Any]) -> str:
+    """Say how many producers are held back, and for how long the first of them has been."""
+    count, seconds = one.get("blocked", "-"), float(one.get("blocked_longest_seconds", 0.0))
+    return f"{count} ({_seconds(seconds)})" if seconds else str(count)
+
+
 def queue_text(one: dict[str, Any], colour: bool) -> str:
     """Write all that is known of one queue."""
     lines = [f"{line(str(one['name']))}  {_state(one, colour)}"]
-    lines.append(f"  {'messages':<18}{one['depth']} of {one['capacity']}")
-    lines.append(f"  {'dead letters':<18}{one['dead']} of {one.get('dead_capacity', '?')}")
+    lines.append(f"  {'messages':<{WIDTH}}{one['depth']} of {one['capacity']}")
+    lines.append(f"  {'dead letters':<{WIDTH}}{one['dead']} of {one.get('dead_capacity', '?')}")
     for field, value in one.items():
         if field not in _LEFT_OUT and field not in ("depth", "dead"):
-            lines.append(f"  {field.replace('_', ' '):<18}{line(str(value))}")
+            lines.append(f"  {field.replace('_', ' '):<{WIDTH}}{line(str(value))}")
     return "\n".join(lines)
 
 
@@ -96,8 +106,10 @@ def letter_text(one: dict[str, Any]) -> str:
     ]
     if one["error"]:
         lines.append(f"  error  {line(one['error'], 500)}")
-    if one.get("crash_report"):
-        lines.append(f"  crash  supervisor crashes show {line(one['crash_report'])}")
+    if one.get("worker"):
+        lines.append(f"  worker {line(one['worker'])}, process {one['process'] or '?'}")
+    for report in one.get("crash_reports", ()):
+        lines.append(f"  crash  supervisor crashes show {line(report)}")
     lines += [clean(shown)]
     if one["traceback"]:
         lines += [clean(one["traceback"])]

@@ -1,6 +1,7 @@
 """`supervisor status`: one line a child. Pure: a snapshot in, text out."""
 
 from supervisor.cli.health import Verdict, exit_note, worst
+from supervisor.cli.queue_view import blocked
 from supervisor.cli.text import duration, line, paint, paint_state, plural, table
 from supervisor.observe.snapshot import ChildStatus, Snapshot, SupervisorStatus
 
@@ -113,7 +114,7 @@ def _queues(snapshot: Snapshot, colour: bool) -> list[str]:
                 line(str(queue.get("name", "?"))),
                 f"{queue.get('depth', '-')}/{queue.get('capacity', '-')}",
                 duration(float(oldest)) if oldest is not None else "-",
-                str(queue.get("blocked", "-")),
+                blocked(queue),
                 str(queue.get("dead", "-")),
             ]
         )

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from supervisor.crashes.report import Work
 from supervisor.janitor.sweep import Found, Keep, to_remove
 
 #: A hundred reports, 64 MiB in all, thirty days.
@@ -43,6 +44,7 @@ class Kept(msgspec.Struct, frozen=True):
     cause: str = "leak"
     fingerprint: str = ""
     count: int = 1
+    work: Work | None = None
     file: str = ""
     size: int = 0
 

@@ -344,10 +344,13 @@ def broker_service(
 ) -> Service:
     """Describe the queue broker.
 
-    ``state``: the directory of the durable queues; ``deaths``: where it tells of them.
+    ``state``: the directory of the durable queues; ``deaths``: where it tells of them. It is given
+    memory that outlives it, for what is said to it and has to hold for the next one too.
     """
     argument = msgspec.msgpack.encode({"queues": queues, "state": state})
-    fds = {"listener": listener.fileno(), "deaths": deaths.fileno()}
+    standing = os.memfd_create("queues", os.MFD_CLOEXEC)
+    os.pwrite(standing, bytes(len(queues)), 0)  # a broker without memory has this all the same
+    fds = {"listener": listener.fileno(), "deaths": deaths.fileno(), "standing": standing}
     return Service("broker", "workers.queues.broker.broker:main", argument, fds)
 
 

@@ -74,6 +74,7 @@ class Scene:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
         self.listener.listen(128)
+        self.standing = os.memfd_create("standing")  # root keeps one for its brokers
         self.reports = Reports()
         self._alive: set[int] = set()
         self._links: list[socket.socket] = []
@@ -102,7 +103,7 @@ class Scene:
     def start_broker(self) -> int:
         """Start a broker on the listener, and wait until it is ready."""
         ours, theirs = pair()
-        keep = (self.listener.fileno(), theirs.fileno())
+        keep = (self.listener.fileno(), self.standing, theirs.fileno())
         self.broker = self.fork(self._broker, theirs, keep=keep)
         theirs.close()
         self._links.append(ours)
@@ -114,7 +115,8 @@ class Scene:
     def _broker(self, link: socket.socket) -> None:
         argument = msgspec.msgpack.encode(broker.Argument([self.queue], self.state))
         worker_link = WorkerLink(link, Context("broker", 1))
-        broker.main(worker_link, argument, {"listener": self.listener.fileno()})
+        fds = {"listener": self.listener.fileno(), "standing": self.standing}
+        broker.main(worker_link, argument, fds)
 
     def consumer(self, handle: Callable[[Delivery], None] | None = None, **options: Any) -> int:
         """Start a consumer that reports (message, attempt, its pid) and goes on for ever."""
@@ -198,6 +200,7 @@ class Scene:
         for link in self._links:
             link.close()
         self.listener.close()
+        os.close(self.standing)
         self.reports.close()
 
 

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.queue_workers import Start, crews
-from workers import (
-    Producer,
-)
+from workers import Producer
 
 
 @pytest.fixture
@@ -80,3 +78,33 @@ def test_a_coroutine_that_is_held_back_beats(start: Start) -> None:
     scene.consumer()
     assert len(scene.reports.take(2000)) == 2000
     assert scene.ended(running.pid) == 0
+
+
+def test_how_long_producers_wait_is_measured(start: Start) -> None:
+    """Each from when it is held back until it is not, or is gone; and who has waited longest."""
+    scene, _ = start(capacity=1)
+    assert (scene.stat()["blocked_seconds_total"], scene.stat()["blocked_longest_seconds"]) == (
+        0,
+        0,
+    )
+
+    def waited(seconds: float) -> tuple[float, float]:
+        while (found := scene.stat())["blocked_longest_seconds"] < seconds:
+            pass
+        return found["blocked_longest_seconds"], found["blocked_seconds_total"]
+
+    producers = [scene.producer(2), scene.producer(2)]
+    scene.until(blocked=2)
+    longest, total = waited(0.3)
+    assert longest <= total <= 2 * longest
+    scene.kill(producers.pop())  # it is not held back any more: what it has waited counts
+    scene.until(blocked=1)
+    longest, total = waited(0.1)
+    later, more = waited(longest + 0.2)
+    assert abs((more - total) - (later - longest)) < 0.01  # of one now, not of two
+    scene.consumer()
+    assert scene.ended(producers[0]) == 0
+    over = scene.until(blocked=0, depth=0)
+    assert over["blocked_longest_seconds"] == 0
+    assert over["blocked_seconds_total"] >= more
+    assert scene.stat()["blocked_seconds_total"] == over["blocked_seconds_total"]

@@ -170,7 +170,7 @@ def test_a_queue_that_refuses_says_so_at_once(start: Start) -> None:
     with QueueWriter("q", scene.path) as writer:
         for number in range(3):
             writer.put(number)
-        with pytest.raises(QueueFull):
+        with pytest.raises(QueueFull, match="refused 1 message: it holds 3 of 3 messages"):
             writer.put(3)
         scene.consumer()
         scene.until(depth=0)

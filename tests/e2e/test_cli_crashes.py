@@ -142,24 +142,43 @@ def test_reports_of_leaks_are_listed_and_shown_too(tmp_path: Path) -> None:
     assert "9.0 MiB" in shown.stdout
 
 
-def test_a_dead_letter_names_the_report_of_its_last_crash(tmp_path: Path) -> None:
-    """By the worker that the broker names: its slot, generation and pid."""
+@pytest.mark.parametrize(
+    ("tree", "evidence"),
+    [
+        ("poison:tree", "SIGKILL, not sent by its supervisor"),
+        ("poison:raising", "ValueError"),
+    ],
+)
+def test_a_dead_letter_names_the_reports_of_its_crashes(
+    tmp_path: Path, tree: str, evidence: str
+) -> None:
+    """All that are kept of those over its message, whatever has ended the workers."""
     env = {"FED": str(tmp_path / "fed")}
     options = "--state", str(tmp_path / "state"), "--", "1", "-7", "2"
-    with App("poison:tree", tmp_path, *options, env=env) as app:
+    with App(tree, tmp_path, *options, env=env) as app:
         app.up()
 
         def look() -> dict[str, Any] | None:
             done = cli(app, "dlq", "show", "numbers", "1", "--json")
             found = json.loads(done.stdout)["letters"] if done.returncode == 0 else []
-            return found[0] if found and found[0]["crash_report"] else None
+            if not found or len(found[0]["crash_reports"]) < 6:  # of 8: the first and last three
+                return None
+            [letter] = found
+            last = json.loads(cli(app, "crashes", "show", letter["crash_report"], "--json").stdout)
+            over = f"{last['path']}#{last['generation']}", last["pid"]
+            return (
+                {**letter, "last": last} if over == (letter["worker"], letter["process"]) else None
+            )
 
-        letter = eventually(look, "the letter and its report")
+        letter = eventually(look, "the letter and its reports")
         assert letter is not None
-        report = json.loads(cli(app, "crashes", "show", letter["crash_report"], "--json").stdout)
-        assert (
-            f"{report['path']}#{report['generation']}, process {report['pid']}" in letter["error"]
-        )
-        assert report["evidence"][0] == "SIGKILL, not sent by its supervisor"
-        assert letter["crash_report"] in cli(app, "dlq", "show", "numbers", "1").stdout
+        assert letter["crash_report"] == letter["crash_reports"][-1]
+        assert evidence in json.dumps(letter["last"])
+        workers = [one for one in listed(app).values() if one["child"] == "poison/worker"]
+        newest_first = sorted(workers, key=lambda one: -one["at"])
+        assert newest_first[0]["id"] == letter["crash_report"]
+        text = cli(app, "dlq", "show", "numbers", "1").stdout
+        assert all(f"crashes show {one}" in text for one in letter["crash_reports"])
+        assert f"{letter['worker']}, process {letter['process']}" in text
+        assert letter["message_id"] in letter["last"]["headline"]
         assert app.stop() == 0

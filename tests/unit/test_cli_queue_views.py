@@ -59,6 +59,15 @@ def test_what_is_out_of_the_ordinary_is_said(changed: dict[str, Any], word: str)
     assert word in queue_text({**STATISTICS, **changed}, colour=False).splitlines()[0]
 
 
+def test_how_long_producers_are_held_back_is_shown() -> None:
+    """Beside their number, by the one that has waited longest; with each figure by itself."""
+    waits = {"blocked": 2, "blocked_longest_seconds": 75.2, "blocked_seconds_total": 100.0}
+    held = {**STATISTICS, **waits}
+    assert "2 (1m)" in queues_text([held], colour=False)
+    lines = [" ".join(line.split()) for line in queue_text(held, colour=False).splitlines()]
+    assert {"blocked longest seconds 75.2", "blocked seconds total 100.0"} <= set(lines)
+
+
 def test_an_app_without_queues_says_so() -> None:
     """No table of nothing."""
     assert queues_text([], colour=False) == "the app has no queues"

@@ -18,7 +18,7 @@ from workers.queues.core.chunk import Chunk
 from workers.queues.core.journal import Discarded
 from workers.queues.core.leases import Cursor
 from workers.queues.core.returns import INQUEST
-from workers.queues.frames import Command
+from workers.queues.frames import Command, Nack
 
 
 def bury(world: World, *values: Any, **nack: Any) -> None:
@@ -58,6 +58,28 @@ def test_letters_are_never_more_than_was_leased_beside_the_bound() -> None:
     assert len(world.dead) == 5
     assert world.deliver() == []
     assert world.balanced()
+
+
+def test_a_letter_says_which_message_it_was_and_whose() -> None:
+    """Whether its consumer has failed it, has ended over it, or was stuck in it."""
+    world = World(max_attempts=1, lease=1.0)
+    world.put(*"abcd")
+    world.consumer(1)
+    [chunk] = world.deliver()
+    world.core.nack(1, chunk.id, 1, Nack("dead"), world.now, "w.0#1", 7)  # the second one
+    cells = (Cursor(chunk.id, 2, True),)
+    world.core.looked_at(1, cells, world.now, lambda: cells, "w.0#1", 7)
+    world.now += 2.0
+    world.core.looked_at(1, cells, world.now, lambda: cells, "w.0#1", 7)
+    world.consumer(2)
+    found = {left.id: left for left in world.deliver()}
+    [last] = found.values()
+    cause = Cause("crashed", worker="w.1#3", process=9)
+    world.core.leave(2, (Cursor(last.id, last.done, True),), world.now, cause)
+    said = [(one.number, one.reason, one.worker, one.process) for one in world.dead]
+    assert said == [
+        (2, "rejected", "w.0#1", 7), (3, "stuck", "w.0#1", 7), (4, "crashed", "w.1#3", 9),
+    ]  # fmt: skip
 
 
 def test_two_ends_for_memory_bury_a_message() -> None:

@@ -1,6 +1,6 @@
 """What can go wrong with a queue, as its users see it."""
 
-from workers.queues.frames import MAX_DELAY, Rejected
+from workers.queues.frames import MAX_DELAY, Rejected, Welcome
 
 
 class QueueError(Exception):
@@ -22,10 +22,6 @@ class QueueTimeout(QueueFull):
 
 class QueueClosed(QueueFull):
     """The queue is being drained: it takes no messages until it is opened again."""
-
-
-class RateExceeded(QueueFull):
-    """More messages a second than the queue takes; the message was not put."""
 
 
 class QueueNotDurable(QueueFull):
@@ -92,17 +88,24 @@ class UndecodableError(Exception):
 _ERRORS: dict[str, type[QueueFull]] = {
     "full": QueueFull,
     "shed": QueueFull,
-    "dead_full": QueueFull,
     "closed": QueueClosed,
-    "rate": RateExceeded,
     "store": QueueNotDurable,
 }
 
 
 def rejection(queue: str, why: Rejected, messages: int) -> QueueFull:
     """Make the error of a put that the broker refused."""
+    count = "1 message" if messages == 1 else f"{messages} messages"
     error = _ERRORS.get(why.reason, QueueFull)(
-        f"queue {queue!r} refused {messages} messages: {why.message or why.reason}"
+        f"queue {queue!r} refused {count}: {why.message or why.reason}"
     )
     error.messages = messages
     return error
+
+
+def no_room(queue: str, waited: float, limits: Welcome) -> QueueTimeout:
+    """Make the error of a put for which there was no room in so many seconds."""
+    return QueueTimeout(
+        f"queue {queue!r} had no room within {waited:.3g} s: it takes {limits.capacity} messages "
+        f"and {limits.max_bytes} bytes; who is behind is said by supervisor queue show {queue}"
+    )

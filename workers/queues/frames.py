@@ -140,6 +140,7 @@ class Welcome(msgspec.Struct, frozen=True):
     """
 
     capacity: int = 0
+    max_bytes: int = 0  # of all that it holds
     max_body: int = 0
     max_count: int = 0
     overflow: str = "block"
@@ -182,7 +183,10 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """Why a put is not in the queue: full, shed, duplicate, rate, closed, store or dead_full."""
+    """Why a put is not in the queue: full, shed, duplicate, closed or store.
+
+    ``message``: says it to people, with what to do.
+    """
 
     reason: str
     message: str = ""
@@ -207,6 +211,14 @@ class Command(msgspec.Struct, frozen=True):
 
 class FrameError(Exception):
     """The peer does not speak the protocol; its connection is closed."""
+
+
+def name_of(queue: str, epoch: int, number: int) -> str:
+    """Name a message: the same however often it comes, and no other one's ever.
+
+    ``epoch``: of the numbers, as `Welcome` has it.
+    """
+    return f"{queue}:{epoch:08x}:{number}" if epoch else f"{queue}:{number}"
 
 
 def frame(kind: Kind, body: bytes = b"", count: int = 0, argument: int = 0) -> bytes:
@@ -235,6 +247,11 @@ class FrameReader:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a part of a frame, when `next` has found no whole one."""
+        return self._end > 0
 
     @property
     def space(self) -> memoryview:

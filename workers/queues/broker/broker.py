@@ -23,21 +23,21 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from supervisor.definition import QueueDefinition
 from supervisor.link import LONGEST_WAIT, WorkerLink
 from workers.queues import payload
+from workers.queues.broker.commands import Commands
 from workers.queues.broker.connection import Connection, Role
 from workers.queues.broker.greeter import Greeter
 from workers.queues.broker.handover import Handover
 from workers.queues.broker.host import QueueHost
 from workers.queues.broker.inquest import Tell, nobody, teller
 from workers.queues.broker.keeping import Keeping, keeping_of
-from workers.queues.broker.management import CommandError, manage
-from workers.queues.broker.statistics import statistics
+from workers.queues.broker.standing import Standing
+from workers.queues.broker.unfinished import Unfinished
 from workers.queues.core.queue import QueueCore
 from workers.queues.frames import PROTOCOL, Command, FrameError, Hello, Kind, Welcome
 
@@ -67,6 +67,7 @@ class Broker:
         stops: descriptors that become readable when it may have been asked to stop.
         keepings: the stores of the durable queues, by name.
         tell: told what a consumer was handling when it ended.
+        standing: what the operator has said of the queues.
 
     """
 
@@ -77,6 +78,7 @@ class Broker:
         stops: tuple[int, ...],
         keepings: dict[str, Keeping] | None = None,
         tell: Tell = nobody,
+        standing: Standing | None = None,
     ) -> None:
         self._epoll = select.epoll()
         self._stops = stops
@@ -95,7 +97,11 @@ class Broker:
         self._epoch = time.time() - time.monotonic()
         self._chores_at = math.inf
         self._handover = Handover()
+        self._unfinished = Unfinished()
         self._touched.update(self._hosts)
+        self._commands = Commands(
+            self._hosts, self._connections, self._touched, standing or Standing()
+        )
 
     def _host(self, definition: QueueDefinition, keeping: Keeping | None, tell: Tell) -> QueueHost:
         core = QueueCore(definition, payload.split, payload.join, random.random)
@@ -132,7 +138,7 @@ class Broker:
 
     def _timeout(self) -> float | None:
         due = min(self._due, self._chores_at) - self._epoch
-        due = min(due, self._greeter.due)
+        due = min(due, self._greeter.due, self._unfinished.due)
         if due == math.inf:
             return None
         return min(max(0.0, due - time.monotonic()), LONGEST_WAIT)
@@ -142,6 +148,9 @@ class Broker:
         if self._greeter.due != math.inf:
             for fd in self._greeter.overdue():
                 self._close(self._by_fd[fd], FrameError("no HELLO came in time"))
+        if self._unfinished.due <= now - self._epoch:
+            for number in self._unfinished.overdue(now - self._epoch):
+                self._cut(self._connections[number])
         if self._due <= now:
             for host in self._hosts.values():
                 if host.due <= now:
@@ -202,6 +211,10 @@ class Broker:
                 self._hello(connection, kind, body)
             else:
                 connection.handler(connection, kind, count, argument, body)
+        if frames.begun and not connection.parked and connection.role is not Role.CONSUMER:
+            self._unfinished.heard(connection.number, time.monotonic())
+        elif self._unfinished.since:
+            self._unfinished.ended(connection.number)
         if connection.host is not None:
             self._touched[connection.host.name] = connection.host
 
@@ -233,6 +246,12 @@ class Broker:
         except PEER_ERRORS:
             pass
 
+    def _cut(self, connection: Connection) -> None:
+        """Close who does not go on with a frame; no word: it would be taken for a refusal."""
+        if connection.host is not None:
+            connection.host.cut += 1
+        self._close(connection, None)
+
     def _close(self, connection: Connection, error: Exception | None) -> None:
         fd = connection.socket.fileno()
         if self._by_fd.pop(fd, None) is None:
@@ -241,6 +260,7 @@ class Broker:
         if error is not None and not isinstance(error, OSError):
             connection.refuse(str(error))
         self._greeter.greeted(fd)
+        self._unfinished.ended(connection.number)
         self._epoll.unregister(fd)
         if connection.host is not None:
             connection.host.gone(connection)
@@ -281,33 +301,9 @@ class Broker:
         if kind != Kind.MANAGE:
             raise FrameError(f"an observer cannot send a frame of kind {kind}")
         command = msgspec.msgpack.decode(body, type=Command)
-        connection.send(Kind.MANAGED, msgspec.msgpack.encode(self.manage(command)), argument)
+        answer = msgspec.msgpack.encode(self._commands.do(command))
+        connection.send(Kind.MANAGED, answer, argument)
         self._dirty[connection.number] = connection
-
-    def manage(self, command: Command) -> Any:
-        """Carry out a command; an answer with "error" if it cannot be."""
-        if command.name == "stats":
-            return self.statistics()
-        if command.name == "over_memory":  # before these processes are ended for it
-            for connection in self._by_fd.values():
-                connection.over_memory |= connection.pid in command.ids
-            return {}
-        if command.name == "out_of_memory":  # what such a process has died of
-            for one in self._hosts.values():
-                one.core.out_of_memory(command.worker, one.now)
-            self._touched.update(self._hosts)
-            return {}
-        host = self._hosts.get(command.queue)
-        if host is None:
-            known = ", ".join(self._hosts)
-            why = f"there is no queue {command.queue!r}; there are: {known}"
-            return {"error": why, "code": "no-such-queue"}
-        try:
-            answer = manage(host.core, command, host.now)
-        except CommandError as error:
-            return {"error": str(error), "code": error.code}
-        self._touched[host.name] = host
-        return answer
 
     # --- delivering -----------------------------------------------------------------------------
 
@@ -349,15 +345,6 @@ class Broker:
                 if connection.out.backlog or connection.watched != select.EPOLLIN:
                     self._watch(connection)
 
-    # --- what it says, and its end ----------------------------------------------------------------
-
-    def statistics(self) -> list[dict[str, Any]]:
-        """What each queue holds and has done."""
-        return [
-            statistics(host.core, host.keeping, len(host.blocked), host.now)
-            for host in self._hosts.values()
-        ]
-
     def _close_stores(self) -> None:
         for host in self._hosts.values():
             if host.keeping is not None:
@@ -384,6 +371,8 @@ def main(link: WorkerLink, argument: bytes, fds: dict[str, int]) -> None:
     }
     stops = (link.fileno(), link.wakeup_fd)
     tell = teller(socket.socket(fileno=fds["deaths"])) if "deaths" in fds else nobody
-    broker = Broker(told.queues, listener, stops, keepings, tell=tell)
+    broker = Broker(
+        told.queues, listener, stops, keepings, tell=tell, standing=Standing(fds.get("standing"))
+    )
     link.ready()
     broker.run(lambda: link.stopping)

@@ -29,15 +29,6 @@ from workers.queues.ring import RingReader, RingWriter
 MAX_DESCRIPTORS = 2
 _PREFIX = PREFIX.pack
 
-#: Why a put was refused, for people.
-WHY = {
-    "full": "the queue is full",
-    "shed": "it would come too late: the queue is overloaded",
-    "duplicate": "the same was accepted a short while ago",
-    "closed": "the queue is being drained: it takes nothing in",
-    "store": "it cannot be kept: see the store of the queue",
-}
-
 #: A put that has no room yet: count, sequence, chunk, options, the options decoded.
 Parked = tuple[int, int, bytes, bytes, Options | None]
 #: Takes a frame: kind, count, argument, body.
@@ -159,12 +150,11 @@ class Connection:
         if sequence > self._confirmed:
             self._confirmed = sequence
 
-    def reject(self, sequence: int, reason: str) -> None:
-        """Tell a producer that a put is not in the queue."""
+    def reject(self, sequence: int, reason: str, why: str) -> None:
+        """Tell a producer that a put is not in the queue. ``why``: the reason, for people."""
         assert self.sent is not None
         self.sent.rejected(sequence, reason)
-        body = msgspec.msgpack.encode(Rejected(reason, WHY.get(reason, reason)))
-        self.send(Kind.REJECTED, body, sequence)
+        self.send(Kind.REJECTED, msgspec.msgpack.encode(Rejected(reason, why)), sequence)
 
     def deliver(self, chunk: Chunk, now: float) -> None:
         """Add a chunk; in front of it, the messages that are done, the attempt, the options."""

@@ -12,6 +12,8 @@ from workers.queues.broker.connection import Connection, Parked
 from workers.queues.broker.inquest import Inquest, Tell, nobody
 from workers.queues.broker.keeping import Keeping
 from workers.queues.broker.outbox import FRAME_COST
+from workers.queues.broker.refusals import why
+from workers.queues.broker.waits import Waits
 from workers.queues.core.burial import MEMORY, Cause
 from workers.queues.core.chunk import decode_options
 from workers.queues.core.clients import Clients, Sent
@@ -72,6 +74,8 @@ class QueueHost:
         self.now = 0.0  # the time of this pass
         self.due = 0.0  # when `core` has something to do
         self.blocked: OrderedDict[int, Connection] = OrderedDict()  # the longest first
+        self.waits = Waits()  # of these
+        self.cut = 0  # connections that were closed in the middle of a frame
         self.clients = Clients() if keeping is None else keeping.clients
         self.welcome = welcome(core.definition)
         self._inquest = Inquest(self.name, self.welcome.epoch, tell)
@@ -118,6 +122,7 @@ class QueueHost:
         if connection.sent is not None:
             self.clients.left(connection.sent)
         self.blocked.pop(number, None)
+        self.waits.ended(number, self.now)
         self.core.caller_left(number)
 
     # --- frames -------------------------------------------------------------------------------
@@ -152,7 +157,8 @@ class QueueHost:
             nack = _decode_nack(body)
             if nack.fatal:
                 self._given_back(number, argument, count)
-            core.nack(number, argument, count, nack, self.now)
+            who = connection.worker, connection.pid
+            core.nack(number, argument, count, nack, self.now, *who)
         elif kind == Kind.REPLY:
             reply = _decode_reply(body)
             if reply.fatal:
@@ -249,8 +255,7 @@ class QueueHost:
         if verdict:
             self.core.counts.refused += 1
             if not (verdict == DUPLICATE and self._is_double(connection, sequence, extra)):
-                connection.reject(sequence, verdict)
-                self._dirty[connection.number] = connection
+                self._reject(connection, sequence, verdict)
             return True
         taken = self.core.put(count, chunk, self.now, options, extra, connection.number)
         sent = connection.sent
@@ -272,16 +277,21 @@ class QueueHost:
     def _park(self, connection: Connection, put: Parked) -> None:
         connection.parked = put
         self.blocked[connection.number] = connection
+        self.waits.begun(connection.number, self.now)
 
     def _again(self, connection: Connection, sent: Sent, sequence: int) -> None:
         reason = sent.gaps.get(sequence)
         if reason is not None:
-            connection.reject(sequence, reason)
+            self._reject(connection, sequence, reason)
         elif self.keeping is not None:
             self.keeping.put(connection, sequence, None)
-            return
         else:
             connection.confirm(sequence)
+            self._dirty[connection.number] = connection
+
+    def _reject(self, connection: Connection, sequence: int, reason: str) -> None:
+        trouble = "" if self.keeping is None else self.keeping.trouble
+        connection.reject(sequence, reason, why(reason, self.core, trouble))
         self._dirty[connection.number] = connection
 
     # --- a pass ---------------------------------------------------------------------------------
@@ -297,6 +307,7 @@ class QueueHost:
             if not self._try(connection, put):
                 self.blocked.move_to_end(number, last=False)
                 break
+            self.waits.ended(number, self.now)
             freed.append(connection)
         return freed
 
@@ -322,9 +333,10 @@ class QueueHost:
         core = self.core
         core.expire(self.now)
         for number in core.looks_due(self.now):
-            cursor = self._connections[number].cursor
+            connection = self._connections[number]
+            cursor, who = connection.cursor, (connection.worker, connection.pid)
             assert cursor is not None
-            core.looked_at(number, cursor.cells(), self.now, partial(_fence, cursor))
+            core.looked_at(number, cursor.cells(), self.now, partial(_fence, cursor), *who)
 
 
 def _fence(cursor: CursorReader) -> Sequence[Cursor]:
@@ -337,6 +349,7 @@ def welcome(definition: QueueDefinition) -> Welcome:
     most = MAX_COUNT if definition.fair_by is None else MAX_CHUNK
     return Welcome(
         capacity=definition.capacity,
+        max_bytes=definition.max_bytes,
         max_body=min(definition.max_bytes, MAX_BODY),
         max_count=min(definition.capacity, most),
         overflow=definition.overflow,
@@ -357,7 +370,8 @@ def welcome(definition: QueueDefinition) -> Welcome:
 def _cause(connection: Connection) -> Cause:
     """Say why a consumer is gone, should it have ended over a message."""
     name = f"{connection.worker}, process {connection.pid}".removeprefix(", ")
-    who = f"its consumer ({name})"
+    reason, end = "crashed", "ended"
     if connection.over_memory:
-        return Cause(MEMORY, f"{who} was ended over its memory_hard while handling it")
-    return Cause("crashed", f"{who} ended while handling it", worker=connection.worker)
+        reason, end = MEMORY, "was ended over its memory_hard"
+    error = f"its consumer ({name}) {end} while handling it"
+    return Cause(reason, error, worker=connection.worker, process=connection.pid)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from supervisor.crashes.at_hand import MOST_NAMED, AtHand, Message, encode
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.leases import Verdict
+from workers.queues.frames import name_of
 
 #: Hears of it; never waits.
 Tell = Callable[[AtHand], None]
@@ -24,7 +25,7 @@ class Inquest:
 
     def __init__(self, queue: str, epoch: int, tell: Tell) -> None:
         self._queue, self._tell = queue, tell
-        self._prefix = f"{queue}:{epoch:08x}:" if epoch else f"{queue}:"
+        self._epoch = epoch
         self._given_back: dict[int, tuple[int, list[Message]]] = {}  # by number of the consumer
 
     def gave_back(self, consumer: int, chunk: Chunk, index: int) -> None:
@@ -45,7 +46,7 @@ class Inquest:
             self._tell(AtHand(worker, self._queue, count, messages))
 
     def _named(self, chunk: Chunk, index: int) -> Message:
-        return Message(f"{self._prefix}{chunk.origin + index}", chunk.told)
+        return Message(name_of(self._queue, self._epoch, chunk.origin + index), chunk.told)
 
 
 def nobody(_found: AtHand) -> None:

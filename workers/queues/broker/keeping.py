@@ -17,6 +17,7 @@ from itertools import chain
 
 from supervisor.shortage import explained
 from workers.queues.broker.connection import Connection
+from workers.queues.broker.refusals import why
 from workers.queues.core.chunk import Chunk
 from workers.queues.core.clients import Clients, Sent
 from workers.queues.core.intake import DUPLICATE
@@ -173,7 +174,7 @@ class Keeping:
         for connection, sequence, _ in self._puts:
             connection.confirm(sequence)
             dirty[connection.number] = connection
-        self._decided(DUPLICATE, dirty)
+        self._decided(DUPLICATE, core, dirty)
         self._senders.clear()
         journal.clear()
         self.due = math.inf
@@ -214,15 +215,15 @@ class Keeping:
             else:
                 refused.add(chunk.id)
                 core.undo(chunk)
-                connection.reject(sequence, "store")
+                connection.reject(sequence, "store", why("store", core, self.trouble))
             dirty[connection.number] = connection
-        self._decided("store", dirty)
+        self._decided("store", core, dirty)
         return refused
 
-    def _decided(self, doubles: str, dirty: dict[int, Connection]) -> None:
+    def _decided(self, doubles: str, core: QueueCore, dirty: dict[int, Connection]) -> None:
         """All puts are written, or refused; so are their doubles: say why."""
         for connection, sequence in self._doubles:
-            connection.reject(sequence, doubles)
+            connection.reject(sequence, doubles, why(doubles, core, self.trouble))
             dirty[connection.number] = connection
         self._puts.clear()
         self._keys.clear()

@@ -208,6 +208,9 @@ def _letter(letter: DeadLetter, message: int, traceback: int) -> dict[str, Any]:
         "first_put": letter.first_put,
         "died": letter.died,
         "whole": letter.whole,
+        "number": letter.number,
+        "worker": letter.worker,
+        "process": letter.process,
     }
 
 

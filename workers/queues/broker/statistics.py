@@ -2,20 +2,15 @@
 
 import msgspec
 
-from workers.queues.broker.keeping import Keeping
+from workers.queues.broker.host import QueueHost
 from workers.queues.core.dedupe import MAX_KEYS
-from workers.queues.core.queue import QueueCore
 
 Value = int | float | str | bool
 
 
-def statistics(
-    core: QueueCore, keeping: Keeping | None, blocked: int, now: float
-) -> dict[str, Value]:
-    """Return the state of one queue: messages, bytes and seconds; totals since its broker started.
-
-    ``blocked``: producers that are held back.
-    """
+def statistics(host: QueueHost) -> dict[str, Value]:
+    """Return the state of one queue: messages, bytes, seconds; totals since its broker started."""
+    core, keeping, waits, now = host.core, host.keeping, host.waits, host.now
     definition, books, letters = core.definition, core.books, core.burial.letters
     oldest = core.oldest_put()
     found: dict[str, Value] = {
@@ -28,7 +23,9 @@ def statistics(
         "leased": core.leased,
         "consumers": len(core.delivery.consumers),
         "busy": sum(bool(one.leased) for one in core.delivery.consumers.values()),
-        "blocked": blocked,
+        "blocked": len(waits),
+        "blocked_longest_seconds": round(waits.longest(now), 3),
+        "blocked_seconds_total": round(waits.total(now), 3),
         "dead": len(letters),
         "dead_capacity": letters.most,
         "dead_full": letters.full,
@@ -45,4 +42,5 @@ def statistics(
     totals = msgspec.structs.asdict(core.counts)
     found.update({f"{name}_total": value for name, value in totals.items() if name != "late_acks"})
     found["late_acks_total"] = core.counts.late_acks
+    found["half_frames_total"] = host.cut
     return found

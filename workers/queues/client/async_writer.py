@@ -11,7 +11,7 @@ from workers.queues.client.caller import Calling
 from workers.queues.client.put_options import PutOptions
 from workers.queues.client.readiness import Readiness
 from workers.queues.client.writer import QueueWriter
-from workers.queues.errors import QueueTimeout, QueueUnavailable
+from workers.queues.errors import QueueUnavailable, no_room
 
 #: Seconds without a broker before giving up; between two attempts to reach it.
 RECONNECT_LIMIT, PAUSE = 30.0, 0.05
@@ -79,7 +79,8 @@ class AsyncQueueWriter:
             raise
 
     async def _until(self, there: Callable[[], bool], deadline: float | None) -> None:
-        loop, gone = asyncio.get_running_loop(), time.monotonic() + RECONNECT_LIMIT
+        loop, since = asyncio.get_running_loop(), time.monotonic()
+        gone = since + RECONNECT_LIMIT
         while True:
             try:
                 if there():
@@ -91,9 +92,9 @@ class AsyncQueueWriter:
                     raise
                 await asyncio.sleep(PAUSE)
                 continue
-            if deadline is not None and time.monotonic() >= deadline:
-                raise QueueTimeout(f"queue {self._writer.queue!r} had no room in time")
             door = self._writer.waits_on(partial(_tell, loop, self._readiness))
+            if deadline is not None and time.monotonic() >= deadline:
+                raise no_room(self._writer.queue, time.monotonic() - since, door.welcome)
             if door.connected:  # else the next look connects
                 seconds = door.patience(deadline)
                 await self._readiness.wait(door.fileno(), seconds, writable=door.backlog)

@@ -46,7 +46,8 @@ class Caller:
         sent = structs.replace(options, reply=number, ttl=ttl)
         put = whole([message], msgspec.msgpack.encode(sent), number, self._encode_into)
         if len(put) > self._door.welcome.max_body:
-            raise MessageTooLarge(f"{len(put)} bytes; {self.queue!r} takes less")
+            most = self._door.welcome.max_body
+            raise MessageTooLarge(f"{len(put)} bytes; {self.queue!r} takes {most} at most")
         if not self._door.send(put):  # the broker was replaced: none has all of it
             self._door.connect(deadline)
             if self.given_up:  # meanwhile: another connection than this one was ended

@@ -1,6 +1,8 @@
 """Lines of JSON from a file or a pipe into a queue: what `supervisor queue put` does."""
 
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -10,6 +12,11 @@ from workers.queues.errors import QueueError, QueueFull, QueueTimeout
 
 #: Seconds to wait for the broker to confirm what was put, in the end.
 FLUSH_SECONDS = 60.0
+#: Seconds between two words about how far it is.
+TELL_EVERY = 0.1
+
+#: Told of the messages and bytes so far, and whether they wait for room.
+Told = Callable[[int, int, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +36,7 @@ def feed(
     queue: str,
     lines: Iterable[bytes],
     timeout: float | None,
-    progress: Callable[[int, int], None],
+    progress: Told,
 ) -> Fed:
     """Put a message for each line that is not empty; stop at the first that cannot be put.
 
@@ -38,12 +45,12 @@ def feed(
         queue: the queue's name.
         lines: each one message.
         timeout: seconds to wait for room, for each message; None: as long as it takes.
-        progress: told of the messages and bytes so far.
+        progress: told by a thread, ten times a second, also while a put waits.
 
     """
-    fed = _Feeding(progress)
+    fed = _Feeding()
     try:
-        with QueueWriter(queue, address) as writer:
+        with fed.telling(progress), QueueWriter(queue, address) as writer:
             fed.all_of(lines, writer, timeout)
     except QueueError as error:
         timed_out = isinstance(error, QueueTimeout)
@@ -54,14 +61,36 @@ def feed(
 class _Feeding:
     """``put``: messages that are in the queue, in the end; ``problem``: with a line."""
 
-    def __init__(self, progress: Callable[[int, int], None]) -> None:
-        self._progress = progress
+    def __init__(self) -> None:
         self.put = 0
         self.problem = ""
+        self._size = 0  # bytes of lines so far
+        self._putting = False  # and not reading
+
+    @contextmanager
+    def telling(self, progress: Told) -> Iterator[None]:
+        """Tell how far it is, by a thread: who is held back says nothing."""
+        over = threading.Event()
+        teller = threading.Thread(target=self._tell, args=(progress, over), name="progress")
+        teller.start()
+        try:
+            yield
+        finally:
+            over.set()
+            teller.join()
+
+    def _tell(self, progress: Told, over: threading.Event) -> None:
+        before = -1
+        with suppress(OSError):  # nobody looks any more
+            while not over.wait(TELL_EVERY):
+                put = self.put
+                progress(put, self._size, self._putting and put == before)
+                before = put
 
     def all_of(self, lines: Iterable[bytes], writer: QueueWriter, timeout: float | None) -> None:
         try:
             self._each(lines, writer, timeout)
+            self._putting = True
             writer.flush(FLUSH_SECONDS if timeout is None else max(timeout, 1.0))
         except QueueTimeout:
             self.put -= writer.close_within(0.0)  # is not in the queue, as far as we know
@@ -72,9 +101,9 @@ class _Feeding:
             raise
 
     def _each(self, lines: Iterable[bytes], writer: QueueWriter, timeout: float | None) -> None:
-        size, decode = 0, msgspec.json.Decoder().decode
+        decode = msgspec.json.Decoder().decode
         for number, line in enumerate(lines, 1):
-            size += len(line)
+            self._size += len(line)
             if not line.strip():
                 continue
             try:
@@ -82,10 +111,11 @@ class _Feeding:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 self.problem = f"line {number} is not JSON: {error}"
                 return
+            self._putting = True
             try:
                 writer.put(message, timeout)
             except (TypeError, ValueError) as error:  # no key can be read out of it
                 self.problem = f"line {number} cannot be put: {error}"
                 return
             self.put += 1
-            self._progress(self.put, size)
+            self._putting = False

@@ -7,7 +7,7 @@ import msgspec
 from workers.queues import heap
 from workers.queues.client.door import Door
 from workers.queues.client.unconfirmed import Sent, Unconfirmed
-from workers.queues.errors import QueueTimeout, rejection
+from workers.queues.errors import QueueTimeout, no_room, rejection
 from workers.queues.frames import Kind, Rejected
 from workers.queues.ring import LEAST
 
@@ -76,15 +76,17 @@ class Outlet:
         """
         self.collect()
         if self._held_back:
+            since = time.monotonic()
             self.wait_for(WINDOW_MESSAGES // 2, WINDOW_BYTES // 2, deadline)
             if self._held_back:
-                raise self.full()
+                raise self.full(since)
         self.raise_refused()
 
     def wait_for_all(self, deadline: float | None) -> None:
         """Wait until everything is confirmed. Errors are those of `wait_for_room`."""
+        since = time.monotonic()
         if not self.wait_for(0, 0, deadline):
-            raise self.full()
+            raise self.full(since)
         self.raise_refused()
 
     def has_room(self) -> bool:
@@ -129,9 +131,9 @@ class Outlet:
         if refused:
             raise rejection(self.queue, refused[0][1], sum(sent.count for sent, _ in refused))
 
-    def full(self) -> QueueTimeout:
-        """Make the error of a wait that took too long."""
-        return QueueTimeout(f"queue {self.queue!r} had no room in time")
+    def full(self, since: float) -> QueueTimeout:
+        """Make the error of a wait that took too long. ``since``: by `time.monotonic`."""
+        return no_room(self.queue, time.monotonic() - since, self.door.welcome)
 
     @property
     def _are_few(self) -> bool:

@@ -24,6 +24,7 @@ from workers.queues.frames import (
     Options,
     Reply,
     frame,
+    name_of,
 )
 from workers.queues.payload import ChunkDecoder, Undecodable
 from workers.queues.ring import ROOM
@@ -293,9 +294,7 @@ class QueueReader:
 
     def name(self, chunk: Delivered, index: int) -> str:
         """Name a message: the same however often it comes, and no other one's ever."""
-        epoch = self.door.welcome.epoch
-        number = chunk.first + index
-        return f"{self.queue}:{number}" if not epoch else f"{self.queue}:{epoch:08x}:{number}"
+        return name_of(self.queue, self.door.welcome.epoch, chunk.first + index)
 
     def extend(self, chunk: Delivered) -> None:
         """Say that a chunk is worked on: its lease begins anew."""

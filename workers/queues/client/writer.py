@@ -296,7 +296,7 @@ class QueueWriter:
         deadline = deadline_of(timeout)
         while not self._lock.acquire(timeout=self._door.patience(deadline)):
             if not self._door.rest(deadline):
-                raise self._outlet.full()
+                raise self._outlet.full(time.monotonic() - (timeout or 0.0))
 
     def _begin(self, options: bytes, timeout: float | None) -> None:
         """Make room for a message with these options; wait for it, and for the broker."""

@@ -18,10 +18,18 @@ MAX_REASON, MAX_ERROR, MAX_TRACEBACK = 100, 1_000, 10_000
 class Cause:
     """Why a message is dead."""
 
-    __slots__ = ("error", "reason", "traceback", "worker")
+    __slots__ = ("error", "process", "reason", "traceback", "worker")
 
-    def __init__(self, reason: str, error: str = "", traceback: str = "", worker: str = "") -> None:
-        self.worker = worker  # whose end it was; empty: nobody's who has said a name
+    def __init__(
+        self,
+        reason: str,
+        error: str = "",
+        traceback: str = "",
+        worker: str = "",
+        process: int = 0,
+    ) -> None:
+        self.worker = worker  # who has had it last; empty: nobody who has said a name
+        self.process = process  # of this one
         self.reason = reason[:MAX_REASON]
         self.error = error[:MAX_ERROR]
         self.traceback = traceback[-MAX_TRACEBACK:]
@@ -47,9 +55,9 @@ class Burial:
         self.letters = DeadLetters(definition.max_dead, definition.max_bytes, definition.dead_ttl)
         self._drops_expired = definition.on_expired == "drop"
 
-    def one(self, chunk: Chunk, message: bytes, cause: Cause, now: float) -> None:
-        """Bury one message of a chunk, which has to be taken off the chunk beside this."""
-        self._bury(chunk, message, cause, now, whole=True)
+    def one(self, chunk: Chunk, message: bytes, index: int, cause: Cause, now: float) -> None:
+        """Bury the message at ``index``, which has to be taken off the chunk beside this."""
+        self._bury(chunk, message, index, cause, now)
 
     def rest(self, chunk: Chunk, cause: Cause, now: float) -> None:
         """Bury what is left of a chunk, message by message, and remove it."""
@@ -57,13 +65,13 @@ class Burial:
         if not messages:
             self.unopened(chunk, now)
             return
-        for message in messages[chunk.done :]:
-            self._bury(chunk, message, cause, now, whole=True)
+        for index, message in enumerate(messages[chunk.done :], chunk.done):
+            self._bury(chunk, message, index, cause, now)
         self._books.remove(chunk)
 
     def unopened(self, chunk: Chunk, now: float) -> None:
         """Bury a chunk that cannot be opened: one letter with its body, and remove it."""
-        self._bury(chunk, chunk.body, MALFORMED, now, whole=False)
+        self._bury(chunk, chunk.body, 0, MALFORMED, now, whole=False)
         self._books.counts.dead += self._books.remove(chunk) - 1
 
     def expire(self, chunk: Chunk, now: float) -> None:
@@ -99,7 +107,16 @@ class Burial:
             self.discard(letter.id)
             self._books.counts.discarded += 1
 
-    def _bury(self, chunk: Chunk, message: bytes, cause: Cause, now: float, *, whole: bool) -> None:
+    def _bury(
+        self,
+        chunk: Chunk,
+        message: bytes,
+        index: int,
+        cause: Cause,
+        now: float,
+        *,
+        whole: bool = True,
+    ) -> None:
         self._books.counts.dead += 1
         if chunk.caller:
             why = f"{cause.reason}: {cause.error}" if cause.error else cause.reason
@@ -116,6 +133,9 @@ class Burial:
             first_put=chunk.put_at,
             died=now,
             whole=whole,
+            number=chunk.origin + index,
+            worker=cause.worker,
+            process=cause.process,
         )
         self.letters.add(letter)
         self._books.note(Buried(letter))

@@ -18,6 +18,10 @@ class DeadLetter:
         first_put: when it was put.
         died: when it was buried.
         whole: whether ``message`` is one message, and not a body that could not be opened.
+        number: the message's own, which it had in its queue all the time; 0: not known.
+        worker: who has had it last: the path of its slot, "#", and its incarnation; empty: nobody,
+            or nobody who has said a name.
+        process: of this one; 0: not known.
 
     """
 
@@ -31,3 +35,6 @@ class DeadLetter:
     first_put: float = 0.0
     died: float = 0.0
     whole: bool = True
+    number: int = 0
+    worker: str = ""
+    process: int = 0

@@ -204,8 +204,20 @@ class QueueCore:
             self.calls.answer(chunk, reply)
         self.ack(consumer, chunk_id, 0 if chunk is None else chunk.count, now)
 
-    def nack(self, consumer: int, chunk_id: int, index: int, nack: Nack, now: float) -> None:
-        """Try the message at ``index`` again later, or bury it; those before it are done."""
+    def nack(
+        self,
+        consumer: int,
+        chunk_id: int,
+        index: int,
+        nack: Nack,
+        now: float,
+        worker: str = "",
+        process: int = 0,
+    ) -> None:
+        """Try the message at ``index`` again later, or bury it; those before it are done.
+
+        ``worker``, ``process``: who the consumer is, for the dead letter.
+        """
         one = self.delivery.consumers[consumer]
         chunk = one.leased.get(chunk_id)
         if chunk is None or not chunk.done <= index < chunk.count:
@@ -213,7 +225,7 @@ class QueueCore:
         else:
             self.delivery.advance(one, chunk, index, now)
             before = chunk.left
-            self._returns.failed(chunk, index, nack, now)
+            self._returns.failed(chunk, index, nack, now, worker, process)
             self.delivery.gone(one, chunk, before - chunk.left)
         self.delivery.give_turn(consumer, one, now)
 
@@ -280,6 +292,8 @@ class QueueCore:
         cells: Sequence[Cursor],
         now: float,
         fence: Callable[[], Sequence[Cursor]],
+        worker: str = "",
+        process: int = 0,
     ) -> None:
         """Take back what a consumer makes no progress with.
 
@@ -288,6 +302,8 @@ class QueueCore:
             cells: what its cursor says.
             now: the time.
             fence: tells it that all it has is taken back, and returns what its cursor says then.
+            worker: who it is, for dead letters.
+            process: the same.
 
         """
         lease = self.definition.lease
@@ -299,7 +315,8 @@ class QueueCore:
             cells = fence()
             self.delivery.withdraw_turn(consumer)
         self.counts.leases_over += 1
-        cause = Cause("stuck", f"its consumer was silent for {lease} s while handling it")
+        why = f"its consumer was silent for {lease} s while handling it"
+        cause = Cause("stuck", why, worker=worker, process=process)
         chosen = [found for found in verdicts(one, cells) if found.chunk.id in over]
         for verdict in chosen:
             del one.leased[verdict.chunk.id]

@@ -42,8 +42,13 @@ class Returns:
         # The numbers of what workers that have ended were working on; most of it is settled soon.
         self._left: OrderedDict[str, list[int]] = OrderedDict()
 
-    def failed(self, chunk: Chunk, index: int, nack: Nack, now: float) -> None:
-        """Take the message at ``index`` out of a chunk, whose messages before it are done."""
+    def failed(
+        self, chunk: Chunk, index: int, nack: Nack, now: float, worker: str = "", process: int = 0
+    ) -> None:
+        """Take the message at ``index`` out of a chunk, whose messages before it are done.
+
+        ``worker``, ``process``: who has had it.
+        """
         messages = self._books.opened(chunk)
         if not messages:
             self._burial.unopened(chunk, now)
@@ -51,8 +56,8 @@ class Returns:
         message = messages[index]
         if nack.action == "dead" or chunk.attempt >= self._definition.max_attempts:
             word = "rejected" if nack.action == "dead" else "failed"
-            cause = Cause(nack.reason or word, nack.error, nack.traceback)
-            self._burial.one(chunk, message, cause, now)
+            cause = Cause(nack.reason or word, nack.error, nack.traceback, worker, process)
+            self._burial.one(chunk, message, index, cause, now)
         else:
             delay = nack.delay
             if delay is None:
@@ -94,20 +99,22 @@ class Returns:
         end = chunk.done + count
         suspects = messages[chunk.done : end]
         memory_ends = chunk.memory_ends + (cause.reason == MEMORY)
+        # Whose end may turn out to be the kernel's doing.
+        asked = cause.worker if ended and cause.reason != MEMORY else ""
         if chunk.attempt >= self._definition.max_attempts or memory_ends >= MEMORY_ENDS:
-            for message in suspects:
-                self._burial.one(chunk, message, cause, now)
+            for index, message in enumerate(suspects, chunk.done):
+                self._burial.one(chunk, message, index, cause, now)
         else:
             apart = self._apart(chunk, suspects, chunk.done)
             apart.memory_ends = memory_ends
             apart.failed(Suspicion.SUSPECT if ended else Suspicion.FAILED)
-            if ended and chunk.memory_ends and cause.worker:
+            if chunk.memory_ends and asked:
                 apart.not_before = now + INQUEST
                 self._stock.add(apart)
             else:
                 back.append(apart)
             self._books.added(apart)
-            self._remember(cause.worker, apart)
+            self._remember(asked, apart)
         self._books.advance(chunk, end)
         return back
 
@@ -124,7 +131,7 @@ class Returns:
             chunk.memory_ends += 1
             if chunk.memory_ends >= MEMORY_ENDS and not chunk.holder:
                 chunk.attempt -= 1  # the next one is not made
-                self._burial.rest(chunk, Cause(OOM, why), now)
+                self._burial.rest(chunk, Cause(OOM, why, worker=worker), now)
                 self._stock.withdrawn(chunk)
 
     def _remember(self, worker: str, chunk: Chunk) -> None:

@@ -47,7 +47,7 @@ _INSERTS = (
         """INSERT INTO progress VALUES (?,?,?) ON CONFLICT (chunk) DO UPDATE
         SET done = excluded.done, crc = excluded.crc WHERE excluded.done > done""",
     ),
-    ("letters", "INSERT INTO letter VALUES (?,?,?,?,?,?,?,?,?,?,?)"),
+    ("letters", "INSERT INTO letter VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"),
     ("sequences", "INSERT OR REPLACE INTO sequence VALUES (?,?,?,?,?)"),
     ("keys", "INSERT OR REPLACE INTO dedupe VALUES (?,?,?)"),
     ("damage", "INSERT INTO damage VALUES (?,?,?,?,?,?)"),

@@ -1,7 +1,8 @@
 """Opening a queue's folder: what is there is checked, and whatever is wrong is set aside, and said.
 
 lock ─► mark ─► file: version ─► integrity, checksums, ledger against rows, mark against ledger
-                                   │ all right: goes on with it
+                                   │ all right: goes on with it (of an earlier version: all of
+                                   │ it goes into a new file, the old one is removed)
                                    └ not: what can be read goes into a new file,
                                      the damaged one into the folder `damaged`
 """
@@ -52,8 +53,7 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
     marked, readable = mark.read()
     numbers = schema.file_numbers(folder)
     path = os.path.join(folder, schema.file_name(numbers[-1])) if numbers else ""
-    if path:
-        schema.check_version(path)
+    earlier = bool(path) and 0 < schema.version_of(path) < schema.VERSION
     connection, contents = _look(path, sync)
     if not readable:
         what = "the high-water mark is damaged: a lost end may go unnoticed"
@@ -63,7 +63,7 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
         contents.damage.append(Damage(DamageKind.MARK, what))
     sound = _judge(contents, marked, path)
     _date(contents, os.path.join(folder, DAMAGED, os.path.basename(path)) if path else "", sound)
-    if connection is not None and sound:
+    if connection is not None and sound and not earlier:
         assert contents.ledger is not None
         opened = Opened(QueueFile(connection, path), contents.ledger, contents, True)
         for old in numbers[:-1]:  # its successor was made, and then somebody died
@@ -71,7 +71,10 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
     else:
         opened = _begin(folder, contents, marked, numbers, sync)
         for old in numbers:
-            set_aside(folder, old)
+            if earlier and sound:  # all of it is in the new file
+                schema.remove_file(os.path.join(folder, schema.file_name(old)))
+            else:
+                set_aside(folder, old)
         if connection is not None:
             connection.close()
     return opened

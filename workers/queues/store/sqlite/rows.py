@@ -18,13 +18,22 @@ from workers.queues.store.contract import Damage, DamageKind
 Row = tuple[Any, ...]
 
 _CHUNK = struct.Struct("<qqqqqdddI")
-_LETTER = struct.Struct("<qqddqIIII")
+#: Numbers of a letter: its own, and the sizes of its texts and options. By the values in its row:
+#: files of version 1 have no number of the message, no worker and no process.
+_LETTERS = {10: struct.Struct("<qqddqIIII"), 13: struct.Struct("<qqddqqqIIIII")}
 _PAIR = struct.Struct("<qq")
 _UNTIL = struct.Struct("<d")
 _COMMIT = struct.Struct("<q")
 
 #: What cannot be read in a row whose values were damaged.
-UNREADABLE = (struct.error, TypeError, ValueError, AttributeError, msgspec.DecodeError)
+UNREADABLE = (
+    struct.error,
+    TypeError,
+    ValueError,
+    AttributeError,
+    KeyError,
+    msgspec.DecodeError,
+)
 
 
 def chunk_row(chunk: Chunk) -> Row:
@@ -96,7 +105,9 @@ def letter_row(letter: DeadLetter) -> Row:
         letter.first_put,
         letter.died,
         int(letter.whole),
-        *map(_storable, (letter.reason, letter.error, letter.traceback)),
+        letter.number,
+        letter.process,
+        *map(_storable, (letter.worker, letter.reason, letter.error, letter.traceback)),
         letter.options,
         letter.message,
     )
@@ -111,7 +122,8 @@ def letter_of(row: Row) -> DeadLetter | None:
             return None
     except UNREADABLE:
         return None
-    id, attempts, first_put, died, whole, reason, error, traceback, options, message = values  # noqa: A001
+    id, attempts, first_put, died, whole, *who, reason, error, traceback, options, message = values  # noqa: A001
+    number, process, worker = who or (0, 0, "")
     return DeadLetter(
         id,
         message,
@@ -123,13 +135,18 @@ def letter_of(row: Row) -> DeadLetter | None:
         first_put,
         died,
         bool(whole),
+        number,
+        worker,
+        process,
     )
 
 
 def _letter_sum(row: Sequence[Any]) -> int:
-    *numbers, reason, error, traceback, options, message = row
-    texts = [text.encode() for text in (reason, error, traceback)]
-    checksum = zlib.crc32(_LETTER.pack(*numbers, *map(len, texts), len(options)))
+    *others, options, message = row
+    numbers = [value for value in others if not isinstance(value, str)]
+    texts = [value.encode() for value in others if isinstance(value, str)]
+    packed = _LETTERS[len(row)].pack(*numbers, *map(len, texts), len(options))
+    checksum = zlib.crc32(packed)
     for part in (*texts, options, message):
         checksum = zlib.crc32(part, checksum)
     return checksum

@@ -11,7 +11,8 @@ import struct
 
 from workers.queues.store.contract import StoreTooNew
 
-VERSION = 1
+#: Version 1 did not know which message a dead letter was, nor whose.
+VERSION = 2
 #: In the header of every file, so that no other SQLite file is taken for one.
 APPLICATION = 0x4C495143  # "LIQC"
 #: Seconds to wait for somebody who looks into the file.
@@ -44,6 +45,7 @@ CREATE TABLE chunk (
 CREATE TABLE progress (chunk INTEGER PRIMARY KEY, done INTEGER, crc INTEGER);
 CREATE TABLE letter (
     id INTEGER PRIMARY KEY, attempts INTEGER, first_put REAL, died REAL, whole INTEGER,
+    number INTEGER, process INTEGER, worker TEXT,
     reason TEXT, error TEXT, traceback TEXT, options BLOB, message BLOB, crc INTEGER
 );
 CREATE TABLE sequence (
@@ -68,8 +70,8 @@ def file_numbers(folder: str) -> list[int]:
     return sorted(int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name)))
 
 
-def check_version(path: str) -> None:
-    """Look at the header of a file, without SQLite, which would write.
+def version_of(path: str) -> int:
+    """Look at the header of a file, without SQLite, which would write; 0: it is damaged.
 
     Raises:
         StoreTooNew: a later version of this package wrote it.
@@ -78,13 +80,16 @@ def check_version(path: str) -> None:
     with open(path, "rb") as file:
         header = file.read(100)
     if len(header) < 100 or not header.startswith(_MAGIC):
-        return  # damaged: that is found, and said, later
+        return 0  # that is found, and said, later
     (application,) = struct.unpack_from(">I", header, _APPLICATION)
     (version,) = struct.unpack_from(">I", header, _USER_VERSION)
-    if application == APPLICATION and version > VERSION:
+    if application != APPLICATION:
+        return 0
+    if version > VERSION:
         raise StoreTooNew(
             f"{path} has the format {version}; this version of the package knows up to {VERSION}"
         )
+    return int(version)
 
 
 def is_damage(error: Exception) -> bool:
