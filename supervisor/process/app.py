@@ -26,12 +26,16 @@ PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 @dataclass(frozen=True, slots=True)
 class LoadedApp:
-    """An imported app: the author's objects, what they say as data, and which code it is."""
+    """An imported app: the author's objects, what they say as data, and which code it is.
+
+    ``devices``: descriptors that it has left open and forks may share (`left_open`).
+    """
 
     name: str
     tree: Supervisor
     definition: SupervisorDefinition
     code: str
+    devices: tuple[int, ...] = ()
 
 
 def load(app: str) -> LoadedApp | LoadFailed:

@@ -34,7 +34,7 @@ from supervisor.loop import Loop
 from supervisor.observe.snapshot import QueueFacts, Snapshot
 from supervisor.process.family import has_orphans, sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
-from supervisor.root import descriptors, log_files
+from supervisor.root import descriptors, forking, log_files
 from supervisor.root.clock import ClockWatch
 from supervisor.root.console import say
 from supervisor.root.interrupts import Interrupts
@@ -235,11 +235,7 @@ class Root:
     def _loaded(self, reply: Loaded) -> None:
         definition = msgspec.msgpack.decode(reply.definition, type=SupervisorDefinition)
         self.definition = definition
-        if reply.threads:
-            self.shell.preload = False
-            self.shell.log(
-                WARNING, "app starts threads: workers import it afresh", threads=reply.threads
-            )
+        self.shell.preload = forking.may_fork(reply, definition, self.shell.log)
         self.phase = Phase.SERVING
         options = self.identity.options
         slots = descriptors.all_slots(definition)

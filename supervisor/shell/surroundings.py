@@ -45,7 +45,7 @@ class Shell:
     fds: dict[str, int] = field(default_factory=dict)  # given to every worker ("queues")
     spares: int = 2  # kept of the release template
     marks: bool = False  # workers mark in their log pipes where their lines begin
-    preload: bool = True  # False: the release template cannot fork (it has threads)
+    preload: bool = True  # False: the release template cannot fork (`supervisor.root.forking`)
     fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too
     more_starts: Callable[[int], None] | None = None  # None: this is root, and has the bucket
     say_death: Callable[[Word], bool] = lambda _word: True  # towards who writes crash reports
