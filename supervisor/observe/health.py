@@ -208,6 +208,10 @@ def _checks(snapshot: Snapshot, now: float, down_since: Since) -> dict[str, list
         if check["status"] != judge.PASS:
             check["output"] = f"queue {queue.get('name')} {judge.queue_trouble(queue)}"
         checks[f"{queue.get('name')}:utilization"] = [check]
+    if left := judge.left_behind(snapshot):
+        number = sum(map(len, left.values()))
+        check = _measure("system", number, "processes", judge.WARN, moment)
+        checks["processes:unkillable"] = [check | {"output": judge.unkillable(left)}]
     return checks
 
 

@@ -148,7 +148,22 @@ def whole(snapshot: Snapshot, now: float, down_since: Mapping[str, float]) -> st
     phase = {"running": PASS, "starting": WARN}.get(snapshot.phase, FAIL)
     services = [PASS if one.state == "ready" else WARN for one in snapshot.services]
     queues = [queue(one) for one in snapshot.queues]
-    return worst([phase, node(snapshot.tree, now, down_since), *services, *queues])
+    left = WARN if left_behind(snapshot) else PASS
+    return worst([phase, node(snapshot.tree, now, down_since), *services, *queues, left])
+
+
+def left_behind(snapshot: Snapshot) -> dict[str, list[int]]:
+    """Return the processes that could not be killed and are still there, by path."""
+    slots = [slot for one in children(snapshot.tree) for slot in one.workers]
+    left = {one.path: one.left_behind for one in supervisors(snapshot.tree)}
+    left |= {one.path: one.left_behind for one in (*slots, *snapshot.services)}
+    return {path: pids for path, pids in left.items() if pids}
+
+
+def unkillable(left: Mapping[str, list[int]]) -> str:
+    """Name such processes."""
+    slots = (f"{path} (pid {', '.join(map(str, pids))})" for path, pids in left.items())
+    return f"cannot be killed, and was left behind: {'; '.join(slots)}"
 
 
 def children(one: Node) -> list[ChildStatus]:

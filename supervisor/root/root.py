@@ -31,6 +31,7 @@ from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError, UnusableLogs
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
+from supervisor.observe import judge
 from supervisor.observe.snapshot import QueueFacts, Snapshot
 from supervisor.process.family import has_orphans, sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
@@ -307,6 +308,8 @@ class Root:
         self.phase = Phase.STOPPING
         self._show_tree("stopped")
         self.shell.obituaries.tell()
+        if left := judge.left_behind(self.snapshot()):
+            say(judge.unkillable(left))
         self.shell.log(INFO, "down", name=self.identity.name, exit_code=self._exit_code)
         self.services.stop()
 

@@ -2,9 +2,10 @@
 
 A start is put off, not failed, when a process cannot be made for now: no descriptors are left, the
 machine has no room for another process (EAGAIN, ENOMEM), or the tree has restarted so often that
-its budget is used up (`supervisor.core.budget`). Others are not held up meanwhile, and the
-intensity is not used up by trying: waiting for room ends with a child's `start_timeout`, waiting
-for the budget does not end a start.
+its budget is used up (`supervisor.core.budget`), or processes that were in its slot before cannot
+be killed (`left_behind`). Others are not held up meanwhile, and the intensity is not used up by
+trying: waiting for room ends with a child's `start_timeout`, waiting for the budget or for the end
+of others does not end a start.
 """
 
 import errno
@@ -36,6 +37,10 @@ class Process(Hashable, Protocol):
     @property
     def path(self) -> str:
         """Its slot's path."""
+
+    @property
+    def bar(self) -> str:
+        """Why it must not be started for now; "" if it may be."""
 
     def begin(self) -> None:
         """Start it. Raises OSError when nothing was started: it is tried again, or has failed."""
@@ -73,6 +78,7 @@ class Starts:
         self._tries: dict[Any, int] = {}
         self._retries: dict[Any, tuple[TimerHandle, str]] = {}
         self._rationed: dict[Any, None] = {}
+        self._barred: dict[Any, None] = {}
         self._owed = 0  # tokens asked of the bucket
         self._quiet_until = 0.0
 
@@ -131,9 +137,15 @@ class Starts:
 
         self._retries[process] = self._loop.call_later(delay, retry), problem
 
-    def is_rationed(self, process: Process) -> bool:
-        """Whether a start waits for a token."""
-        return process in self._rationed
+    def is_held(self, process: Process) -> bool:
+        """Whether a start waits for a token, or for what bars it."""
+        return process in self._rationed or process in self._barred
+
+    def review(self) -> None:
+        """What has barred starts may not be there any more."""
+        for process in [one for one in self._barred if not one.bar]:
+            del self._barred[process]
+            self._begin(process)
 
     def withdraw(self, process: Process) -> bool:
         """A process is to be stopped: if it waits to be started, it has failed to; else False."""
@@ -141,6 +153,8 @@ class Starts:
         if process in self._rationed:
             del self._rationed[process]
             self._budget.withdraw(process)
+        elif process in self._barred:
+            del self._barred[process]
         elif process in self._retries:
             timer, problem = self._retries.pop(process)
             timer.cancel()
@@ -162,6 +176,10 @@ class Starts:
         self._budget.withdraw(process)
 
     def _begin(self, process: Process) -> None:
+        if bar := process.bar:
+            self._barred[process] = None
+            self._log(logging.WARNING, "start waits", child=process.path, problem=bar)
+            return
         try:
             try:
                 process.begin()

@@ -13,7 +13,7 @@ from supervisor.shell.starting import Starts
 class Process:
     """Raises what it is told to, once for each, and then starts."""
 
-    path = "app/one.0"
+    path, bar = "app/one.0", ""
 
     def __init__(self, loop: Loop, *errors: OSError) -> None:
         self._loop, self._errors = loop, list(errors)
