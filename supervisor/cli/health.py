@@ -41,6 +41,8 @@ def assess(snapshot: Snapshot) -> Verdict:
         if trouble := judge.queue_trouble(queue):
             found = fails if judge.queue(queue) == judge.FAIL else warnings
             found.append(f"queue {queue.get('name')} {trouble}")
+    if exhausted := judge.exhaustion(snapshot, snapshot.time):
+        warnings.append(exhausted)
     if left := judge.left_behind(snapshot):
         warnings.append(judge.unkillable(left))
     word = "FAIL" if fails else "WARN" if warnings else "OK"

@@ -25,6 +25,9 @@ QUEUE_WARN = 0.8
 #: Seconds for which a message that has become a dead letter is a warning.
 DEAD_LATELY = 600.0
 
+#: Seconds for which it is a warning that root had no descriptors left.
+EXHAUSTED_LATELY = 300.0
+
 PASS, WARN, FAIL = "pass", "warn", "fail"
 _ORDER = (PASS, WARN, FAIL)
 
@@ -148,8 +151,16 @@ def whole(snapshot: Snapshot, now: float, down_since: Mapping[str, float]) -> st
     phase = {"running": PASS, "starting": WARN}.get(snapshot.phase, FAIL)
     services = [PASS if one.state == "ready" else WARN for one in snapshot.services]
     queues = [queue(one) for one in snapshot.queues]
-    left = WARN if left_behind(snapshot) else PASS
-    return worst([phase, node(snapshot.tree, now, down_since), *services, *queues, left])
+    root = WARN if left_behind(snapshot) or exhaustion(snapshot, now) else PASS
+    return worst([phase, node(snapshot.tree, now, down_since), *services, *queues, root])
+
+
+def exhaustion(snapshot: Snapshot, now: float) -> str:
+    """Say that root has had no descriptors left lately; "" if it has had some."""
+    at = snapshot.out_of_descriptors_at
+    if at is None or now - at >= EXHAUSTED_LATELY:
+        return ""
+    return f"root (pid {snapshot.pid}) was out of file descriptors {max(0.0, now - at):.0f} s ago"
 
 
 def left_behind(snapshot: Snapshot) -> dict[str, list[int]]:

@@ -119,4 +119,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     health_address: str | None = None
     templates: list[TemplateStatus] = []
     reloading: bool = False  # its code is being replaced
+    out_of_descriptors_at: float | None = None  # when root had only its reserve left, last
     state_dir: str = ""  # where durable queues are; "": there are none

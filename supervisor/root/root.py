@@ -378,4 +378,5 @@ class Root:
             templates=self.release.status(),
             state_dir=self.services.state_dir,
             reloading=self._reloads.under_way,
+            out_of_descriptors_at=self.shell.exhaustion.at,
         )

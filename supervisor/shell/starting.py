@@ -59,6 +59,7 @@ class Starts:
         loop: its loop.
         log: its log.
         more: asks for so many tokens from above; None: we are root, and have the bucket.
+        exhausted: told when there were no descriptors for a start but those of the reserve.
 
     """
 
@@ -67,10 +68,12 @@ class Starts:
         loop: Loop,
         log: Callable[..., None],
         more: Callable[[int], None] | None = None,
+        exhausted: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop, self._log = loop, log
         self._is_root = more is None
         self._more = more or self._pour
+        self._exhausted = exhausted
         self._burst = budget.BURST  # at least
         self._bucket = budget.full(0, time.monotonic())
         self._budget = budget.Budget(budget.SPARE if more else 0)
@@ -186,6 +189,7 @@ class Starts:
             except OSError as error:
                 if error.errno not in NO_DESCRIPTORS:
                     raise
+                self._exhausted()
                 with self._reserve.lent():
                     process.begin()
         except OSError as error:

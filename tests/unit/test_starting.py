@@ -57,6 +57,15 @@ def test_what_passes_is_waited_for(
     assert set(logged) == {"start postponed"}
 
 
+def test_who_starts_with_the_reserve_says_so(loop: Loop) -> None:
+    """There are no descriptors, but for those: the start is made, and told."""
+    process, told = Process(loop, OSError(errno.EMFILE, "no")), list[str]()
+    starts = Starts(loop, lambda *_record, **_fields: None, None, lambda: told.append("none left"))
+    starts.begin(process, counted=False)
+    starts.close()
+    assert (process.heard, told) == (["started"], ["none left"])
+
+
 def test_what_does_not_pass_is_a_failed_start(loop: Loop) -> None:
     """A path that is too long, say: the child has failed to start, and root goes on."""
     process = Process(loop, OSError("AF_UNIX path too long"), OSError(errno.EACCES, "not allowed"))
