@@ -149,8 +149,7 @@ class Root:
 
     def run(self) -> int:
         """Run the app to its end; returns the exit code."""
-        reload = partial(self.reload, False, lambda _reply: None)
-        Interrupts(self.stop, self.stop_now, reload).listen(self.loop)
+        Interrupts(self.stop, self.stop_now, self._hung_up).listen(self.loop)
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         for keeper in self._keepers:
             keeper.start()
@@ -186,6 +185,9 @@ class Root:
     def reload(self, everything: bool, answer: Callable[[Reply], None]) -> None:
         """Load the app anew and replace what has changed; see `supervisor.root.reload`."""
         self._reloads.ask(everything, answer)
+
+    def _hung_up(self, done: Callable[[], None]) -> None:
+        self.reload(False, lambda _reply: done())
 
     def stop_now(self) -> None:
         """End everything at once: the templates kill whatever is left."""
