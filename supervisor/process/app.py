@@ -28,14 +28,14 @@ PACKAGE = str(Path(__file__).resolve().parent.parent)
 class LoadedApp:
     """An imported app: the author's objects, what they say as data, and which code it is.
 
-    ``devices``: descriptors that it has left open and forks may share (`left_open`).
+    ``shared``: descriptors that it has left open and forks keep (`left_open.is_harmless`).
     """
 
     name: str
     tree: Supervisor
     definition: SupervisorDefinition
     code: str
-    devices: tuple[int, ...] = ()
+    shared: tuple[int, ...] = ()
 
 
 def load(app: str) -> LoadedApp | LoadFailed:

@@ -66,7 +66,7 @@ def _live(request: Spawn, fds: list[int], app: LoadedApp | None) -> int:
     """Go on as a child, at once or, as a spare, when it is known which."""
     end, stack, *rest = fds
     os.dup2(stack, _stacks, inheritable=False)
-    keep_only([0, 1, 2, _stacks, end, *rest, *(app.devices if app else ())])
+    keep_only([0, 1, 2, _stacks, end, *rest, *(app.shared if app else ())])
     gc.enable()
     sock = socket.socket(*KIND, fileno=end)
     if request.launch:

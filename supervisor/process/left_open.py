@@ -18,8 +18,10 @@ from typing import Any
 from supervisor.process.caller import caller
 
 #: /dev/null, zero, full, random and urandom: no position, no peer, nothing that forks could get
-#: into each other's way with. They stay open in workers, under the same number.
-HARMLESS = frozenset(os.makedev(1, minor) for minor in (3, 5, 7, 8, 9))
+#: into each other's way with.
+STATELESS = frozenset(os.makedev(1, minor) for minor in (3, 5, 7, 8, 9))
+#: How `multiprocessing` calls the file of memory that it shares: only its memory is ever used.
+SHARED_MEMORY = "pym-"
 #: Our streams: a worker has its own, whatever the app has done to them.
 STREAMS = frozenset((0, 1, 2))
 #: Numbers that are looked at where there is no /proc: the lowest free one is what is given out.
@@ -109,13 +111,15 @@ def target_of(fd: int) -> str:
 _KINDS = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "pipe"}
 
 
-def is_harmless(fd: int) -> bool:
-    """Whether forks may share it."""
+def is_harmless(fd: int, target: str) -> bool:
+    """Whether forks may share it: then it stays open in them, under the same number."""
     try:
         found = os.fstat(fd)
     except OSError:
         return False
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev in HARMLESS
+    if stat.S_ISCHR(found.st_mode):
+        return found.st_rdev in STATELESS
+    return found.st_nlink == 0 and os.path.basename(target).startswith(SHARED_MEMORY)
 
 
 def described(fd: int, target: str) -> str:

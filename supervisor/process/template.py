@@ -218,9 +218,9 @@ class Template:
         if isinstance(loaded, messages.LoadFailed):
             return loaded
         left = imports.left()
-        devices = tuple(filter(left_open.is_harmless, left))
-        self._app = replace(loaded, devices=devices)
-        self._left_open = imports.named({fd: left[fd] for fd in left if fd not in devices})
+        shared = tuple(fd for fd, target in left.items() if left_open.is_harmless(fd, target))
+        self._app = replace(loaded, shared=shared)
+        self._left_open = imports.named({fd: left[fd] for fd in left if fd not in shared})
         self.freeze()
         try:
             definition = msgspec.msgpack.encode(loaded.definition)

@@ -133,6 +133,17 @@ def test_devices_without_state_are_shared(empty: RealTemplate, tmp_path: Path) -
     assert process.line() == NONE
 
 
+def test_memory_of_multiprocessing_is_shared(empty: RealTemplate, tmp_path: Path) -> None:
+    """A file, too, but one that nobody reads or writes: forks have the memory in common."""
+    opens = "import multiprocessing; number = multiprocessing.Value('i')"
+    write(tmp_path, opens, "number.value += 1; own = own[: number.value]")
+    loaded = empty.load("app:tree")
+    assert isinstance(loaded, messages.Loaded)
+    assert loaded.left_open == []
+    lines = [empty.spawn(Node("t/x"), app="app:tree").line() for _ in range(3)]
+    assert lines == ["forked 0", "forked 0 0", "forked 0 0 0"]
+
+
 # --- a whole app ------------------------------------------------------------------------------
 
 EVENT = "app leaves descriptors open: workers import it afresh"
