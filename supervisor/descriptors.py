@@ -2,9 +2,12 @@
 
 import contextlib
 import errno
+import logging
+import math
 import os
 import resource
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 #: What is held in reserve for starts: a link, stacks, the log pipes of a new slot.
 RESERVED = 10
@@ -17,6 +20,29 @@ def use_all_descriptors() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+#: Seconds between two records that say that there are none left.
+COMPLAINT_INTERVAL = 60.0
+
+
+class Exhaustion:
+    """When there were none left, last; tells it in the log, not too often."""
+
+    def __init__(self, log: Callable[..., None]) -> None:
+        self._log = log
+        self._quiet_until = -math.inf  # monotonic seconds
+        self.at: float | None = None  # Unix seconds
+
+    def noticed(self) -> None:
+        """The reserve had to be used."""
+        self.at, now = time.time(), time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + COMPLAINT_INTERVAL
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            help_text = "raise the limit of open files (ulimit -n, LimitNOFILE)"
+            event = "out of file descriptors"
+            self._log(logging.WARNING, event, limit=limit, pid=os.getpid(), help=help_text)
 
 
 class Reserve:

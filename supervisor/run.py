@@ -60,7 +60,8 @@ def run_root(options: RunOptions) -> int:
             say(f"workers have no temp directories of their own: {problem}")
         try:
             root = Root(identity)
-            server = ControlServer(root.loop, claim.listen(), Requests(root).handle)
+            handle, exhausted = Requests(root).handle, root.shell.exhaustion.noticed
+            server = ControlServer(root.loop, claim.listen(), handle, exhausted)
         except OSError as error:
             raise unusable(claim.directory, error) from error
         premises = Premises(root, claim, server)

@@ -34,24 +34,25 @@ def check(app: str, app_args: tuple[str, ...], as_json: bool, debug: bool) -> No
 
     It runs in a process of its own, exactly as for `run`; nothing is started.
     """
-    definition, threads = load(app, app_args)
+    definition, loaded = load(app, app_args)
     descriptors.require(definition)
     if as_json:
         document = {"schema": "supervisor.check/1", "tree": msgspec.to_builtins(definition)}
-        print_json({**document, "threads": threads, "open_files": descriptors.needed(definition)})
+        found = {"threads": loaded.threads, "left_open": loaded.left_open}
+        print_json({**document, **found, "open_files": descriptors.needed(definition)})
         return
     click.echo(definition_text(definition))
     for queue in definition.queues:
         click.echo(f"queue {queue.name}: at most {plural(queue.capacity, 'message')}")
-    for thread in threads:
-        click.echo(
-            f"warning: {thread} runs after the import: workers import the app afresh", err=True
-        )
+    left = [f"{thread} runs" for thread in loaded.threads]
+    left += [f"{descriptor} is open" for descriptor in loaded.left_open]
+    for one in left:
+        click.echo(f"warning: {one} after the import: workers import the app afresh", err=True)
     click.echo("ok")
 
 
-def load(app: str, app_args: tuple[str, ...]) -> tuple[SupervisorDefinition, list[str]]:
-    """Have a release template import and check an app; return its tree and its threads."""
+def load(app: str, app_args: tuple[str, ...]) -> tuple[SupervisorDefinition, Loaded]:
+    """Have a release template import and check an app; return its tree and what else it says."""
     from supervisor.process.launcher import TemplateGone, start_template
 
     pid, client = start_template()
@@ -68,7 +69,7 @@ def load(app: str, app_args: tuple[str, ...]) -> tuple[SupervisorDefinition, lis
             for reply, _fds in client.receive():
                 if isinstance(reply, Loaded):
                     tree = msgspec.msgpack.decode(reply.definition, type=SupervisorDefinition)
-                    return tree, reply.threads
+                    return tree, reply
                 if isinstance(reply, LoadFailed):
                     raise _failure(reply)
     except TemplateGone:

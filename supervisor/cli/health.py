@@ -41,6 +41,10 @@ def assess(snapshot: Snapshot) -> Verdict:
         if trouble := judge.queue_trouble(queue):
             found = fails if judge.queue(queue) == judge.FAIL else warnings
             found.append(f"queue {queue.get('name')} {trouble}")
+    if exhausted := judge.exhaustion(snapshot, snapshot.time):
+        warnings.append(exhausted)
+    if left := judge.left_behind(snapshot):
+        warnings.append(judge.unkillable(left))
     word = "FAIL" if fails else "WARN" if warnings else "OK"
     return Verdict(word, [line(note) for note in fails + warnings])
 
@@ -73,9 +77,6 @@ def _assess_child(
         warnings.append(f"{child.path} has {child.ready} of {child.count} ready")
     if resting and child.restart == "permanent" and above not in AT_REST:
         warnings.append(f"{child.path} has {plural(resting, 'stopped slot')}")
-    for worker in child.workers:
-        if worker.state == "unkillable":
-            warnings.append(f"{worker.path} cannot be killed (pid {worker.pid})")
 
 
 def worst(child: ChildStatus) -> WorkerStatus:

@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from supervisor.control.connection import Connection
 from supervisor.control.frames import MAX_REPLY_BYTES, frame
@@ -30,18 +29,6 @@ RESERVED = 4
 ACCEPT_PAUSE = 0.1
 
 
-@dataclass(slots=True)
-class Counters:
-    """What has come in since the start."""
-
-    accepted: int = 0
-    not_permitted: int = 0
-    overloaded: int = 0
-    malformed: int = 0
-    out_of_descriptors: int = 0
-    bugs: int = 0
-
-
 Answer = Callable[[Reply], None]
 Handle = Callable[[Request, Peer, Answer], None]
 
@@ -55,11 +42,18 @@ class ControlServer:
         handle: called with each request, who sent it, and a function that takes the reply: now or
             later, once (later calls are dropped, as are replies to a client that has gone). A
             SupervisorError that it raises is the reply, with its exit code.
+        exhausted: called when there was no descriptor for a client but those of the reserve.
 
     """
 
-    def __init__(self, loop: Loop, listener: socket.socket, handle: Handle) -> None:
-        self.counters = Counters()
+    def __init__(
+        self,
+        loop: Loop,
+        listener: socket.socket,
+        handle: Handle,
+        exhausted: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._exhausted = exhausted
         self._loop = loop
         self._listener = listener
         self._handle = handle
@@ -117,7 +111,7 @@ class ControlServer:
         except OSError:
             self._reserve.refill()
             raise
-        self.counters.out_of_descriptors += 1
+        self._exhausted()
         if serves:
             return sock
         message = "root has no file descriptors left"
@@ -129,16 +123,13 @@ class ControlServer:
         sock.setblocking(False)
         peer = peer_of(sock)
         if peer.uid not in (0, os.geteuid()):
-            self.counters.not_permitted += 1
             message = f"uid {peer.uid} may not control this app (uid {os.geteuid()})"
             _turn_away(sock, Failed("not-permitted", message, "run it as that user", 77))
             return
         if len(self._connections) >= MAX_CONNECTIONS:
-            self.counters.overloaded += 1
             message = f"{MAX_CONNECTIONS} control connections are open already"
             _turn_away(sock, Failed("overloaded", message, "try again later", 75))
             return
-        self.counters.accepted += 1
         self._connections.add(
             Connection(self._loop, sock, lambda one, request: self._serve(one, peer, request), self)
         )
@@ -169,7 +160,6 @@ class ControlServer:
         except SupervisorError as error:
             answer(failure(error))
         except Exception as error:  # a bug in one command must not take the whole tree down
-            self.counters.bugs += 1
             logging.getLogger(__name__).exception("control command failed")
             answer(Failed("internal", f"{type(error).__name__}: {error}", exit_code=70))
 
@@ -177,7 +167,6 @@ class ControlServer:
 
     def malformed(self, connection: Connection, error: ProtocolError) -> None:
         """Tell a client what is wrong with what it sent; its connection ends with that."""
-        self.counters.malformed += 1
         connection.send(_framed(Failed("protocol", str(error), exit_code=2)))
 
     def closed(self, connection: Connection) -> None:

@@ -141,7 +141,8 @@ class Child:
             period, after which the supervisor gives up as when its intensity is exceeded (default
             None: off). For children with `backoff`, which may fail too slowly for the intensity.
         preload: start from the process that has the app imported (default True); False imports
-            the app afresh in each worker.
+            the app afresh in each worker. So do all workers of an app that starts threads or leaves
+            files or sockets open when it is imported: a fork cannot have them.
         memory_soft: private bytes (or "200MiB") above which a worker is asked to give back what it
             can, and then recycled: its successor is ready before it goes (default None: 0.6 times
             `memory_hard`). What is shared with other workers never counts.

@@ -59,7 +59,7 @@ def extension(
             "workers_target": sum(one.count for one in children),
             "workers_ready": sum(one.ready for one in children),
             "restarts": sum(slot.restarts for slot in workers),
-            "unkillable": sum(slot.state == "unkillable" for slot in workers),
+            "unkillable": sum(map(len, judge.left_behind(snapshot).values())),
         },
         "tree": view.node(snapshot.tree),
         "services": [view.worker(one, "permanent") for one in snapshot.services],
@@ -106,6 +106,7 @@ class View:
             "started_at": timestamp(one.started_at),
             "restarts": one.restarts,
             "last_exit": _last_exit(one.last_exit),
+            "left_behind": one.left_behind,
             "intensity": {
                 "max_restarts": one.intensity,
                 "period_seconds": one.period,
@@ -133,6 +134,7 @@ class View:
             "recycling": one.recycling,
             "backoff_seconds": max(0.0, round(one.restart_at - now, 3)) if one.restart_at else 0,
             "last_exit": _last_exit(one.last_exit),
+            "left_behind": one.left_behind,
             **self._has(one),
         }
 

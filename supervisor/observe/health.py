@@ -208,6 +208,15 @@ def _checks(snapshot: Snapshot, now: float, down_since: Since) -> dict[str, list
         if check["status"] != judge.PASS:
             check["output"] = f"queue {queue.get('name')} {judge.queue_trouble(queue)}"
         checks[f"{queue.get('name')}:utilization"] = [check]
+    if exhausted := judge.exhaustion(snapshot, now):
+        check = _measure(
+            "system", timestamp(snapshot.out_of_descriptors_at), None, judge.WARN, moment
+        )
+        checks["root:outOfDescriptors"] = [check | {"output": exhausted}]
+    if left := judge.left_behind(snapshot):
+        number = sum(map(len, left.values()))
+        check = _measure("system", number, "processes", judge.WARN, moment)
+        checks["processes:unkillable"] = [check | {"output": judge.unkillable(left)}]
     return checks
 
 

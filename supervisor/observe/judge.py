@@ -25,6 +25,9 @@ QUEUE_WARN = 0.8
 #: Seconds for which a message that has become a dead letter is a warning.
 DEAD_LATELY = 600.0
 
+#: Seconds for which it is a warning that root had no descriptors left.
+EXHAUSTED_LATELY = 300.0
+
 PASS, WARN, FAIL = "pass", "warn", "fail"
 _ORDER = (PASS, WARN, FAIL)
 
@@ -148,7 +151,30 @@ def whole(snapshot: Snapshot, now: float, down_since: Mapping[str, float]) -> st
     phase = {"running": PASS, "starting": WARN}.get(snapshot.phase, FAIL)
     services = [PASS if one.state == "ready" else WARN for one in snapshot.services]
     queues = [queue(one) for one in snapshot.queues]
-    return worst([phase, node(snapshot.tree, now, down_since), *services, *queues])
+    root = WARN if left_behind(snapshot) or exhaustion(snapshot, now) else PASS
+    return worst([phase, node(snapshot.tree, now, down_since), *services, *queues, root])
+
+
+def exhaustion(snapshot: Snapshot, now: float) -> str:
+    """Say that root has had no descriptors left lately; "" if it has had some."""
+    at = snapshot.out_of_descriptors_at
+    if at is None or now - at >= EXHAUSTED_LATELY:
+        return ""
+    return f"root (pid {snapshot.pid}) was out of file descriptors {max(0.0, now - at):.0f} s ago"
+
+
+def left_behind(snapshot: Snapshot) -> dict[str, list[int]]:
+    """Return the processes that could not be killed and are still there, by path."""
+    slots = [slot for one in children(snapshot.tree) for slot in one.workers]
+    left = {one.path: one.left_behind for one in supervisors(snapshot.tree)}
+    left |= {one.path: one.left_behind for one in (*slots, *snapshot.services)}
+    return {path: pids for path, pids in left.items() if pids}
+
+
+def unkillable(left: Mapping[str, list[int]]) -> str:
+    """Name such processes."""
+    slots = (f"{path} (pid {', '.join(map(str, pids))})" for path, pids in left.items())
+    return f"cannot be killed, and was left behind: {'; '.join(slots)}"
 
 
 def children(one: Node) -> list[ChildStatus]:

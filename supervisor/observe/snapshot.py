@@ -48,6 +48,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     capacity_lost: float = 0.0  # worker-seconds without a ready process, while one was wanted
     capacity_lost_since: float | None = None  # since when there is none
     caches: list[CacheFacts] = []  # of the process, as it has said
+    left_behind: list[int] = []  # pids of earlier processes that could not be killed, and are there
     screen: int = 0  # bytes resident and not of files, when it got ready; 0: not known
 
 
@@ -81,6 +82,7 @@ class SupervisorStatus(msgspec.Struct, frozen=True, tag="supervisor"):
     started_at: float | None = None
     restarts: int = 0
     last_exit: LastExit | None = None
+    left_behind: list[int] = []  # as of a worker
     significant: bool = False
 
 
@@ -117,4 +119,5 @@ class Snapshot(msgspec.Struct, frozen=True):
     health_address: str | None = None
     templates: list[TemplateStatus] = []
     reloading: bool = False  # its code is being replaced
+    out_of_descriptors_at: float | None = None  # when root had only its reserve left, last
     state_dir: str = ""  # where durable queues are; "": there are none

@@ -26,12 +26,16 @@ PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedApp:
-    """An imported app: the author's objects, what they say as data, and which code it is."""
+    """An imported app: the author's objects, what they say as data, and which code it is.
+
+    ``shared``: descriptors that it has left open and forks keep (`left_open.is_harmless`).
+    """
 
     name: str
     tree: Supervisor
     definition: SupervisorDefinition
     code: str
+    shared: tuple[int, ...] = ()
 
 
 def load(app: str) -> LoadedApp | LoadFailed:

@@ -5,7 +5,8 @@ In this order, and why:
 1. a session, so that it is a group of its own and no terminal's; a tag, so that its descendants
    are known; death with the template, so that a killed template leaves nothing;
 2. an empty signal mask: handlers are the default's in the template already, which blocks instead;
-3. no descriptors but 0, 1, 2, the link and the declared ones;
+3. no descriptors but 0, 1, 2, the link and the declared ones (an app that has left any open when it
+   was imported is not forked: `left_open`);
 4. (a spare waits here to be told who it is);
 5. what the Child asks for: limits, user, directory, environment;
 6. the author's code, and the report of how it ended.
@@ -72,7 +73,7 @@ def _live(request: Spawn, fds: list[int], app: LoadedApp | None) -> int:
     """Go on as a child, at once or, as a spare, when it is known which."""
     end, stack, *rest = fds
     dup2(stack, _stacks, False)
-    keep_only([0, 1, 2, _stacks, end, *rest])
+    keep_only([0, 1, 2, _stacks, end, *rest, *(app.shared if app else ())])
     enable_gc()
     sock = end_of(end)
     if request.launch:

@@ -69,14 +69,16 @@ Request = Load | Spawn | Bequeath | Signal | Open
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """The app is imported and checked: its tree (msgpack of SupervisorDefinition).
 
-    ``threads`` names what keeps this template from forking (children are then started with
-    ``preload=False``), e.g. "thread 'pool-1' started by shop/db.py:12"; empty if it can.
+    ``threads`` and ``left_open`` name what keeps this template from forking (children are then
+    started with ``preload=False``), e.g. "thread 'pool-1' started by shop/db.py:12" and "socket
+    connected to 10.0.0.7:5432, opened by shop/db.py:12"; both are empty if it can.
     ``code``: which version it is, see `supervisor.process.code`.
     """
 
     definition: bytes
     threads: list[str] = []
     code: str = ""
+    left_open: list[str] = []
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
@@ -97,7 +99,7 @@ class Spawned(msgspec.Struct, frozen=True, tag="spawned"):
 
 
 class SpawnFailed(msgspec.Struct, frozen=True, tag="spawn_failed"):
-    """No process was made: fork failed, or the template has threads."""
+    """No process was made: fork failed, or the app keeps the template from forking."""
 
     serial: int
     problem: str

@@ -14,8 +14,9 @@ When root's connection closes, the template kills what is left and ends. It neve
 for requests, for SIGCHLD, and for a deadline while it hunts descendants of a dead process.
 
 It must stay single-threaded: a fork copies only the thread that forks, with the locks of all the
-others held for ever. An app that starts threads when it is imported is found out (`threads`), and
-its workers are then started elsewhere, importing it afresh.
+others held for ever. An app that starts threads when it is imported is found out (`threads`), as is
+one that leaves files or sockets open (`left_open`); its workers are then started elsewhere,
+importing it afresh.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 
 import msgspec
 
@@ -34,7 +36,16 @@ from supervisor.link import ToWorker
 from supervisor.logs.setup import prepare
 from supervisor.loop import READ, WRITE, Loop
 from supervisor.priority import go_with_the_others
-from supervisor.process import app, bootstrap, huge_pages, messages, roster, target, threads
+from supervisor.process import (
+    app,
+    bootstrap,
+    huge_pages,
+    left_open,
+    messages,
+    roster,
+    target,
+    threads,
+)
 from supervisor.process.child_signal import ChildSignal
 from supervisor.process.connection import Connection, Process
 from supervisor.process.family import (
@@ -65,6 +76,7 @@ class Template:
         self._connections: set[Connection] = set()
         self._app: app.LoadedApp | None = None
         self._starters = threads.Starters()
+        self._left_open: list[str] = []  # by the app
         self._problem: str | None = None  # that keeps it from forking; None: to be looked for
         self._root = os.getppid()
         self._first = self._connect(first, None, 0)
@@ -206,7 +218,7 @@ class Template:
         sys.argv = [request.app, *request.arguments]
         self._child_signal.release()
         die_with(self._root)  # an import that hangs does not see it go
-        with threads.watched() as self._starters:
+        with threads.watched() as self._starters, left_open.watched() as imports:
             loaded = app.load(request.app)
         wake_with_parent()
         signal.pthread_sigmask(signal.SIG_SETMASK, bootstrap.BLOCKED)  # the app may have changed it
@@ -214,18 +226,21 @@ class Template:
         self._problem = None
         if isinstance(loaded, messages.LoadFailed):
             return loaded
-        self._app = loaded
+        left = imports.left()
+        shared = tuple(fd for fd, target in left.items() if left_open.is_harmless(fd, target))
+        self._app = replace(loaded, shared=shared)
+        self._left_open = imports.named({fd: left[fd] for fd in left if fd not in shared})
         self.freeze()
         try:
             definition = msgspec.msgpack.encode(loaded.definition)
         except UnicodeEncodeError as error:
             problem = f"the tree has text that is not UTF-8: {error.object!a}"
             return messages.LoadFailed(problem, help="write it as text; bytes belong into a file")
-        return messages.Loaded(definition, self._starters.names(), loaded.code)
+        return messages.Loaded(definition, self._starters.names(), loaded.code, self._left_open)
 
     def _spawn(self, connection: Connection, request: messages.Spawn, fds: list[int]) -> None:
         if self._problem is None:
-            self._problem = threads.problem(self._starters)
+            self._problem = threads.problem(self._starters) or left_open.problem(self._left_open)
         if self._problem:
             failed = messages.SpawnFailed(request.serial, self._problem, transient=False)
             self._send(connection, failed)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-STDLIB = os.path.dirname(threading.__file__) + os.sep
+from supervisor.process.caller import caller
 
 
 class Starters:
@@ -37,7 +37,7 @@ def watched() -> Iterator[Starters]:
     start = threading.Thread.start
 
     def noting(thread: threading.Thread) -> None:
-        starters.places[thread.name] = _caller()
+        starters.places[thread.name] = caller()
         start(thread)
 
     finder: Any = _ImportWatch(starters)
@@ -48,20 +48,6 @@ def watched() -> Iterator[Starters]:
     finally:
         sys.meta_path.remove(finder)
         threading.Thread.start = start  # type: ignore[method-assign]
-
-
-def _caller() -> str:
-    """Return file:line of the innermost caller that is not the standard library (executors)."""
-    frame = sys._getframe(2)
-    while frame.f_back is not None and _is_library(frame.f_code.co_filename):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-
-
-def _is_library(filename: str) -> bool:
-    return filename.startswith("<") or (
-        filename.startswith(STDLIB) and "site-packages" not in filename
-    )
 
 
 class _ImportWatch:

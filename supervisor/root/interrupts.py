@@ -12,6 +12,9 @@ from supervisor.root.console import say
 #: Seconds after the first signal in which another one is its echo: a Ctrl-C goes to all that the
 #: terminal has in front, and what started us (`timeout`, a script, a tool) passes it on as well.
 ECHO = 0.2
+#: Reloads that signals may ask for at once: one is under way, and one comes after it, for the code
+#: may have changed since. It answers all signals that come meanwhile.
+MOST_RELOADS = 2
 
 
 class Interrupts:
@@ -20,7 +23,7 @@ class Interrupts:
     Args:
         stop: stops in order.
         stop_now: ends everything.
-        reload: loads the app anew.
+        reload: loads the app anew; calls what it is given when that is over.
         clock: monotonic seconds.
 
     """
@@ -29,12 +32,13 @@ class Interrupts:
         self,
         stop: Callable[[], None],
         stop_now: Callable[[], None],
-        reload: Callable[[], None],
+        reload: Callable[[Callable[[], None]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stop, self._stop_now, self._reload = stop, stop_now, reload
         self._clock = clock
         self._first: float | None = None  # when it came
+        self._reloads = 0  # asked for, and not over
         self._has_terminal = has_terminal()
 
     def listen(self, loop: Loop) -> None:
@@ -58,9 +62,15 @@ class Interrupts:
         """Take SIGHUP: the terminal is gone; without one, it asks for a reload."""
         if self._has_terminal:
             self.arrived(signal.SIGHUP)
-        else:
+            return
+        if not self._reloads:
             say("SIGHUP: reloading")
-            self._reload()
+        if self._reloads < MOST_RELOADS:
+            self._reloads += 1
+            self._reload(self._reloaded)
+
+    def _reloaded(self) -> None:
+        self._reloads -= 1
 
 
 def has_terminal() -> bool:

@@ -21,7 +21,7 @@ from supervisor.definition import SupervisorDefinition, placeless
 from supervisor.errors import DefinitionError
 from supervisor.loop import Loop
 from supervisor.process.messages import Loaded, LoadFailed
-from supervisor.root import descriptors, slots
+from supervisor.root import descriptors, forking, slots
 from supervisor.root.services import Services
 from supervisor.root.succession import Succession
 from supervisor.shell.commands import Commander
@@ -137,7 +137,8 @@ class Reload:
         root.definition = definition
         root.services.reload(root.shell, definition)
         self._tokens -= 1
-        change = Adopt(self._tokens, definition, not reply.threads, self._everything)
+        forks = forking.may_fork(reply, definition, root.shell.log)
+        change = Adopt(self._tokens, definition, forks, self._everything)
         root.commander.reloads.adopt(change, self._adopted)
 
     def _not_loaded(self, outcome: LoadFailed) -> None:

@@ -31,10 +31,11 @@ from supervisor.definition import SupervisorDefinition
 from supervisor.errors import DefinitionError, UnusableLogs
 from supervisor.logs.record import record_writer
 from supervisor.loop import Loop
+from supervisor.observe import judge
 from supervisor.observe.snapshot import QueueFacts, Snapshot
 from supervisor.process.family import has_orphans, sweep_orphans
 from supervisor.process.messages import Loaded, LoadFailed
-from supervisor.root import descriptors, log_files
+from supervisor.root import descriptors, forking, log_files
 from supervisor.root.clock import ClockWatch
 from supervisor.root.console import say
 from supervisor.root.interrupts import Interrupts
@@ -148,8 +149,7 @@ class Root:
 
     def run(self) -> int:
         """Run the app to its end; returns the exit code."""
-        reload = partial(self.reload, False, lambda _reply: None)
-        Interrupts(self.stop, self.stop_now, reload).listen(self.loop)
+        Interrupts(self.stop, self.stop_now, self._hung_up).listen(self.loop)
         self.loop.on_signal(signal.SIGCHLD, self._reap)
         for keeper in self._keepers:
             keeper.start()
@@ -185,6 +185,9 @@ class Root:
     def reload(self, everything: bool, answer: Callable[[Reply], None]) -> None:
         """Load the app anew and replace what has changed; see `supervisor.root.reload`."""
         self._reloads.ask(everything, answer)
+
+    def _hung_up(self, done: Callable[[], None]) -> None:
+        self.reload(False, lambda _reply: done())
 
     def stop_now(self) -> None:
         """End everything at once: the templates kill whatever is left."""
@@ -235,11 +238,7 @@ class Root:
     def _loaded(self, reply: Loaded) -> None:
         definition = msgspec.msgpack.decode(reply.definition, type=SupervisorDefinition)
         self.definition = definition
-        if reply.threads:
-            self.shell.preload = False
-            self.shell.log(
-                WARNING, "app starts threads: workers import it afresh", threads=reply.threads
-            )
+        self.shell.preload = forking.may_fork(reply, definition, self.shell.log)
         self.phase = Phase.SERVING
         options = self.identity.options
         slots = descriptors.all_slots(definition)
@@ -311,6 +310,8 @@ class Root:
         self.phase = Phase.STOPPING
         self._show_tree("stopped")
         self.shell.obituaries.tell()
+        if left := judge.left_behind(self.snapshot()):
+            say(judge.unkillable(left))
         self.shell.log(INFO, "down", name=self.identity.name, exit_code=self._exit_code)
         self.services.stop()
 
@@ -379,4 +380,5 @@ class Root:
             templates=self.release.status(),
             state_dir=self.services.state_dir,
             reloading=self._reloads.under_way,
+            out_of_descriptors_at=self.shell.exhaustion.at,
         )

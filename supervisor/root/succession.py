@@ -24,6 +24,7 @@ import msgspec
 from supervisor.loop import TimerHandle
 from supervisor.observe.snapshot import TemplateStatus
 from supervisor.process.messages import Loaded, LoadFailed
+from supervisor.root.forking import refusal
 from supervisor.root.template_keeper import Hooks, TemplateKeeper
 from supervisor.shell.surroundings import INFO, WARNING, Shell
 from supervisor.shell.templates import Template
@@ -68,7 +69,7 @@ class Succession:
     def recycle(self, cause: str) -> str:
         """Begin to replace the template; returns why that cannot be done, or nothing."""
         if not self._shell.preload:
-            return "the app starts threads: nothing is forked from it"
+            return "the app starts threads or leaves descriptors open: nothing is forked from it"
         return self.begin(cause, self._same, self._recycled)
 
     def begin(self, cause: str, check: Check, ended: Ended) -> str:
@@ -140,8 +141,8 @@ class Succession:
         self._settle(None)
 
     def _same(self, reply: Loaded) -> str:
-        if reply.threads:
-            return f"the app has started threads: {', '.join(reply.threads)}"
+        if problem := refusal(reply):
+            return problem
         if reply.code != self.current.template.code:
             return "the code on disk has changed: a recycle deploys nothing"
         return ""

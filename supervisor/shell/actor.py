@@ -219,7 +219,7 @@ class Actor:
     def _set_timer(self, action: ev.SetTimer) -> None:
         def fire() -> None:
             process = self.processes.get((action.timer.child, action.timer.incarnation))
-            if process is not None and self.shell.starts.is_rationed(process):
+            if process is not None and self.shell.starts.is_held(process):
                 self._set_timer(action)  # it has not even been begun with
                 return
             self._timers.pop(action.timer, None)

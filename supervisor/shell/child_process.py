@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import time
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -30,14 +29,16 @@ from supervisor.process import launch as launches
 from supervisor.process import messages
 from supervisor.shell import stacks
 from supervisor.shell.deadlines import Deadlines
+from supervisor.shell.kill import HUNG, kill
 from supervisor.shell.listener import Listener
 from supervisor.shell.mailbox import Mailbox
 from supervisor.shell.obituaries import End
+from supervisor.shell.phase import Phase
 from supervisor.shell.plan import ChildStart
 from supervisor.shell.readiness import readiness_of
 from supervisor.shell.slots import Slot
 from supervisor.shell.spare import Identity
-from supervisor.shell.surroundings import ERROR, WARNING, Shell
+from supervisor.shell.surroundings import ERROR, INFO, WARNING, Shell
 from supervisor.shell.templates import Template
 from supervisor.shell.verdict import IGNORED, Ending, is_unplanned, last_exit, verdict
 from supervisor.shell.worker_kind import (
@@ -48,24 +49,8 @@ from supervisor.shell.worker_kind import (
     worker_kind,
 )
 
-#: Sent to a hung process: faulthandler then writes the stacks of all its threads.
-DUMP_SIGNAL = signal.SIGRTMAX - 1
-#: Seconds between that signal and SIGKILL.
-DUMP_GRACE = 0.25
 #: Seconds that a process may live on after its link was closed.
 LINK_GRACE = 2.0
-#: Seconds after SIGKILL until a process counts as unkillable and is left behind.
-UNKILLABLE_AFTER = 5.0
-#: Causes of a kill before which the stacks are worth having.
-HUNG = frozenset({"start_timeout", "heartbeat", "stalled", "stop_timeout"})
-
-
-class Phase(Enum):
-    """Where in its life a process is."""
-
-    STARTING = "starting"
-    READY = "ready"
-    GONE = "gone"
 
 
 class ChildProcess:
@@ -109,6 +94,11 @@ class ChildProcess:
     def path(self) -> str:
         """Its slot's path."""
         return self.start.path
+
+    @property
+    def bar(self) -> str:
+        """Why it must not be started for now, if it must not."""
+        return self.slot.left_behind.bar
 
     @property
     def _lives_as(self) -> str:
@@ -177,11 +167,9 @@ class ChildProcess:
             return
         self.ending.kill_cause = cause
         self._template.spares.disinherit(self._serial)
-        if cause in HUNG and not is_command(self.start.definition) and self._listener is not None:
-            self._template.signal(self._serial, DUMP_SIGNAL)
-            self._deadlines.after("kill", DUMP_GRACE, self._kill_now)
-        else:
-            self._kill_now()
+        dumps = not is_command(self.start.definition) and self._listener is not None
+        send = partial(self._template.signal, self._serial)
+        kill(send, self._deadlines, self._leave_behind, dump=cause in HUNG and dumps)
 
     # --- what becomes of it (templates.Owner) -------------------------------------------------
 
@@ -209,8 +197,11 @@ class ChildProcess:
 
     def exited(self, message: messages.Exited) -> None:
         """It has ended, been reaped, and left no descendant behind."""
-        self._take_end(message)
-        self._finish(message.status, verdict(message.status, self.ending))
+        if self.phase is Phase.GONE:
+            self._gone_after_all()
+        else:
+            self._take_end(message)
+            self._finish(message.status, verdict(message.status, self.ending))
 
     def _take_end(self, message: messages.Exited) -> None:
         """Gather the last that there is to know of it: its last words, and what its end says."""
@@ -226,6 +217,7 @@ class ChildProcess:
 
     def lost(self) -> None:
         """Its template is gone, and it with it: nothing that it did."""
+        self._gone_after_all()
         self._finish(None, ExitReason(ExitKind.KILLED, "template_lost"), blameless=True)
 
     # --- its link -----------------------------------------------------------------------------
@@ -314,22 +306,25 @@ class ChildProcess:
             self._listener.close()
             self._listener = None
 
-    # --- watching over it ---------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------
 
-    def _kill_now(self) -> None:
-        self._template.signal(self._serial, signal.SIGKILL, group=True)
-        self._deadlines.after("unkillable", UNKILLABLE_AFTER, self._give_up)
-
-    def _give_up(self) -> None:
-        """Leave a process behind that does not even die of SIGKILL, so that nobody waits for it."""
+    def _leave_behind(self) -> None:
+        """It does not even die of SIGKILL: nobody waits for it any more."""
         if self.phase is Phase.GONE:
             return
-        pid = self.status.pid
-        self.shell.log(ERROR, "unkillable process left behind", child=self.start.path, pid=pid)
+        if pid := self.status.pid:
+            self.slot.left_behind.add(self.incarnation, pid)
+        self.shell.log(ERROR, "unkillable process left behind", child=self.path, pid=pid)
         self._finish(None, ExitReason(ExitKind.KILLED, "unkillable"))
         self._publish("unkillable")
 
-    # --- the end ------------------------------------------------------------------------------
+    def _gone_after_all(self) -> None:
+        """It was left behind, and is no more."""
+        left = self.slot.left_behind
+        if pid := left.remove(self.incarnation):
+            self.shell.log(INFO, "unkillable process has gone", child=self.path, pid=pid)
+            left.show(self.shell.board, self.path, vacant=not self.slot.occupants)
+            self.shell.starts.review()
 
     def _finish(self, status: int | None, reason: ExitReason, *, blameless: bool = False) -> None:
         if self.phase is Phase.GONE:

@@ -18,8 +18,8 @@ from supervisor.definition import SupervisorDefinition
 from supervisor.process import launch as launches
 from supervisor.process import messages
 from supervisor.shell import uplink
-from supervisor.shell.child_process import Phase
 from supervisor.shell.linked_process import LinkedProcess
+from supervisor.shell.phase import Phase
 from supervisor.shell.surroundings import ERROR
 from supervisor.shell.templates import Template
 from supervisor.shell.verdict import verdict
@@ -277,6 +277,7 @@ class NestedProcess(LinkedProcess):
                 started_at=self.status.started_at,
                 restarts=self.slot.restarts,
                 last_exit=self.slot.last_exit,
+                left_behind=self.slot.left_behind.pids,
             )
         )
 
@@ -284,12 +285,18 @@ class NestedProcess(LinkedProcess):
 
     def exited(self, message: messages.Exited) -> None:
         """Its process is gone; its subtree may not be."""
+        if self.phase is Phase.GONE:
+            self._gone_after_all()
+            return
         self._take_end(message)
         reason = verdict(message.status, self.ending)
         self._end_when_swept(lambda: self._finish(message.status, reason))
 
     def lost(self) -> None:
         """Its template is gone, and it with it."""
+        if self.phase is Phase.GONE:
+            self._gone_after_all()
+            return
         lost = ExitReason(ExitKind.KILLED, "template_lost")
         self._end_when_swept(lambda: self._finish(None, lost, blameless=True))
 

@@ -21,8 +21,9 @@ from supervisor.core.results import Error, Ok
 from supervisor.core.spec import ChildSpec, SupervisorSpec
 from supervisor.definition import ChildDefinition, SupervisorDefinition
 from supervisor.shell.actor import Actor
-from supervisor.shell.child_process import ChildProcess, Phase
+from supervisor.shell.child_process import ChildProcess
 from supervisor.shell.nested_process import NestedProcess
+from supervisor.shell.phase import Phase
 from supervisor.shell.plan import ChildStart, as_mapping, is_changed, supervisor_spec
 from supervisor.shell.recycles import Done, Recycles, taking
 from supervisor.shell.uplink import Adopt, Answer, Command

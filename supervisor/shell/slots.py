@@ -17,6 +17,7 @@ from supervisor.core import flapping
 from supervisor.observe.snapshot import LastExit, WorkerStatus
 from supervisor.shell.capacity import Capacity
 from supervisor.shell.frequency import Frequency
+from supervisor.shell.left_behind import LeftBehind
 from supervisor.shell.spare import Spare
 from supervisor.shell.verdict import SHUTDOWN, Ending
 
@@ -54,6 +55,7 @@ class Slot:
     recycles: int = 0
     capacity: Capacity = field(default_factory=Capacity)
     frequency: Frequency = field(default_factory=Frequency)  # of its crashes
+    left_behind: LeftBehind = field(default_factory=LeftBehind)
 
     def begin_life(self, now: float) -> None:
         """A process is to be started in it; ``now``: monotonic seconds."""
@@ -110,10 +112,12 @@ class Slot:
             recycles=self.recycles,
             capacity_lost=self.capacity.lost,
             capacity_lost_since=self.capacity.lost_since,
+            left_behind=self.left_behind.pids,
         )
 
     def close(self) -> None:
         """The slot is no more."""
+        self.left_behind.clear()
         for fd in (*self.stdout, *self.stderr):
             os.close(fd)
 

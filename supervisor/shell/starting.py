@@ -2,9 +2,10 @@
 
 A start is put off, not failed, when a process cannot be made for now: no descriptors are left, the
 machine has no room for another process (EAGAIN, ENOMEM), or the tree has restarted so often that
-its budget is used up (`supervisor.core.budget`). Others are not held up meanwhile, and the
-intensity is not used up by trying: waiting for room ends with a child's `start_timeout`, waiting
-for the budget does not end a start.
+its budget is used up (`supervisor.core.budget`), or processes that were in its slot before cannot
+be killed (`left_behind`). Others are not held up meanwhile, and the intensity is not used up by
+trying: waiting for room ends with a child's `start_timeout`, waiting for the budget or for the end
+of others does not end a start.
 """
 
 import errno
@@ -37,6 +38,10 @@ class Process(Hashable, Protocol):
     def path(self) -> str:
         """Its slot's path."""
 
+    @property
+    def bar(self) -> str:
+        """Why it must not be started for now; "" if it may be."""
+
     def begin(self) -> None:
         """Start it. Raises OSError when nothing was started: it is tried again, or has failed."""
 
@@ -54,6 +59,7 @@ class Starts:
         loop: its loop.
         log: its log.
         more: asks for so many tokens from above; None: we are root, and have the bucket.
+        exhausted: told when there were no descriptors for a start but those of the reserve.
 
     """
 
@@ -62,10 +68,12 @@ class Starts:
         loop: Loop,
         log: Callable[..., None],
         more: Callable[[int], None] | None = None,
+        exhausted: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop, self._log = loop, log
         self._is_root = more is None
         self._more = more or self._pour
+        self._exhausted = exhausted
         self._burst = budget.BURST  # at least
         self._bucket = budget.full(0, time.monotonic())
         self._budget = budget.Budget(budget.SPARE if more else 0)
@@ -73,6 +81,7 @@ class Starts:
         self._tries: dict[Any, int] = {}
         self._retries: dict[Any, tuple[TimerHandle, str]] = {}
         self._rationed: dict[Any, None] = {}
+        self._barred: dict[Any, None] = {}
         self._owed = 0  # tokens asked of the bucket
         self._quiet_until = 0.0
 
@@ -131,9 +140,15 @@ class Starts:
 
         self._retries[process] = self._loop.call_later(delay, retry), problem
 
-    def is_rationed(self, process: Process) -> bool:
-        """Whether a start waits for a token."""
-        return process in self._rationed
+    def is_held(self, process: Process) -> bool:
+        """Whether a start waits for a token, or for what bars it."""
+        return process in self._rationed or process in self._barred
+
+    def review(self) -> None:
+        """What has barred starts may not be there any more."""
+        for process in [one for one in self._barred if not one.bar]:
+            del self._barred[process]
+            self._begin(process)
 
     def withdraw(self, process: Process) -> bool:
         """A process is to be stopped: if it waits to be started, it has failed to; else False."""
@@ -141,6 +156,8 @@ class Starts:
         if process in self._rationed:
             del self._rationed[process]
             self._budget.withdraw(process)
+        elif process in self._barred:
+            del self._barred[process]
         elif process in self._retries:
             timer, problem = self._retries.pop(process)
             timer.cancel()
@@ -162,12 +179,17 @@ class Starts:
         self._budget.withdraw(process)
 
     def _begin(self, process: Process) -> None:
+        if bar := process.bar:
+            self._barred[process] = None
+            self._log(logging.WARNING, "start waits", child=process.path, problem=bar)
+            return
         try:
             try:
                 process.begin()
             except OSError as error:
                 if error.errno not in NO_DESCRIPTORS:
                     raise
+                self._exhausted()
                 with self._reserve.lent():
                     process.begin()
         except OSError as error:

@@ -155,6 +155,7 @@ def supervisor_status(
         started_at=record.started_at,
         restarts=record.restarts,
         last_exit=record.last_exit,
+        left_behind=record.left_behind,
         significant=definition.significant,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from supervisor.crashes.death import Word
+from supervisor.descriptors import Exhaustion
 from supervisor.loop import Loop
 from supervisor.process.oom import OomKills
 from supervisor.shell.levels import Levels
@@ -45,18 +46,21 @@ class Shell:
     fds: dict[str, int] = field(default_factory=dict)  # given to every worker ("queues")
     spares: int = 2  # kept of the release template
     marks: bool = False  # workers mark in their log pipes where their lines begin
-    preload: bool = True  # False: the release template cannot fork (it has threads)
+    preload: bool = True  # False: the release template cannot fork (`supervisor.root.forking`)
     fresh: bool = True  # False: this supervisor was restarted; its first starts are restarts too
     more_starts: Callable[[int], None] | None = None  # None: this is root, and has the bucket
     say_death: Callable[[Word], bool] = lambda _word: True  # towards who writes crash reports
     levels: Levels = field(default_factory=Levels)  # log levels changed at run time
     oom_kills: OomKills = field(init=False)
+    exhaustion: Exhaustion = field(init=False)  # of descriptors
     starts: Starts = field(init=False)
     obituaries: Obituaries = field(init=False)
 
     def __post_init__(self) -> None:
         self.oom_kills = OomKills(os.path.join(self.runtime_dir, "oom"))
-        self.starts = Starts(self.loop, self.log, self.more_starts)
+        self.exhaustion = Exhaustion(self.log)
+        noticed = self.exhaustion.noticed
+        self.starts = Starts(self.loop, self.log, self.more_starts, noticed)
         self.obituaries = Obituaries(self.loop, self.say_death)
 
     def replace_release(self, successor: Template) -> None:

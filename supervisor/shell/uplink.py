@@ -23,6 +23,7 @@ class SupervisorRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     started_at: float | None = None
     restarts: int = 0
     last_exit: LastExit | None = None
+    left_behind: list[int] = []
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):

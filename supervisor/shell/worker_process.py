@@ -12,7 +12,8 @@ from supervisor.link import Assign, Ready
 from supervisor.logs.setup import LEVEL_SIGNALS
 from supervisor.memory import TrimRequest
 from supervisor.process import messages
-from supervisor.shell.child_process import ChildProcess, Phase
+from supervisor.shell.child_process import ChildProcess
+from supervisor.shell.phase import Phase
 from supervisor.shell.spare import Identity
 from supervisor.shell.templates import Template
 from supervisor.shell.verdict import likely

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.cli.health import assess
 from supervisor.control.errors import ControlError
 from supervisor.control.messages import RestartChildren
 from supervisor.janitor.journal import JOURNAL
 from supervisor.logs.figures import FIGURES
 from supervisor.logs.tally import EVERY
+from supervisor.observe.health import health
 from supervisor.process.sample import own_bytes
 from tests.crash.app_harness import App, eventually, workers
 from tests.crash.running_app import await_death, family, run_tree, service, templates
@@ -43,6 +45,15 @@ def test_a_root_out_of_descriptors_goes_on(tmp_path: Path) -> None:
             app.wait_worker("hundred/w.0", lambda w: w.generation == 2 and w.state == "ready")
             app.ask(RestartChildren("hundred/w.2"))
             assert app.worker("hundred/w.2").pid != before[2]
+            told = app.wait_for(event="out of file descriptors")
+            assert (told["level"], told["pid"]) == ("warning", app.process.pid)
+            verdict = assess(app.snapshot())
+            assert verdict.word == "WARN"
+            assert "out of file descriptors" in verdict.notes[0]
+            state = app.snapshot()
+            (check,) = health(state, state.time, {})["checks"]["root:outOfDescriptors"]
+            assert check["status"] == "warn"
+        assert len(app.find(event="out of file descriptors")) == 1
         assert [w.pid for w in workers(app.snapshot().tree)][3:] == before[3:]
         assert not app.find(event="start postponed")
         assert app.stop() == 0

@@ -159,6 +159,21 @@ def test_a_storm_of_signals_starves_nobody(tmp_path: Path) -> None:
         assert app.stop() == 0
 
 
+def test_a_storm_of_hangups_is_a_few_reloads(tmp_path: Path) -> None:
+    """Ten thousand SIGHUPs without a terminal: said once in each row of reloads, not each time."""
+    with run_tree("flat:three", tmp_path, start_new_session=True) as app:
+        before = [w.pid for w in workers(app.up().snapshot().tree)]
+        for _ in range(10_000):
+            app.process.send_signal(signal.SIGHUP)
+        app.wait_for(event="reloaded")
+        eventually(lambda: not app.snapshot().reloading, "the last one is over")
+        reloads = len(app.find(event="reloaded"))
+        assert 1 <= app.errors.count("SIGHUP: reloading") <= reloads
+        assert reloads < 100
+        assert [w.pid for w in workers(app.snapshot().tree)] == before
+        assert app.stop() == 0
+
+
 def test_interrupted_system_calls_are_made_again(tmp_path: Path) -> None:
     """EINTR from every fifth call, in root, templates and workers: nothing is lost."""
     calls = "sendmsg,recvmsg,sendto,recvfrom,epoll_wait,poll,waitid,accept4"

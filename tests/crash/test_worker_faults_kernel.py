@@ -1,4 +1,4 @@
-"""Worker processes and the kernel: forks that fail, numbers used again, the unkillable."""
+"""Worker processes and the kernel: forks that fail, numbers used again."""
 
 import contextlib
 import os
@@ -23,9 +23,6 @@ from supervisor.process.reaper import Reaper
 from supervisor.process.template import Template
 from tests.crash.app_harness import App, alive, eventually
 from tests.crash.running_app import restarted, strace, supervisor_at
-
-FREEZER = Path("/sys/fs/cgroup/freezer")
-
 
 # --- a template by itself ---------------------------------------------------------------------
 
@@ -268,37 +265,6 @@ def test_a_nested_supervisor_waits_for_a_fork_too(tmp_path: Path) -> None:
         assert not app.find(event="child failed to start")
         eventually(lambda: len(os.listdir(f"/proc/{root}/fd")) <= before, "no descriptor leaked")
         assert app.stop() == 0
-
-
-@pytest.mark.skipif(
-    not os.access(FREEZER / "cgroup.procs", os.W_OK), reason="needs a writable freezer cgroup (v1)"
-)
-def test_a_process_that_cannot_be_killed_is_left_behind(tmp_path: Path) -> None:
-    """Frozen by the kernel: named as unkillable after 5 s, the slot filled anew, in time."""
-    group = FREEZER / f"letitcrash-test-{os.getpid()}"
-    group.mkdir()
-    try:
-        with App("kernel:tree", tmp_path) as app:
-            frozen = app.up().ready("kernel/victim.0").pid
-            assert frozen is not None
-            (group / "cgroup.procs").write_text(str(frozen))
-            (group / "freezer.state").write_text("FROZEN")
-            try:
-                app.ask(RestartChildren("kernel/victim"))
-                record = app.wait_for(event="unkillable process left behind")
-                assert record["pid"] == frozen
-                worker = app.wait_worker("kernel/victim.0", lambda w: w.state == "ready")
-                assert worker.pid != frozen
-                assert worker.last_exit is not None
-                assert worker.last_exit.cause == "unkillable"
-            finally:
-                (group / "freezer.state").write_text("THAWED")
-            eventually(lambda: not alive(frozen))
-            assert app.worker("kernel/victim.0").pid == worker.pid
-            assert app.stop() == 0
-    finally:
-        eventually(lambda: not (group / "cgroup.procs").read_text())
-        group.rmdir()
 
 
 def parent(pid: int | None) -> int:

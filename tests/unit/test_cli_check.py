@@ -83,8 +83,9 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
 
 
 def test_a_good_app_is_drawn(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
-    """The tree and "ok" on standard output; threads that stay are a warning."""
-    loaded = Loaded(msgspec.msgpack.encode(TREE), threads=["thread 'pool-1' started by db.py:12"])
+    """The tree and "ok" on standard output; threads and files that stay are a warning."""
+    stay = {"threads": ["thread 'pool-1' started by db.py:12"], "left_open": ["file /a.log"]}
+    loaded = Loaded(msgspec.msgpack.encode(TREE), **stay)  # type: ignore[arg-type]
     template = start([loaded])
     assert execute(["check", "app:tree", "--seed", "5"]) == 0
     out, err = capsys.readouterr()
@@ -94,7 +95,9 @@ def test_a_good_app_is_drawn(start: Start, capsys: pytest.CaptureFixture[str]) -
         "queue orders: at most 1000 messages\n"
         "ok\n"
     )
-    assert err.startswith("warning: thread 'pool-1' started by db.py:12")
+    thread, file = err.splitlines()
+    assert thread.startswith("warning: thread 'pool-1' started by db.py:12 runs after the import")
+    assert file.startswith("warning: file /a.log is open after the import")
     assert template.loaded == ["app:tree", ["--seed", "5"]]
     assert template.closed
 

@@ -41,6 +41,9 @@ FLAPPING = worker("shop/web.0", failure_score=7.0, started_at=NOW - 3, last_exit
         (snapshot(child("shop/web", worker("shop/web.0", "stopped"), restart="temporary")), "pass"),
         (snapshot(child("shop/web", worker("shop/web.0", restart_at=NOW + 3))), "warn"),
         (snapshot(child("shop/web", worker("shop/web.0", "unkillable", started_at=NOW))), "warn"),
+        (snapshot(child("shop/web", worker("shop/web.0", left_behind=[7]))), "warn"),
+        (snapshot(out_of_descriptors_at=NOW - 299), "warn"),
+        (snapshot(out_of_descriptors_at=NOW - 301), "pass"),
         (snapshot(child("shop/web", FLAPPING)), "warn"),
         (snapshot(child("shop/web", worker("shop/web.0", failure_score=7.0))), "pass"),  # long ago
         (snapshot(supervisor("shop/pay", child("shop/pay/x"), restarts_in_period=2)), "warn"),

@@ -1,6 +1,7 @@
 """What signals from outside mean to root."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,13 +17,17 @@ class Root:
 
     done: list[str] = field(default_factory=list)
     now: float = 100.0
+    reloads: list[Callable[[], None]] = field(default_factory=list)
 
     def interrupts(self) -> Interrupts:
         """Return what takes its signals."""
-        stop, stop_now, reload = (
-            partial(self.done.append, what) for what in ("stop", "stop now", "reload")
-        )
-        return Interrupts(stop, stop_now, reload, lambda: self.now)
+        stop, stop_now = (partial(self.done.append, what) for what in ("stop", "stop now"))
+        return Interrupts(stop, stop_now, self.reload, lambda: self.now)
+
+    def reload(self, over: Callable[[], None]) -> None:
+        """Begin a reload."""
+        self.done.append("reload")
+        self.reloads.append(over)
 
 
 def test_the_first_signal_stops_in_order_and_the_next_one_at_once() -> None:
@@ -57,3 +62,23 @@ def test_a_hangup_is_the_end_of_a_terminal_or_a_reload(
     root = Root()
     root.interrupts().hung_up()
     assert root.done == [done]
+
+
+def test_many_hangups_are_one_reload_and_one_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said once while they are under way; the next one after that counts again."""
+    said: list[str] = []
+    monkeypatch.setattr(interrupts, "has_terminal", lambda: False)
+    monkeypatch.setattr(interrupts, "say", said.append)
+    root = Root()
+    seen = root.interrupts()
+    for _ in range(1000):
+        seen.hung_up()
+    assert (len(root.reloads), len(said)) == (2, 1)
+    root.reloads[0]()
+    for _ in range(1000):  # the code may have changed since the second one has begun
+        seen.hung_up()
+    assert (len(root.reloads), len(said)) == (3, 1)
+    root.reloads[1]()
+    root.reloads[2]()
+    seen.hung_up()
+    assert (len(root.reloads), len(said)) == (4, 2)

@@ -13,7 +13,7 @@ from supervisor.shell.starting import Starts
 class Process:
     """Raises what it is told to, once for each, and then starts."""
 
-    path = "app/one.0"
+    path, bar = "app/one.0", ""
 
     def __init__(self, loop: Loop, *errors: OSError) -> None:
         self._loop, self._errors = loop, list(errors)
@@ -55,6 +55,15 @@ def test_what_passes_is_waited_for(
     starts.close()
     assert process.heard == ["started"]
     assert set(logged) == {"start postponed"}
+
+
+def test_who_starts_with_the_reserve_says_so(loop: Loop) -> None:
+    """There are no descriptors, but for those: the start is made, and told."""
+    process, told = Process(loop, OSError(errno.EMFILE, "no")), list[str]()
+    starts = Starts(loop, lambda *_record, **_fields: None, None, lambda: told.append("none left"))
+    starts.begin(process, counted=False)
+    starts.close()
+    assert (process.heard, told) == (["started"], ["none left"])
 
 
 def test_what_does_not_pass_is_a_failed_start(loop: Loop) -> None:

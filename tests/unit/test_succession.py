@@ -93,6 +93,7 @@ def test_a_successor_takes_over_when_it_has_loaded(world: World) -> None:
     [
         (lambda w: w.loaded(code="v2"), "a recycle deploys nothing"),
         (lambda w: w.loaded(threads=["thread 'a'"]), "started threads: thread 'a'"),
+        (lambda w: w.loaded(left_open=["file /a"]), "left descriptors open: file /a"),
         (lambda w: w.keepers[-1].hooks.load_failed(LoadFailed("no")), "it does not load: no"),
         (lambda w: w.timers[0][1](), f"not loaded within {LOAD_TIMEOUT:g} s"),
         (lambda w: (setattr(w.keepers[0], "pid", 7), w.loaded()), "has died, and was replaced"),

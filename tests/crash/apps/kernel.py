@@ -2,8 +2,9 @@
 
 import os
 import signal
+import threading
 
-from supervisor import Child, Supervisor
+from supervisor import Child, Supervisor, link
 
 
 def live() -> None:
@@ -20,6 +21,24 @@ tree = Supervisor(
         Child("bystander", live),
         Child("victim", live, backoff=(0.05, 0.2), shutdown=0.2, start_timeout=0.6),
     ],
+)
+
+
+def beat() -> None:
+    """Work in order."""
+    count, pause = 0, threading.Event()
+    while not link.stopping():
+        count += 1
+        link.beat(count)
+        pause.wait(0.05)
+
+
+#: A victim whose standstill is seen.
+beating = Supervisor(
+    "kernel",
+    intensity=2,
+    period=3600,
+    children=[Child("bystander", live), Child("victim", beat, heartbeat=0.5, start_timeout=0.6)],
 )
 
 #: One failure of the victim is all that may happen.
