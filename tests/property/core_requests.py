@@ -64,7 +64,7 @@ def trees(draw: st.DrawFn) -> SupervisorSpec:
     children = tuple(
         significant(draw(child_specs(name)), mode, draw(st.booleans())) for name in names
     )
-    intensity = draw(st.sampled_from([0, 2, 5]))
+    intensity = draw(st.sampled_from([0, 1, 2, 5]))
     return SupervisorSpec("s", strategy, intensity, 5, mode, children)
 
 
