@@ -84,6 +84,7 @@ class View:
                 "restart": one.restart,
                 "critical": judge.is_critical(one),
                 "status": judge.child(one, self.now, self.down_since),
+                "state": judge.state(one),
                 "target": one.count,
                 "ready": one.ready,
                 "runs": one.target,

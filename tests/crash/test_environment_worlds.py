@@ -15,6 +15,7 @@ from supervisor.control.messages import StopChildren
 from supervisor.recycling import machine
 from tests.crash.app_harness import App, alive, eventually, workers
 from tests.crash.running_app import family, gone, run_tree, strace, templates
+from tests.health_schema import broken
 
 
 def unshare(*options: str) -> tuple[str, ...]:
@@ -48,7 +49,9 @@ def health(app: App) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
         url = f"http://{app.snapshot().health_address}/healthz"
         with urllib.request.urlopen(url, timeout=10) as answer:
-            found: dict[str, Any] = json.load(answer)["supervisor"]
+            document = json.load(answer)
+        assert broken(document) == []
+        found: dict[str, Any] = document["supervisor"]
         return found if found["steady_state"]["memory"] else None
 
     app.wait_until(lambda: app.snapshot().health_address, "serves health")
