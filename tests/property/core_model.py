@@ -76,6 +76,7 @@ class Model:
     decided: set[str] = field(default_factory=set)  # to be started in this very step
     round: Round | None = None
     booting: bool = True
+    served: bool = False  # the last step may have served calls that had waited
     times: list[int] = field(default_factory=list)
     calls: dict[object, Request] = field(default_factory=dict)  # not answered yet
 
@@ -123,6 +124,9 @@ class Model:
     ) -> None:
         """The core has taken the event: which restarts did it decide upon?"""
         self.state = after
+        # Calls that had waited are served in the very step that ends the supervisor, before that.
+        waited = any(isinstance(one, Call) for one in parked(before))
+        self.served = before.phase is not Phase.STOPPING and waited
         if before.phase is Phase.NEW:
             self.round = Round("", list(after.children))
         given_up = [
@@ -240,7 +244,10 @@ class Model:
         assert process not in self.halted, "told twice to end"
         child = process[0]
         self.halted.add(process)
-        if self.state.phase not in AT_WORK or self.takes_over(process, event):
+        if self.state.phase not in AT_WORK:
+            self.check_end(child)
+            return
+        if self.takes_over(process, event):
             return
         if process in self.abandoned or self.is_called_for(child, TerminateChild):
             return
@@ -249,9 +256,21 @@ class Model:
         assert self.round.todo is None, "a stop after the first start of a round"
         group = self.group(self.round.culprit)
         assert child in group, f"a stop of {child} by a restart of {self.round.culprit}"
+        self.check_later_are_gone(child, group)
+
+    def check_end(self, child: str) -> None:
+        """At the end, whoever was started later is gone before."""
+        if self.served or self.state.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
+            return
+        if child in self.children:
+            self.check_later_are_gone(child, list(self.children))
+
+    def check_later_are_gone(self, child: str, group: list[str]) -> None:
+        """Those behind a child that is stopped are gone; slots of one pool stop together."""
         for later in group[group.index(child) + 1 :]:
             if self.pool(later) is None or self.pool(later) != self.pool(child):
-                assert later not in {name for name, _ in self.live}, f"{child} before {later}"
+                is_live = later in {name for name, _ in self.live}
+                assert not is_live, f"{child} is stopped before {later}"
 
     def takes_over(self, process: Process, event: Event) -> bool:
         """Whether the old process of a recycled child makes room; its successor is the child's."""
