@@ -76,6 +76,7 @@ class Model:
     decided: set[str] = field(default_factory=set)  # to be started in this very step
     round: Round | None = None
     booting: bool = True
+    was_of: dict[str, str | None] = field(default_factory=dict)  # the pools before the step
     served: bool = False  # the last step may have served calls that had waited
     times: list[int] = field(default_factory=list)
     calls: dict[object, Request] = field(default_factory=dict)  # not answered yet
@@ -124,6 +125,7 @@ class Model:
     ) -> None:
         """The core has taken the event: which restarts did it decide upon?"""
         self.state = after
+        self.was_of = {name: child.spec.pool for name, child in before.children.items()}
         # Calls that had waited are served in the very step that ends the supervisor, before that.
         waited = any(isinstance(one, Call) for one in parked(before))
         self.served = before.phase is not Phase.STOPPING and waited
@@ -201,11 +203,12 @@ class Model:
 
     # --- what is done --------------------------------------------------------------------------
 
-    def start(self, process: Process, *, wanted: bool) -> None:
+    def start(self, process: Process, pool: str | None, *, wanted: bool) -> None:
         """A process is started: for a call, by the boot, or by a restart; and in its turn."""
         child = process[0]
         if wanted:
-            assert self.is_called_for(child, RestartChild, Recycle, StartChild), "nobody wants it"
+            called = self.is_called_for(child, {pool}, RestartChild, Recycle, StartChild)
+            assert called, "nobody wants it"
             if any(one[0] == child for one in self.live):
                 self.successors.add(process)
             self.due.pop(child, None)
@@ -249,7 +252,9 @@ class Model:
             return
         if self.takes_over(process, event):
             return
-        if process in self.abandoned or self.is_called_for(child, TerminateChild):
+        if process in self.abandoned or self.is_called_for(
+            child, {self.was_of.get(child), self.pool(child)}, TerminateChild
+        ):
             return
         assert self.grouped, f"a stop of {child}, which nothing calls for"
         assert self.round is not None, f"a stop of {child}, which nothing calls for"
@@ -330,13 +335,16 @@ class Model:
         pool = self.pool(culprit)
         return [culprit, *(name for name in later if pool is None or self.pool(name) != pool)]
 
-    def is_called_for(self, child: str, *kinds: type) -> bool:
-        """Whether a call about a child is being served; the number of slots is one about them."""
+    def is_called_for(self, child: str, pools: set[str | None], *kinds: type) -> bool:
+        """Whether a call about a child is being served; the number of slots is one about them.
+
+        ``pools``: that it is a slot of, or was before a change of its spec in the same step.
+        """
         waiting = {one.ref for one in parked(self.state) if isinstance(one, Call)}
         for ref, request in self.calls.items():
             if ref in waiting:
                 continue
-            if isinstance(request, Scale) and request.pool == self.pool(child):
+            if isinstance(request, Scale) and request.pool in pools:
                 return True
             if isinstance(request, kinds) and name_of(request) == child:
                 return True

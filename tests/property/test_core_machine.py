@@ -106,9 +106,9 @@ class Shell(RuleBasedStateMachine):
     def perform(self, action: Action, event: Event) -> None:
         """Do an action, checking that it can be done."""
         match action:
-            case Start(child, incarnation, _, wanted):
+            case Start(child, incarnation, spec, wanted):
                 self.check_start(child, incarnation, event)
-                self.model.start((child, incarnation), wanted=wanted)
+                self.model.start((child, incarnation), spec.pool, wanted=wanted)
                 self.starting.add((child, incarnation))
             case Stop(child, incarnation):
                 process = (child, incarnation)
