@@ -1,6 +1,6 @@
 """Workers that leak 1 MiB a message, under load: does capacity dip, is a message lost?
 
-    python -m bench.leak [--minutes N] [--workers N] [--seconds S] [--json]
+    python -m bench.leak [--minutes N] [--workers N] [--seconds S] [--quick] [--json]
 
 Sampled every half second: the sum of private bytes against the budget, ready workers against the
 target. In the end every message put must have been handled.
@@ -40,11 +40,14 @@ def numbers(path: str) -> list[int]:
 def main() -> None:
     """Run, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--minutes", type=float, help="default 5; quick: a third of one")
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=0.5, help="that a message takes")
+    parser.add_argument("--seconds", type=float, help="that a message takes: 0.5; quick: 0.25")
+    parser.add_argument("--quick", action="store_true", help="short, with faster leaks: 40 s")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     options = parser.parse_args()
+    options.minutes = options.minutes or (1 / 3 if options.quick else 5.0)
+    options.seconds = options.seconds or (0.25 if options.quick else 0.5)
     most, least_ready = 0, options.workers
     with tempfile.TemporaryDirectory(prefix="leak-") as directory:
         ledger = os.path.join(directory, "ledger")

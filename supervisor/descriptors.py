@@ -9,6 +9,11 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 
+#: What a supervisor holds for each slot: both ends of two log pipes, what root keeps of them for
+#: the pump, the link, the stacks, one in passing.
+PER_SLOT = 9
+#: What a process of the runtime holds besides: control connections, templates, files, spares.
+BASE = 96
 #: What is held in reserve for starts: a link, stacks, the log pipes of a new slot.
 RESERVED = 10
 #: Errors that mean that there are none left, for us or for the machine.
@@ -16,7 +21,7 @@ NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def use_all_descriptors() -> None:
-    """Raise our limit as far as we may: a slot takes six, and who reads its logs one."""
+    """Raise our limit as far as we may: who reads the logs of many slots needs one for each."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -94,9 +94,10 @@ def _grown(memory: Grown) -> str:
     rate = memory.growth_per_second
     grows = "" if rate is None else f", +{rate / _MIB:.2f} MiB a second"
     base = "-" if memory.baseline is None else f"{memory.baseline / _MIB:.1f}"
+    fds = "-" if memory.fds is None else memory.fds
     return (
         f"{memory.private / _MIB:.1f} MiB private at {memory.time}{grows}; fresh {base}, soft "
-        f"{memory.soft / _MIB:.1f}, hard {memory.hard / _MIB:.1f}; {memory.fds} descriptors, "
+        f"{memory.soft / _MIB:.1f}, hard {memory.hard / _MIB:.1f}; {fds} descriptors, "
         f"{memory.threads} threads"
     )
 

@@ -17,7 +17,7 @@ MIB = 1 << 20
 #: A pool's automatic hard limit is never less, and never below `HARD_BASELINES` baselines.
 LEAST_HARD = 192 * MIB
 HARD_BASELINES = 3.0
-#: The hard limit of a child that is not recycled for its memory.
+#: The hard limit of a child that is not recycled for its memory; the budget where there is none.
 UNLIMITED = 1 << 60
 #: The automatic hard limit: so many times an even share of the tree's budget.
 HARD_SHARES = 1.5
@@ -81,7 +81,8 @@ class Bounds:
 class Surroundings:
     """What automatic limits depend on.
 
-    ``budget`` of the tree in bytes, ``workers`` in it, ``nofile`` the workers' RLIMIT_NOFILE.
+    ``budget`` of the tree in bytes (`UNLIMITED`: it is not known how much memory there is),
+    ``workers`` in it, ``nofile`` the workers' RLIMIT_NOFILE.
     """
 
     budget: int
@@ -107,6 +108,7 @@ def effective(
     if hard is None:
         share = round(HARD_SHARES * around.budget / max(1, around.workers))
         hard = max(share, LEAST_HARD, round(HARD_BASELINES * (baseline or 0)))
+        hard = UNLIMITED if around.budget >= UNLIMITED else hard
     soft = limits.memory_soft if limits.memory_soft is not None else round(SOFT_OF_HARD * hard)
     max_fds = limits.max_fds if limits.max_fds is not None else round(0.8 * around.nofile)
     most_threads = limits.max_threads

@@ -78,7 +78,7 @@ class Grown(msgspec.Struct, frozen=True):
     hard: int
     baseline: int | None
     growth_per_second: float | None
-    fds: int
+    fds: int | None  # None: they were not ours to see
     threads: int
     samples: list[tuple[float, int]]
 

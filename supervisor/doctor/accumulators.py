@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from supervisor.caches import summed
-from supervisor.core.thresholds import UNLIMITED
 from supervisor.doctor.sizes import bytes_below
 from supervisor.janitor.journal import JOURNAL, TEMP, Entry
 from supervisor.logs import place
@@ -74,9 +73,8 @@ def _memory(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
         yield Accumulator("memory", "arbiter", None, None, note="failed: no report of now")
         return
     yield Accumulator("memory of the app", "arbiter: budget", report.used, report.budget)
-    yield Accumulator(
-        "memory of the runtime", "bounded by design", sum(report.runtime.values()), None
-    )
+    of_runtime = sum(report.runtime.values()) or None
+    yield Accumulator("memory of the runtime", "bounded by design", of_runtime, None)
     for one in report.templates:
         how = "arbiter: another one takes over" if one.state == "serving" else "its last worker"
         note = f"{one.state}, {one.processes} processes"
@@ -86,8 +84,8 @@ def _memory(snapshot: Snapshot, directory: str) -> Iterator[Accumulator]:
         if slots:
             largest = max(slots, key=lambda slot: slot.private / max(1, slot.soft))
             how = "arbiter: trim, recycle"
-            limit = largest.soft if largest.hard < UNLIMITED else None
-            yield Accumulator(f"memory of {child.path}", how, largest.private, limit)
+            size = largest.private if largest.is_known else None
+            yield Accumulator(f"memory of {child.path}", how, size, largest.limits[0])
 
 
 def _handles(snapshot: Snapshot) -> Iterator[Accumulator]:

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from supervisor.descriptors import BASE, PER_SLOT
+from supervisor.doctor import proc
 from supervisor.janitor.leftovers import core_name, kernel_pattern
 from supervisor.process import sample
 from supervisor.recycling import machine
 from supervisor.recycling.backstop import can_confine
 
-#: Descriptors that an app of a few dozen workers needs.
+#: Descriptors that an app of a hundred workers needs.
 WANTED_FILES = 1024
 #: Free memory below which replacements cannot start first.
 GIB = 1 << 30
@@ -34,10 +36,21 @@ def examine() -> list[Finding]:
 
 def _checks() -> Iterator[Finding]:
     yield Finding("python", "ok", sys.version.split()[0])
-    yield _finding("pidfd", _pidfd, "Linux 5.3 or later is needed")
-    yield _finding(
+    yield _warning(
+        "pidfd", _pidfd,
+        "no pidfd_open (Linux 5.3): `supervisor stop` of a whole app, `check`, the compression of "
+        "logs and the rounding up of fork bombs do not work",
+    )  # fmt: skip
+    yield _warning(
+        "proc", proc.is_there,
+        "memory, descriptors and threads are not known (null in health), nobody is recycled for "
+        "them; what has left its worker (a daemon) is not found: it outlives the app",
+    )  # fmt: skip
+    yield from _hidden_proc()
+    yield _warning(
         "private memory", lambda: sample.private_bytes("self") is not None,
-        "no /proc/PID/smaps_rollup: memory is judged by resident bytes, which count shared pages",
+        "no /proc/PID/smaps_rollup: memory is judged by resident bytes, which count shared pages"
+        if proc.is_there() else "no /proc: not known",
     )  # fmt: skip
     yield _warning(
         "memory cgroup", can_confine,
@@ -60,8 +73,14 @@ def _pidfd() -> bool:
     return True
 
 
-def _finding(name: str, works: Callable[[], bool], means: str) -> Finding:
-    return Finding(name, "ok", "works") if works() else Finding(name, "fail", "missing", means)
+def _hidden_proc() -> Iterator[Finding]:
+    if how := proc.hides():
+        means = (
+            "no CAP_SYS_PTRACE to see processes of others: of workers with user= memory, "
+            "descriptors and threads are not known, and what has left them (a daemon) is found "
+            "only with CAP_SYS_RESOURCE"
+        )
+        yield Finding("hidden proc", "warn", how, means)
 
 
 def _warning(
@@ -75,6 +94,9 @@ def _warning(
 
 def _memory() -> Finding:
     total, left, reserve = machine.total(), machine.available(), machine.reserve()
+    if total is None or left is None:
+        means = "no /proc/meminfo: there is no budget, and nobody sees that memory is short"
+        return Finding("memory", "warn", "not known", means)
     found = f"{left / GIB:.1f} of {total / GIB:.1f} GiB available"
     if left > 2 * reserve:
         return Finding("memory", "ok", found)
@@ -82,12 +104,18 @@ def _memory() -> Finding:
 
 
 def _files() -> Finding:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    found = f"{soft} (at most {hard})"
-    if soft >= WANTED_FILES:
-        return Finding("open files", "ok", found)
-    means = f"each slot takes 6: more than {soft // 8} workers need `ulimit -n` raised"
-    return Finding("open files", "warn", found, means)
+    """Judge the hard limit: an app raises its soft one as far as that."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard >= WANTED_FILES:
+        return Finding("open files", "ok", "no limit" if hard < 0 else f"at most {hard}")
+    most = (hard - BASE) // PER_SLOT
+    if most < 1:
+        means = f"an app of one worker needs {BASE + PER_SLOT}: raise it with `ulimit -Hn`"
+        return Finding("open files", "fail", f"at most {hard}", means)
+    means = (
+        f"each slot takes {PER_SLOT}: a supervisor of more than {most} needs `ulimit -Hn` raised"
+    )
+    return Finding("open files", "warn", f"at most {hard}", means)
 
 
 def _core_files() -> Finding:

@@ -84,6 +84,7 @@ class View:
                 "restart": one.restart,
                 "critical": judge.is_critical(one),
                 "status": judge.child(one, self.now, self.down_since),
+                "state": judge.state(one),
                 "target": one.count,
                 "ready": one.ready,
                 "runs": one.target,
@@ -139,14 +140,16 @@ class View:
         }
 
     def _has(self, one: WorkerStatus) -> Document:
-        """Return what a process has, and may have, as the arbiter has seen it."""
+        """Return what a process has, and may have, as far as the arbiter could see it."""
         report = self.report if one.pid else None
-        seen = report.slots.get(one.path) if report is not None else None
+        slot = report.slots.get(one.path) if report is not None else None
         of_runtime = report.runtime.get(one.path) if report is not None else None
+        soft, hard = (None, None) if slot is None else slot.limits
+        seen = slot if slot is not None and slot.is_known else None
         return {
             "memory_private_bytes": of_runtime if seen is None else seen.private,
-            "memory_soft_bytes": None if seen is None else seen.soft,
-            "memory_hard_bytes": None if seen is None else seen.hard,
+            "memory_soft_bytes": soft,
+            "memory_hard_bytes": hard,
             "fds": None if seen is None else seen.fds,
             "threads": None if seen is None else seen.threads,
         }

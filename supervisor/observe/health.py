@@ -3,7 +3,7 @@
 The form is that of draft-inadarei-api-health-check-06 (application/health+json): ``status``, flat
 ``checks`` of "component:measurement" to a list, and an extension, ``supervisor``, with the tree.
 Times are RFC 3339 in UTC, units are in the names, what is not known is null. Keys are only ever
-added within "supervisor.health/1".
+added within "supervisor.health/1", whose JSON schema is `health.schema.json` beside this file.
 """
 
 import re
@@ -25,6 +25,8 @@ STALE_AFTER = 5.0
 MAX_DOCUMENT = 256 * 1024
 #: Notes in a document at most.
 MAX_NOTES = 50
+#: Where `health.schema.json` is served.
+SCHEMA_PATH = "/healthz/schema"
 _COMMIT = re.compile(r"\(commit ([0-9a-f]+)")
 
 
@@ -72,7 +74,12 @@ def health(
     if status != judge.PASS:
         document["output"] = notes[0] if notes else f"the app is {snapshot.phase}"
     document["checks"] = checks
-    document["links"] = {"self": "/healthz", "live": "/livez", "ready": "/readyz"}
+    document["links"] = {
+        "self": "/healthz",
+        "live": "/livez",
+        "ready": "/readyz",
+        "describedby": SCHEMA_PATH,
+    }
     document["supervisor"] = extension(snapshot, now, down_since, report, host or {})
     document["supervisor"]["steady_state"] = steady.section(snapshot, report, now)
     document["supervisor"]["logs"] = logged.section(figures, now)

@@ -30,6 +30,8 @@ EXHAUSTED_LATELY = 300.0
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 _ORDER = (PASS, WARN, FAIL)
+#: States of slots that are to run, the worst last.
+_STATES = ("ready", "stopping", "starting", "restarting", "suspended", "unkillable")
 
 Node = SupervisorStatus | ChildStatus
 
@@ -63,6 +65,15 @@ def wanted(child: ChildStatus) -> int:
 def is_critical(child: ChildStatus) -> bool:
     """Whether the app cannot do without it."""
     return child.restart == "permanent"
+
+
+def state(child: ChildStatus) -> str:
+    """Return the state of a child: that of all its slots, or the worst of those that are to run.
+
+    ``stopped``: nothing of it is meant to run.
+    """
+    states = {one.state for one in child.workers} - {"stopped"}
+    return max(states, key=_STATES.index, default="stopped")
 
 
 def is_down(child: ChildStatus) -> bool:

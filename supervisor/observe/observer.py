@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -42,6 +43,8 @@ FRESH = 0.5
 #: Connections that wait to be accepted, if the socket is made here.
 BACKLOG = 128
 TREE, READY = "/healthz/tree/", "/readyz/"
+#: The JSON schema of what /healthz answers.
+SCHEMA_FILE = Path(__file__).with_name("health.schema.json")
 #: Checks that one request may exclude.
 MAX_EXCLUDED = 64
 
@@ -89,6 +92,8 @@ class Observer:
         """Answer one request."""
         if request.path == "/livez":
             return await self._live()
+        if request.path == health.SCHEMA_PATH:
+            return Answer(200, SCHEMA_FILE.read_bytes(), "application/schema+json")
         route = self._routes.get(request.path)
         if route is None and not request.path.startswith((TREE, READY)):
             raise Refused(404, "not found")

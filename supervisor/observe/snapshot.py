@@ -28,7 +28,10 @@ class LastExit(msgspec.Struct, frozen=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One slot. ``state``: starting, ready, stopping, restarting, stopped, unkillable."""
+    """One slot.
+
+    ``state``: starting, ready, suspended, stopping, restarting, stopped, unkillable.
+    """
 
     path: str
     slot: int

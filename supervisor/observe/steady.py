@@ -38,20 +38,12 @@ def deficit(snapshot: Snapshot, now: float) -> float:
 
 
 def checks(report: Report | None, moment: str | None) -> dict[str, list[Document]]:
-    """Return the checks of memory: none without a report."""
+    """Return the checks of memory: none without a report, or of what is not known."""
     if report is None:
         return {}
-    used = report.used / report.budget
-    memory: Document = {
-        "componentType": "system",
-        "observedValue": round(used, 4),
-        "observedUnit": "ratio",
-        "status": judge.WARN if used >= BUDGET_WARN else judge.PASS,
-        "time": moment,
-    }
-    if memory["status"] != judge.PASS:
-        memory["output"] = f"the app uses {used:.0%} of its memory budget"
-    found = {"memory:utilization": [memory]}
+    found: dict[str, list[Document]] = {}
+    if report.used is not None and report.budget is not None:
+        found["memory:utilization"] = [_utilization(report.used / report.budget, moment)]
     for word, paths in report.warnings.items():
         named = ", ".join(paths[:MAX_NAMED]) + (" ..." if len(paths) > MAX_NAMED else "")
         found[f"recycling:{word}"] = [
@@ -67,15 +59,29 @@ def checks(report: Report | None, moment: str | None) -> dict[str, list[Document
     return found
 
 
+def _utilization(used: float, moment: str | None) -> Document:
+    memory: Document = {
+        "componentType": "system",
+        "observedValue": round(used, 4),
+        "observedUnit": "ratio",
+        "status": judge.WARN if used >= BUDGET_WARN else judge.PASS,
+        "time": moment,
+    }
+    if memory["status"] != judge.PASS:
+        memory["output"] = f"the app uses {used:.0%} of its memory budget"
+    return memory
+
+
 def _largest(report: Report) -> list[Document]:
-    """Return the workers that have most for themselves."""
-    slots = sorted(report.slots.items(), key=lambda item: -item[1].private)[:MAX_LARGEST]
+    """Return the workers that have most for themselves, of those that could be looked at."""
+    known = [item for item in report.slots.items() if item[1].is_known]
+    slots = sorted(known, key=lambda item: -item[1].private)[:MAX_LARGEST]
     return [
         {
             "path": path,
             "private_bytes": slot.private,
-            "soft_bytes": slot.soft,
-            "hard_bytes": slot.hard,
+            "soft_bytes": slot.limits[0],
+            "hard_bytes": slot.limits[1],
             "baseline_bytes": slot.baseline,
             "growth_bytes_per_second": None if slot.trend is None else round(slot.trend),
             "growth_bytes_per_message": slot.per_message and round(slot.per_message),

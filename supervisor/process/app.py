@@ -13,12 +13,14 @@ from supervisor.declare.checks import did_you_mean
 from supervisor.declare.define import define
 from supervisor.declare.tree import Child, Queue, Supervisor
 from supervisor.definition import SupervisorDefinition
-from supervisor.errors import DefinitionError, escaped, summary_of
+from supervisor.errors import DefinitionError, escaped, summary_of, text_of
 from supervisor.process.code import identity
 from supervisor.process.messages import LoadFailed
 
-#: Characters of a traceback that are sent on.
-MAX_DETAIL = 20_000
+#: Characters of a traceback that are sent on; of the words with which an app has left.
+MAX_DETAIL, MAX_WORDS = 20_000, 500
+#: Exit codes of an app that are passed on: --help, and a mistake in its arguments (argparse).
+PASSED_ON = (0, 2)
 _UNKNOWN_PARAMETER = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 _DECLARATIONS = {one.__name__: one for one in (Child, Supervisor, Queue)}
 PACKAGE = str(Path(__file__).resolve().parent.parent)
@@ -92,8 +94,7 @@ def _failure(app: str, module: str, attribute: str, error: BaseException) -> Loa
     detail = traceback.format_exc()[-MAX_DETAIL:]
     where = _place(error.__traceback__)
     if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else 1
-        return LoadFailed(f"{app} exited while it was imported", where, "", detail, code)
+        return _left(app, error, where, detail)
     if isinstance(error, ModuleNotFoundError) and error.name in _prefixes(module):
         help_text = f"run this from the directory that holds it; looked in {os.getcwd()}"
         if module.endswith(".py"):
@@ -115,6 +116,16 @@ def _failure(app: str, module: str, attribute: str, error: BaseException) -> Loa
         return LoadFailed(problem, where, help_text, detail)
     problem = f"importing {app} failed: {summary_of(error)}"
     return LoadFailed(problem, where, "the module must import without errors", detail)
+
+
+def _left(app: str, leaving: SystemExit, where: str, detail: str) -> LoadFailed:
+    """Say that an app has called sys.exit, and what it has said to that."""
+    problem, code = f"{app} exited while it was imported", leaving.code
+    if code is None or code in PASSED_ON:
+        return LoadFailed(problem, where, "", detail, int(code or 0))
+    words = f"status {code}" if isinstance(code, int) else text_of(leaving)[:MAX_WORDS]
+    help_text = "an app must not leave while it is imported: what a worker needs it checks in init"
+    return LoadFailed(f"{problem}: {words}", where, help_text, detail)
 
 
 def _misspelt(error: BaseException) -> tuple[str, str] | None:

@@ -34,7 +34,8 @@ class Kind(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is the same for all starts of all slots of a child.
 
     ``fds`` names the declared descriptors, in the order in which they are sent behind link, stdout
-    and stderr ("queues": an O_PATH descriptor of the broker's socket; connect to /proc/self/fd/N).
+    and stderr ("queues": an O_PATH descriptor of the broker's socket; connect to /proc/self/fd/N:
+    all workers of an app that has queues get it). docs/restarts.md lists what a worker has open.
     """
 
     run: Node | Entry | Command

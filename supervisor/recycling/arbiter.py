@@ -282,16 +282,18 @@ class Arbiter:
         if self._templates.is_blocked:
             warnings["template_blocked"] = [f"template {self._templates.reports[0].pid}"]
         memory, at = self._memory, time.time()
+        pressure = self._census.pressure
+        some, full = (pressure.some, pressure.full) if pressure else (None, None)
         slots = {one.path: self._slot_report(seen, one, bounds[one.path]) for one in seen.slots}
         self._last = Report(
             at=at,
             period=period,
-            budget=seen.policy.budget,
-            used=seen.used,
+            budget=_known(seen.policy.budget),
+            used=seen.used if self._census.runtime else None,
             runtime=self._census.runtime,
-            available=seen.available,
-            pressure_some=seen.psi_some,
-            pressure_full=seen.psi_full,
+            available=_known(seen.available),
+            pressure_some=some,
+            pressure_full=full,
             recycled=memory.recycled,
             failed=memory.failed,
             stopped_first=memory.stopped_first,
@@ -312,7 +314,7 @@ class Arbiter:
             baseline=slot.baseline,
             trend=slot.trend,
             per_message=per_message(slot),
-            fds=slot.fds,
+            fds=account.fds if account else None,
             threads=slot.threads,
             temp=slot.temp,
             max_temp=seen.pools[slot.pool].limits.max_temp,
@@ -343,6 +345,10 @@ def _is_close(limits: Limits) -> bool:
         or limits.max_messages > 0
         or (limits.memory_hard or UNLIMITED) < UNLIMITED
     )
+
+
+def _known(size: int) -> int | None:
+    return size if size < UNLIMITED else None
 
 
 def _cause(why: Class) -> str:

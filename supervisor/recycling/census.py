@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from supervisor.core.census import Policy, PoolView, Seen
-from supervisor.core.thresholds import Limits
+from supervisor.core.thresholds import UNLIMITED, Limits
 from supervisor.definition import ChildDefinition, SupervisorDefinition
 from supervisor.observe.snapshot import (
     ChildStatus,
@@ -96,12 +96,13 @@ class Census:
         self._ledger = ledger
         self._restarts = Restarts()
         self._policy = Policy(
-            budget=definition.memory_budget or machine.budget(),
+            budget=definition.memory_budget or machine.budget() or UNLIMITED,
             max_concurrent=definition.max_concurrent_recycles,
             spacing=definition.recycle_spacing,
             surge_reserve=definition.surge_reserve or machine.reserve(),
         )
         self.runtime: dict[str, int] = {}  # private bytes of the runtime's own processes
+        self.pressure: machine.Pressure | None = None
         self._runtime_at = float("-inf")
 
     def take(self, snapshot: Snapshot, softs: dict[str, float], period: float) -> Seen:
@@ -126,13 +127,14 @@ class Census:
             for path, child in pools.items()
             for worker in child.workers
         )
-        pressure = machine.pressure()
+        available, self.pressure = machine.available(), machine.pressure()
+        pressure = self.pressure or machine.Pressure()
         return Seen(
             self._policy,
             slots,
             {path: self._pool(child, queues, time.monotonic()) for path, child in pools.items()},
             used=sum(slot.private for slot in slots) + sum(self.runtime.values()),
-            available=machine.available(),
+            available=UNLIMITED if available is None else available,
             psi_some=pressure.some,
             psi_full=pressure.full,
             running=snapshot.phase == "running" and not snapshot.reloading,

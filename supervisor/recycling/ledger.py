@@ -50,7 +50,7 @@ class Account:
     warm: bool = False  # it is ready, and has done enough for a baseline, or nothing
     fresh_threads: int = 1
     threads: int = 1
-    fds: int = 0
+    fds: int | None = None  # None: not ours to see
     nofile: int = 1024
     samples: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SAMPLES))
 
@@ -132,7 +132,7 @@ class Ledger:
             fresh=account.fresh,
             baseline=account.baseline,
             trend=account.trend,
-            fds=account.fds,
+            fds=account.fds or 0,
             threads=account.threads,
             fresh_threads=account.fresh_threads,
             lot=account.lot,
@@ -196,7 +196,7 @@ class Ledger:
     def _exact(self, account: Account, screen: int, estimate: int, clock: float) -> int:
         began = time.thread_time()
         found = sample.private_bytes(account.pid)
-        account.fds = sample.descriptors(account.pid) or 0
+        account.fds = sample.descriptors(account.pid)
         self._allowance -= time.thread_time() - began
         account.exact_at = clock
         # Not ours to see (another user's): what is resident and not of files is an upper bound.

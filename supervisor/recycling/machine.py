@@ -16,6 +16,7 @@ RESERVE_PART = 0.05
 PRESSURE = "/proc/pressure/memory"
 #: What v1 says when there is no limit is about this much.
 NO_LIMIT = 1 << 60
+_MEMORY = "/proc/meminfo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,38 +40,47 @@ class Pressure:
     full: float = 0.0
 
 
-def total() -> int:
-    """Return the bytes of memory that we may use together with all others in our cgroup."""
-    return min([_meminfo("MemTotal"), *(limit for limit, _ in _confinements())])
+def total() -> int | None:
+    """Return the bytes of memory that we may use together with all others in our cgroup.
+
+    None where nothing says so: without /proc.
+    """
+    return _least([_meminfo("MemTotal"), *(limit for limit, _ in _confinements())])
 
 
-def available() -> int:
-    """Return the bytes that can be used without making anybody swap, or die."""
+def available() -> int | None:
+    """Return the bytes that can be used without making anybody swap, or die; None: not known."""
     left = [limit - used for limit, used in _confinements()]
-    return max(0, min([_meminfo("MemAvailable"), *left]))
+    found = _least([_meminfo("MemAvailable"), *left])
+    return None if found is None else max(0, found)
 
 
-def budget() -> int:
-    """Return the automatic budget of an app."""
-    return round(BUDGET_PART * total())
+def _least(sizes: Iterable[int | None]) -> int | None:
+    return min((size for size in sizes if size is not None), default=None)
+
+
+def budget() -> int | None:
+    """Return the automatic budget of an app; None where it is not known how much there is."""
+    found = total()
+    return None if found is None else round(BUDGET_PART * found)
 
 
 def reserve() -> int:
     """Return what must stay available when a replacement starts."""
-    return max(LEAST_RESERVE, round(RESERVE_PART * total()))
+    return max(LEAST_RESERVE, round(RESERVE_PART * (total() or 0)))
 
 
-def pressure() -> Pressure:
+def pressure() -> Pressure | None:
     """Return the pressure on memory, of the machine or, if that is more, of our cgroup.
 
     None where the kernel does not say.
     """
-    found = {"some": 0.0, "full": 0.0}
+    found: dict[str, float] = {}
     for file in pressure_files():
         for line in _lines(file):
             kind, average, *_ = line.split()
-            found[kind] = max(found[kind], float(average.partition("=")[2]))
-    return Pressure(found["some"], found["full"])
+            found[kind] = max(found.get(kind, 0.0), float(average.partition("=")[2]))
+    return Pressure(found.get("some", 0.0), found.get("full", 0.0)) if found else None
 
 
 def pressure_files() -> list[str]:
@@ -159,11 +169,11 @@ def _field(path: str, name: str) -> int:
     return 0
 
 
-def _meminfo(name: str) -> int:
-    for line in _lines("/proc/meminfo"):
+def _meminfo(name: str) -> int | None:
+    for line in _lines(_MEMORY):
         if line.startswith(name + ":"):
             return int(line.split()[1]) * 1024
-    return NO_LIMIT
+    return None
 
 
 def _lines(path: str) -> list[str]:

@@ -6,6 +6,7 @@ What should have been replaced long ago says nothing about now.
 import msgspec
 
 from supervisor.bulletin import Bulletin
+from supervisor.core.thresholds import UNLIMITED
 
 #: A report says nothing about now any more after so many of its periods, and so many seconds.
 STALE_PERIODS, STALE_AFTER = 3.0, 90.0
@@ -15,7 +16,8 @@ class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """One worker: what it has, and may have. Bytes; ``trend``: a second, ``per_message``: kept.
 
     ``temp`` is known where ``max_temp`` is set. ``samples``: of one that grows, how many seconds
-    ago it had how much, the last one last. ``pid`` is 0 for one that has not been looked at.
+    ago it had how much, the last one last. ``pid`` is 0 for one that has not been looked at, or
+    could not be: of it nothing is known but what it may have. ``fds`` None: not ours to see.
     """
 
     private: int
@@ -24,12 +26,22 @@ class SlotReport(msgspec.Struct, frozen=True, omit_defaults=True):
     baseline: int | None = None
     trend: float | None = None
     per_message: float | None = None
-    fds: int = 0
+    fds: int | None = None
     threads: int = 0
     temp: int = 0
     max_temp: int = 0
     pid: int = 0
     samples: list[tuple[float, int]] = []
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has been looked at."""
+        return self.pid != 0
+
+    @property
+    def limits(self) -> tuple[int, int] | tuple[None, None]:
+        """Its soft and its hard limit; None where it has none."""
+        return (self.soft, self.hard) if self.hard < UNLIMITED else (None, None)
 
 
 class Departed(msgspec.Struct, frozen=True):
@@ -56,6 +68,8 @@ class TemplateReport(msgspec.Struct, frozen=True, omit_defaults=True):
 class Report(msgspec.Struct, frozen=True):
     """The whole app. ``used``: private bytes of all its processes; times are Unix seconds.
 
+    What the machine does not tell is None: without /proc all of ``budget`` (unless it is declared),
+    ``used``, ``available`` and the pressure.
     ``period``: seconds until the next report, at most.
     ``warnings``: by a stable word what is wrong, with the paths that it is wrong with.
     ``departed``: processes that were there in a report before, but are not any more.
@@ -63,12 +77,12 @@ class Report(msgspec.Struct, frozen=True):
 
     at: float
     period: float
-    budget: int
-    used: int
+    budget: int | None
+    used: int | None
     runtime: dict[str, int]
-    available: int
-    pressure_some: float
-    pressure_full: float
+    available: int | None
+    pressure_some: float | None
+    pressure_full: float | None
     recycled: int
     failed: int
     stopped_first: int

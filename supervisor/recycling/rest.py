@@ -20,6 +20,8 @@ from supervisor.recycling import machine
 LONGEST = 300.0
 #: The part of the memory that was available that others may take meanwhile.
 TAKEN = 0.1
+#: Nobody waits for memory; or the kernel does not say.
+AT_EASE = (machine.Pressure(), None)
 
 
 class Rest:
@@ -53,7 +55,7 @@ class Rest:
         pids = self._workers.union(others) - {os.getpid()}
         self._ran = {pid: sample.ran_ns(pid) for pid in pids}
         self._vitals = {pid: sample.vitals(pid) for pid in pids}
-        self._available = machine.available()
+        self._available = machine.available() or 0
         self._every, self._longest, self._interval = every, longest, every
         self.idle = True
 
@@ -67,9 +69,9 @@ class Rest:
         now = time.monotonic()
         if now >= self._until or self._root_ran is None:
             return False
-        if sample.ran_ns(self._root) != self._root_ran or machine.pressure() != machine.Pressure():
+        if sample.ran_ns(self._root) != self._root_ran or machine.pressure() not in AT_EASE:
             return False
-        if machine.available() < (1 - TAKEN) * self._available:
+        if (machine.available() or 0) < (1 - TAKEN) * self._available:
             return False
         ran = {pid: sample.ran_ns(pid) for pid in self._ran}
         have_run = {

@@ -8,14 +8,10 @@ import resource
 
 from supervisor.declare.checks import Subject, shown
 from supervisor.definition import SupervisorDefinition
+from supervisor.descriptors import BASE, PER_SLOT
 
-#: What a supervisor holds for each slot: both ends of two log pipes, what root keeps of them for
-#: the pump, the link, the stacks, one in passing.
-PER_SLOT = 9
 #: What the pump holds for each slot of the whole app: the read ends of two pipes.
 PER_SLOT_IN_PUMP = 2
-#: What a process of the runtime holds besides: control connections, templates, files, spares.
-BASE = 96
 
 
 def needed(definition: SupervisorDefinition) -> int:

@@ -33,6 +33,7 @@ LOOKS = frozenset({"stats", "peek", "dead_list", "dead_show"})
 _HINTS = {
     "simple_one_for_one": "instances of a dynamic supervisor have no names of their own",
     "start_failed": "its log says why",
+    "no_slots": 'scale it up first, with "supervisor scale PATH N"',
     "not_running": 'it is stopped, or being restarted: see "supervisor status"',
     "supervisor_down": 'start it first, with "supervisor start", or try again when it is up',
 }

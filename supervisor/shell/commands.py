@@ -21,6 +21,8 @@ Answered = Callable[[Answer], None]
 
 #: OTP's refusals that mean that what was asked for is already so.
 ALREADY = {"start": frozenset({"running", "restarting"})}
+#: What is done to processes: of a child without slots there are none to do it to.
+OF_NONE = frozenset({"stop", "trim"})
 
 
 class Commander:
@@ -45,6 +47,8 @@ class Commander:
             self._recycles.begin(command, list(self._actor.state.children), answered)
         elif rest:
             self._forward(first, command, answered)
+        elif command.verb != "scale" and not self._keys(first):
+            self._of_none(first, command, answered)
         elif command.verb == "recycle":
             self._recycles.begin(command, self._keys(first), answered)
         elif command.verb == "scale":
@@ -80,10 +84,16 @@ class Commander:
                 return
         answered(_failure(command, "supervisor_down", f"supervisor {name!r} does not run"))
 
-    def _each(self, command: Command, keys: list[str], answered: Answered) -> None:
-        if not keys:
+    def _of_none(self, name: str, command: Command, answered: Answered) -> None:
+        """Answer a command for a child that is not there, or that was scaled to nothing."""
+        if all(child.pool != name for child in self._actor.state.spec.children):
             answered(_failure(command, "not_found", f"no child at {command.path!r}"))
-            return
+        elif command.verb in OF_NONE:
+            answered(Answer(command.token, True, f"{command.verb} {command.path}: done"))
+        else:
+            answered(_failure(command, "no_slots", "it has no slots"))
+
+    def _each(self, command: Command, keys: list[str], answered: Answered) -> None:
         outcome = _Outcome(command, keys, answered)
         for key in keys:
             done = outcome.of(key)

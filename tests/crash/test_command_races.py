@@ -141,6 +141,24 @@ def test_a_child_that_was_scaled_to_nothing_is_not_missed(tmp_path: Path) -> Non
         assert app.stop() == 0
 
 
+@pytest.mark.parametrize("path", ["busy/w", "busy/inner/x"])
+def test_a_child_that_was_scaled_to_nothing_says_so(tmp_path: Path, path: str) -> None:
+    """It is there, and has nothing to be restarted: exit 1, and how to go on; a stop is done."""
+    with run_tree("flat:busy", tmp_path) as app:
+        app.up()
+        app.ask(Scale(path, 0))
+        for request in (RestartChildren(path), StartChildren(path), RecycleChildren(path)):
+            with pytest.raises(CommandFailed, match=f"{path}: it has no slots") as refused:
+                app.ask(request)
+            assert (refused.value.exit_code, refused.value.code) == (1, "no-slots")
+            assert "scale it up first" in refused.value.hint
+        app.ask(StopChildren(path))
+        with pytest.raises(CommandFailed, match="no child") as refused:
+            app.ask(RestartChildren(path + "y"))
+        assert refused.value.exit_code == 4
+        assert app.stop() == 0
+
+
 @pytest.mark.parametrize("path", ["busy/inner", "busy/w.0"])
 def test_only_a_child_can_be_scaled(tmp_path: Path, path: str) -> None:
     """A supervisor and a slot have no slots: refused in words, exit 2, and nothing changed."""

@@ -1,10 +1,13 @@
 """An app in other worlds: as PID 1, among strangers, without pidfds, without /proc."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from supervisor.control.messages import StopChildren
 from supervisor.recycling import machine
 from tests.crash.app_harness import App, alive, eventually, workers
 from tests.crash.running_app import family, gone, run_tree, strace, templates
+from tests.health_schema import broken
 
 
 def unshare(*options: str) -> tuple[str, ...]:
@@ -27,6 +31,41 @@ def unshare(*options: str) -> tuple[str, ...]:
 def root_in(app: App) -> int:
     """Return the pid, as we see it, of a root that runs behind a wrapper that has forked."""
     return children_of(app.process.pid)[0]
+
+
+def lost(wrapper: tuple[str, ...], directory: Path) -> dict[str, str]:
+    """Return what `doctor` finds wanting in a world: what is lost, by the name of the check."""
+    command = (*wrapper, sys.executable, "-m", "supervisor.cli.main", "doctor", "--json")
+    environment = {**os.environ, "SUPERVISOR_RUNTIME_DIR": str(directory / "nobody")}
+    said = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    findings = json.loads(said.stdout)["machine"]
+    assert {one["word"] for one in findings} <= {"ok", "warn"}  # everything runs
+    return {one["name"]: one["means"] for one in findings if one["word"] != "ok"}
+
+
+def health(app: App) -> dict[str, Any]:
+    """Return what health tells of an app, once the arbiter has looked at it."""
+
+    def look() -> dict[str, Any] | None:
+        url = f"http://{app.snapshot().health_address}/healthz"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            document = json.load(answer)
+        assert broken(document) == []
+        found: dict[str, Any] = document["supervisor"]
+        return found if found["steady_state"]["memory"] else None
+
+    app.wait_until(lambda: app.snapshot().health_address, "serves health")
+    return eventually(look, "a report") or {}
+
+
+def figures(found: dict[str, Any], child: str) -> list[Any]:
+    """Return what health tells that the first worker of a child has."""
+    slots = {one["path"]: one.get("workers") for one in found["tree"]["children"]}
+    keys = ("memory_private_bytes", "fds", "threads")
+    return [slots[child][0][key] for key in keys]
+
+
+HEALTH = ("--health", "127.0.0.1:0")
 
 
 def test_as_pid_1_it_reaps_strangers_and_passes_its_code_on(tmp_path: Path) -> None:
@@ -123,25 +162,30 @@ def zombies_of(pid: int) -> list[int]:
 def test_without_pidfds_it_runs(tmp_path: Path) -> None:
     """A kernel that knows no pidfd_open: workers start, are restarted and stop."""
     wrapper = strace("pidfd_open,pidfd_send_signal:error=ENOSYS")
-    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+    with run_tree("flat:three", tmp_path, *HEALTH, wrapper=wrapper) as app:
         worker = app.up().worker("three/w.0")
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
         app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
+        assert all(figures(health(app), "three/w"))
         app.ask(StopChildren())
         assert app.wait() == 0
+    found = lost(wrapper, tmp_path)
+    assert "no pidfd_open (Linux 5.3)" in found.pop("pidfd")
+    assert not {"proc", "hidden proc", "private memory"} & set(found)
 
 
 def test_with_a_hidden_proc_it_runs(tmp_path: Path) -> None:
-    """hidepid=2, and no right to look past it: killed workers leave nothing behind."""
-    inside = unshare("--mount", "--pid", "--fork")
-    hidden = (
-        "mount -t proc -o hidepid=2 proc /proc"
-        ' && exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace "$@"'
-    )
-    wrapper = (*inside, "sh", "-c", hidden, "sh")
-    with run_tree("flat:others", tmp_path, wrapper=wrapper) as app:
+    """hidepid=2, and no right to look past it: killed workers leave nothing behind.
+
+    Group 0 is shown everything nevertheless, and so is `doctor`.
+    """
+    wrapper = hidden("hidepid=2")
+    with run_tree("flat:others", tmp_path, *HEALTH, wrapper=wrapper) as app:
         app.up()
+        found = health(app)
+        assert all(figures(found, "others/ours"))
+        assert all(figures(found, "others/theirs"))
         for number, slot in enumerate(("ours", "theirs"), start=1):
             eventually(lambda: len(sleepers(app)) == 2)
             theirs = {pid for pid, _ in inner_pids(app)}
@@ -158,6 +202,31 @@ def test_with_a_hidden_proc_it_runs(tmp_path: Path) -> None:
         root = root_in(app)
         os.kill(root, signal.SIGTERM)
         assert app.wait() == 0
+    assert not {"proc", "hidden proc", "pidfd", "private memory"} & set(lost(wrapper, tmp_path))
+
+
+def hidden(options: str) -> tuple[str, ...]:
+    """Return a wrapper that runs in a namespace whose /proc is mounted so."""
+    script = (
+        f"mount -t proc -o {options} proc /proc"
+        ' && exec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace "$@"'
+    )
+    return (*unshare("--mount", "--pid", "--fork"), "sh", "-c", script, "sh")
+
+
+def test_a_proc_that_hides_others_from_us_is_told(tmp_path: Path) -> None:
+    """hidepid=2 for our group, too: what workers of another user have is null, `doctor` says so."""
+    wrapper = hidden("hidepid=2,gid=4242")
+    with run_tree("flat:others", tmp_path, *HEALTH, wrapper=wrapper) as app:
+        app.up()
+        found = health(app)
+        assert all(figures(found, "others/ours"))
+        assert figures(found, "others/theirs") == [None, None, None]
+        os.kill(root_in(app), signal.SIGTERM)
+        assert app.wait() == 0
+    missing = lost(wrapper, tmp_path)
+    assert "of workers with user= memory" in missing["hidden proc"]
+    assert not {"proc", "pidfd", "private memory"} & set(missing)
 
 
 def sleepers(app: App) -> set[int]:
@@ -166,17 +235,31 @@ def sleepers(app: App) -> set[int]:
 
 
 def test_without_proc_it_runs(tmp_path: Path) -> None:
-    """No /proc: workers start, are restarted and stop; only what needs it is lost."""
+    """No /proc: workers start, are restarted and stop; `doctor` lists what is lost.
+
+    What cannot be known is null in health; a daemon that has left its worker is not found.
+    """
     unshare("--mount")
     bare = 'mount -t tmpfs none /proc && exec "$@"'
     wrapper = ("unshare", "--mount", "--", "sh", "-c", bare, "sh")
-    with run_tree("flat:three", tmp_path, wrapper=wrapper) as app:
+    with run_tree("flat:three", tmp_path, *HEALTH, wrapper=wrapper) as app:
         worker = app.up().worker("three/w.0")
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
         app.wait_worker("three/w.0", lambda w: w.generation == 2 and w.state == "ready")
+        found = health(app)
+        assert figures(found, "three/w") == [None, None, None]
+        assert found["tree"]["children"][0]["workers"][0]["memory_soft_bytes"] is None
+        assert found["instance"]["memory_limit_bytes"] is None
+        memory = found["steady_state"]["memory"]
+        unknown = ("private_bytes", "budget_bytes", "available_bytes", "pressure_some_percent")
+        assert [memory[key] for key in unknown] == [None] * 4
         assert app.stop() == 0
     gone(app, patience=1.0)
+    missing = lost(wrapper, tmp_path)
+    assert "(a daemon) is not found" in missing["proc"]
+    assert "no budget" in missing["memory"]
+    assert {"private memory", "memory cgroup", "memory pressure"} <= set(missing)
 
 
 def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
@@ -193,7 +276,7 @@ def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
     bare = f'mount -o remount,bind,ro {top} && exec "$@"'
     inside = (*unshare("--mount"), "sh", "-c", bare, "sh")
     environment = {"MARKS": str(tmp_path)}
-    with App("hungry:tree", tmp_path, env=environment, wrapper=inside) as app:
+    with App("hungry:tree", tmp_path, *HEALTH, env=environment, wrapper=inside) as app:
         first = app.up().ready("hungry/hungry.0")
         quiet = app.ready("hungry/quiet.0")
         (tmp_path / "eat-hungry-hungry.0").touch()
@@ -203,15 +286,13 @@ def test_without_a_writable_cgroup_it_runs(tmp_path: Path) -> None:
         assert second.last_exit is not None
         assert (second.last_exit.cause, second.generation) == ("memory_hard", 2)
         assert second.restarts == 0
+        assert all(figures(health(app), "hungry/quiet"))
         assert app.worker("hungry/quiet.0").pid == quiet.pid
         assert not os.path.exists(f"{found[0]}/letitcrash-{first.pid}")
         assert app.stop() == 0
-    command = (*inside, sys.executable, "-m", "supervisor.cli.main", "doctor")
-    elsewhere = {**os.environ, "SUPERVISOR_RUNTIME_DIR": str(tmp_path / "nobody")}
-    said = subprocess.run(
-        command, env=elsewhere, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "no writable cgroup" in said.stdout
+    missing = lost(inside, tmp_path)
+    assert "no writable cgroup" in missing["memory cgroup"]
+    assert not {"proc", "hidden proc", "pidfd", "private memory", "memory"} & set(missing)
 
 
 #: Has a limit and, of all cgroups, sees only its own: as a container without a cgroup namespace.

@@ -89,7 +89,11 @@ def test_the_directory_is_searched_even_in_safe_path_mode(monkeypatch: pytest.Mo
         ("def f():\n    1 / 0\nf()", "app:tree", "ZeroDivisionError", "app.py:2", ""),
         ("x = (\n", "app:tree", "SyntaxError", "app.py:1", ""),
         ("import absent_too", "app:tree", "absent_too", "app.py:1", ""),
-        ("import sys\nsys.exit(3)", "app:tree", "exited while", "app.py:2", ""),
+        ("import sys\nsys.exit(3)", "app:tree", "imported: status 3", "app.py:2", "in init"),
+        (
+            "import sys\nsys.exit('DATABASE_URL is not set')",
+            "app:tree", "exited while it was imported: DATABASE_URL is not set", "app.py:2", "init",
+        ),
         ("def tree():\n    raise OSError('no')", "app:tree", "OSError: no", "app.py:2", ""),
         (
             "import supervisor as s\ntree = s.Supervisor('t', [s.Child('x', print, count=-1)])",
@@ -114,7 +118,19 @@ def test_what_keeps_an_app_from_being_used_is_told(
     assert "Traceback" not in failed.problem
     assert failed.where.endswith(where)
     assert help_text in failed.help
-    assert failed.exit_code == (3 if "exited" in failed.problem else 78)
+    assert failed.exit_code == 78
+
+
+@pytest.mark.parametrize(("leaves", "code"), [("0", 0), ("", 0), ("2", 2), ("'2'", 78), ("1", 78)])
+def test_the_exit_codes_of_argparse_are_passed_on(
+    empty: RealTemplate, tmp_path: Path, leaves: str, code: int
+) -> None:
+    """--help and a mistake in the arguments; any other code would say what is not so: 78."""
+    (tmp_path / "app.py").write_text(f"import sys\nsys.exit({leaves})")
+    failed = empty.load("app:tree")
+    assert isinstance(failed, messages.LoadFailed)
+    assert "exited while it was imported" in failed.problem
+    assert failed.exit_code == code
 
 
 def test_a_signal_handler_of_the_apps_does_not_blind_the_template(

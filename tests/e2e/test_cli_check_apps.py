@@ -139,3 +139,13 @@ def test_a_file_instead_of_a_module_is_told_apart(project: Path) -> None:
     result = check(project, "shopapp.py:tree")
     assert result.returncode == 78
     assert "write the module without .py: shopapp:tree" in result.stderr
+
+
+def test_what_an_app_says_when_it_leaves_is_shown(project: Path) -> None:
+    """`sys.exit("...")` at import: its words, the line, what to do, and 78."""
+    (project / "leaving.py").write_text("import sys\nsys.exit('DATABASE_URL is not set')\n")
+    result = check(project, "leaving:tree")
+    assert result.returncode == 78
+    assert "imported: DATABASE_URL is not set\n" in result.stderr
+    assert f"  --> {project}/leaving.py:2\n" in result.stderr
+    assert "help: an app must not leave while it is imported" in result.stderr

@@ -55,16 +55,15 @@ def significant(spec: ChildSpec, mode: AutoShutdown, flag: bool) -> ChildSpec:
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> SupervisorSpec:
+def trees(draw: st.DrawFn, strategy: Strategy) -> SupervisorSpec:
     """Supervisors with up to five children."""
-    strategy = draw(st.sampled_from(Strategy))
     simple = strategy is Strategy.SIMPLE_ONE_FOR_ONE
     mode = AutoShutdown.NEVER if simple else draw(st.sampled_from(AutoShutdown))
     names = ["t"] if simple else draw(st.sampled_from([["a", "b", "c"], ["a", "p.0", "p.1", "b"]]))
     children = tuple(
         significant(draw(child_specs(name)), mode, draw(st.booleans())) for name in names
     )
-    intensity = draw(st.sampled_from([0, 2, 5]))
+    intensity = draw(st.sampled_from([0, 1, 2, 5]))
     return SupervisorSpec("s", strategy, intensity, 5, mode, children)
 
 

@@ -1,14 +1,13 @@
 """The supervision core under every interleaving that a shell, its children and callers can make."""
 
 import copy
-from itertools import chain
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from supervisor.core import intensity, observe
+from supervisor.core import observe
 from supervisor.core.child import ChildState
 from supervisor.core.events import (
     Action,
@@ -42,15 +41,17 @@ from supervisor.core.events import (
 )
 from supervisor.core.exits import KILLED, SHUTDOWN, ExitReason
 from supervisor.core.machine import new, step
+from supervisor.core.results import Ok
 from supervisor.core.spec import Strategy, SupervisorSpec
 from supervisor.core.state import Phase
+from tests.property.core_model import Model, Process
 from tests.property.core_requests import CRASH, GROUPED, NAMES, REASONS, REQUESTS, trees
-
-Process = tuple[str, int]
 
 
 class Shell(RuleBasedStateMachine):
     """A shell that may answer anything allowed, in any order; it checks what it is told to do."""
+
+    strategy: Strategy
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,21 +63,18 @@ class Shell(RuleBasedStateMachine):
         self.recycled: set[Process] = set()  # started as a successor
         self.timers: list[Timer] = []
         self.mailbox: list[Event] = []
-        self.unanswered: set[int] = set()
-        self.answered: set[int] = set()
         self.quit: Quit | None = None
         self.calls = 0
-        self.allowed = 0  # the intensity; after a spec change, the greatest there was
         self.grouped = False  # under a group strategy from the boot on
-        self.served = False  # the last step may have served calls that had waited
 
-    @rule(tree=trees(), seed=st.integers(0, 3), booted=st.sampled_from([True, True, True, False]))
+    @rule(data=st.data(), seed=st.integers(0, 3), booted=st.sampled_from([True, True, True, False]))
     @precondition(lambda self: not hasattr(self, "state"))
-    def boot(self, tree: SupervisorSpec, seed: int, booted: bool) -> None:
+    def boot(self, data: st.DataObject, seed: int, booted: bool) -> None:
         """Every run begins with a boot; most with one that is over."""
+        tree: SupervisorSpec = data.draw(trees(self.strategy))
         self.state = new(tree, seed)
         self.grouped = tree.strategy in GROUPED
-        self.allowed = tree.intensity
+        self.model = Model(self.state)
         self.feed(Boot())
         if booted:
             self.settle()
@@ -91,37 +89,37 @@ class Shell(RuleBasedStateMachine):
     def feed(self, event: Event) -> None:
         """One step, which must leave its argument alone, and doing of what it wants."""
         before = copy.deepcopy(self.state)
+        self.model.hear(event)
         after, actions = step(self.state, event, self.now)
         assert before == self.state, "step changed its argument"
         previous, self.state = self.state, after
-        # Calls that had waited are served in the very step that ends the supervisor, before that.
-        waited = (*previous.mailbox, *chain.from_iterable(previous.waiting.values()))
-        self.served = previous.phase is not Phase.STOPPING and any(
-            isinstance(one, Call) for one in waited
-        )
         if isinstance(event, Call) and isinstance(event.request, ChangeSpec):
             self.grouped = False
-            self.allowed = max(self.allowed, 1)  # the default; it may come into force later
+        self.model.look(previous, event, after, actions, self.now)
         for action in actions:
             assert self.quit is None, "an action after Quit"
             self.perform(action, event)
+        self.model.check_step()
         if previous.phase is Phase.DEAD:
             assert not actions
 
     def perform(self, action: Action, event: Event) -> None:
         """Do an action, checking that it can be done."""
         match action:
-            case Start(child, incarnation):
+            case Start(child, incarnation, spec, wanted):
                 self.check_start(child, incarnation, event)
+                self.model.start((child, incarnation), spec.pool, wanted=wanted)
                 self.starting.add((child, incarnation))
             case Stop(child, incarnation):
                 process = (child, incarnation)
                 assert process in self.live, "a stop of a process that is not there"
                 assert process not in self.asked, "a second stop"
-                self.check_stop(child)
+                self.model.halt(process, event)
                 self.asked.add(process)
-            case Kill(child, incarnation):
+            case Kill(child, incarnation, cause):
                 assert (child, incarnation) in self.live, "a kill of a process that is not there"
+                if cause == "brutal_kill":
+                    self.model.halt((child, incarnation), event)
                 self.killed.add((child, incarnation))
             case SetTimer(timer, delay):
                 assert delay >= 0
@@ -130,16 +128,16 @@ class Shell(RuleBasedStateMachine):
             case CancelTimer(timer):
                 if timer in self.timers:
                     self.timers.remove(timer)
-            case Reply(ref):
-                assert ref in self.unanswered, "a second reply, or one to nobody"
-                self.unanswered.remove(ref)
-                self.answered.add(ref)
+            case Reply(ref, value):
+                assert ref in self.model.calls, "a second reply, or one to nobody"
+                self.model.reply(ref, isinstance(value, Ok))
             case Enqueue(queued):
                 self.mailbox.append(queued)
             case Report(count=count):
                 assert count > 0
             case Up():
                 assert not self.starting, "up while a child is still starting"
+                self.model.up()
             case Quit():
                 assert not self.live, "quit while processes are left"
                 self.quit = action
@@ -157,30 +155,15 @@ class Shell(RuleBasedStateMachine):
             self.recycled.add((child, incarnation))
         elif self.state.phase is Phase.BOOTING or self.grouped:
             together = {c for c, _ in self.starting - self.recycled}
-            pools = {self.pool(c) for c in together}
-            assert not together or pools == {self.pool(child)} != {None}, "starts not in order"
-
-    def check_stop(self, child: str) -> None:
-        """At the end, whoever was started later is gone before."""
-        ending = self.state.phase in (Phase.STOPPING, Phase.DEAD)
-        if not ending or self.served or self.state.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
-            return
-        order = list(self.state.children)
-        if child not in order:
-            return
-        for later in order[order.index(child) + 1 :]:
-            if self.pool(later) is None or self.pool(later) != self.pool(child):
-                assert later not in {c for c, _ in self.live}, f"{child} is stopped before {later}"
+            pools = {self.model.pool(c) for c in together}
+            assert not together or pools == {self.model.pool(child)} != {None}, (
+                "starts not in order"
+            )
 
     def seconds(self, child: str) -> set[int | None]:
         """The incarnation of the second process of a child that is recycled."""
         views = {view.id: view for view in observe.children(self.state)}
         return {views[child].successor, views[child].retiring} if child in views else set()
-
-    def pool(self, child: str) -> str | None:
-        """The pool a child is a slot of."""
-        known = self.state.children.get(child)
-        return known.spec.pool if known is not None else None
 
     def gone(self, process: Process) -> None:
         """A process is no more."""
@@ -276,8 +259,6 @@ class Shell(RuleBasedStateMachine):
     def call(self, request: Request) -> None:
         """One call."""
         self.calls += 1
-        if self.quit is None:
-            self.unanswered.add(self.calls)
         self.feed(Call(self.calls, request))
 
     @booted
@@ -298,7 +279,7 @@ class Shell(RuleBasedStateMachine):
             assert observe.children(before) == observe.children(self.state)
 
     @booted
-    @rule(seconds=st.sampled_from([0.4, 3.0, 10.0]))
+    @rule(seconds=st.sampled_from([0.4, 3.0, 5.0, 10.0]))
     def time_passes(self, seconds: float) -> None:
         """The clock goes on."""
         self.now += seconds
@@ -332,13 +313,6 @@ class Shell(RuleBasedStateMachine):
         assert self.live <= known
 
     @invariant()
-    def intensity_is_kept(self) -> None:
-        """A supervisor that goes on has restarted no more than it may."""
-        if hasattr(self, "state") and self.state.phase is Phase.RUNNING:
-            used = intensity.within(self.state.restarts, self.now, self.state.spec.period)
-            assert len(used) <= self.allowed
-
-    @invariant()
     def nobody_fails_for_ever(self) -> None:
         """A supervisor that goes on has no child with as many failures in a row as it may have."""
         if hasattr(self, "state") and self.state.phase is Phase.RUNNING:
@@ -360,14 +334,28 @@ class Shell(RuleBasedStateMachine):
         if not hasattr(self, "state"):
             return
         self.settle()
+        self.keep_crashing()
         if self.quit is None:
-            assert not self.unanswered, "a call was never answered"
+            assert not self.model.calls, "a call was never answered"
+            self.model.check_rest()
             states = {view.state for view in observe.children(self.state)}
             assert states <= {ChildState.RUNNING, ChildState.UNDEFINED}
             self.feed(Shutdown(SHUTDOWN))
             self.settle()
         assert self.quit is not None, "a shutdown did not end the supervisor"
         assert not self.live
+
+    def keep_crashing(self) -> None:
+        """Crash one after the other, so often that most supervisors give up; `Model` judges it."""
+        for number in range(6):
+            if self.quit is not None or not self.up:
+                return
+            process = sorted(self.up)[(self.calls + number) % len(self.up)]
+            self.gone(process)
+            self.feed(Exited(*process, CRASH))
+            self.settle()
+            if number % 2:  # the first two of three come at once, the third when they still count
+                self.now = float(int(self.now)) + self.state.spec.period
 
     def settle(self) -> None:
         """Answer everything that is asked of the shell, until nothing is."""
@@ -387,9 +375,16 @@ class Shell(RuleBasedStateMachine):
 
 
 CHECKED: Any = settings(
-    max_examples=3 * settings.default.max_examples,
     stateful_step_count=40,
     suppress_health_check=list(HealthCheck),
 )
-TestShell = Shell.TestCase
-TestShell.settings = CHECKED
+
+
+def machine(strategy: Strategy) -> Any:
+    """A test of supervisors of one strategy: none of them comes short."""
+    case = type(strategy.value, (Shell,), {"strategy": strategy}).TestCase
+    case.settings = CHECKED
+    return case
+
+
+TestOneForOne, TestOneForAll, TestRestForOne, TestSimpleOneForOne = map(machine, Strategy)

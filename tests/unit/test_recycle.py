@@ -20,6 +20,7 @@ from supervisor.core.recycle import (
 )
 from supervisor.core.thresholds import (
     MIB,
+    UNLIMITED,
     Limits,
     Oddity,
     Surroundings,
@@ -296,6 +297,9 @@ def test_automatic_limits_follow_budget_and_baseline() -> None:
     assert big.hard == 300 * MIB
     only_soft = effective(Limits(memory_soft=60 * MIB), Surroundings(1000 * MIB, 3), None)
     assert only_soft.hard == 100 * MIB
+    unknown = Surroundings(UNLIMITED, 500)
+    assert effective(Limits(), unknown, 10 * MIB).hard == UNLIMITED
+    assert effective(Limits(memory_hard=90 * MIB), unknown, 10 * MIB).hard == 90 * MIB
 
 
 def test_thresholds_are_spread_over_the_slots() -> None:

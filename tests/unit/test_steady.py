@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from supervisor.core.thresholds import UNLIMITED
 from supervisor.observe import health, steady
 from supervisor.recycling.report import Report, SlotReport, TemplateReport
 from tests.health_snapshots import NOW, child, snapshot, worker
@@ -13,7 +14,10 @@ def report(**more: Any) -> Report:
         "at": NOW - 1, "period": 1.0, "budget": 1000, "used": 100, "runtime": {"root": 10},
         "available": 5000, "pressure_some": 0.0, "pressure_full": 0.0, "recycled": 3, "failed": 0,
         "stopped_first": 0, "deferred": {}, "warnings": {},
-        "slots": {"shop/web.0": SlotReport(private=90, soft=200, hard=300)},
+        "slots": {
+            "shop/web.0": SlotReport(private=90, soft=200, hard=300, fds=9, threads=2, pid=100),
+            "shop/web.2": SlotReport(private=0, soft=600, hard=UNLIMITED),  # not ours to see
+        },
     }  # fmt: skip
     return Report(**{**fields, **more})
 
@@ -38,21 +42,32 @@ def test_memory_is_told_against_its_budget() -> None:
     assert document["checks"]["memory:utilization"][0]["observedValue"] == 0.1
     memory = document["supervisor"]["steady_state"]["memory"]
     assert (memory["private_bytes"], memory["budget_bytes"]) == (100, 1000)
-    assert memory["largest"][0]["path"] == "shop/web.0"
+    assert [one["path"] for one in memory["largest"]] == ["shop/web.0"]
     assert document["status"] == "pass"
+
+
+def test_memory_that_is_not_known_is_no_check() -> None:
+    """Without /proc: null in the extension, and nothing is claimed about a budget."""
+    unknown = dict.fromkeys(("budget", "used", "available", "pressure_some", "pressure_full"))
+    document = health.health(snapshot(child("shop/web")), NOW, {}, report(**unknown, runtime={}))
+    assert "memory:utilization" not in document["checks"]
+    memory = document["supervisor"]["steady_state"]["memory"]
+    keys = ("private_bytes", "budget_bytes", "available_bytes", "pressure_some_percent")
+    assert [memory[key] for key in keys] == [None] * 4
 
 
 def test_each_worker_shows_what_it_has() -> None:
     """As the arbiter has seen it: beside its state, and on its own page; unknown is null."""
-    web = child("shop/web", worker("shop/web.0"), worker("shop/web.1"))
+    web = child("shop/web", *(worker(f"shop/web.{slot}") for slot in range(3)))
     pump = worker("runtime/pump.0")
     state = snapshot(web, services=[pump])
     told = report(runtime={"root": 10, "runtime/pump.0": 7})
     document = health.health(state, NOW, {}, told, host={"host": "a"})
-    first, second = document["supervisor"]["tree"]["children"][0]["workers"]
+    first, second, hidden = document["supervisor"]["tree"]["children"][0]["workers"]
     assert (first["memory_private_bytes"], first["memory_soft_bytes"]) == (90, 200)
-    assert (first["memory_hard_bytes"], first["fds"], first["threads"]) == (300, 0, 0)
-    assert second["memory_private_bytes"] is None
+    assert (first["memory_hard_bytes"], first["fds"], first["threads"]) == (300, 9, 2)
+    keys = ("memory_private_bytes", "memory_soft_bytes", "memory_hard_bytes", "fds", "threads")
+    assert [second[key] for key in keys] == [hidden[key] for key in keys] == [None] * 5
     assert document["supervisor"]["services"][0]["memory_private_bytes"] == 7
     assert document["supervisor"]["instance"]["host"] == "a"
     page = health.part(state, "shop/web.0", NOW, {}, told)

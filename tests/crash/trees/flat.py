@@ -34,6 +34,7 @@ kept = Supervisor(
 
 beating = Supervisor("beating", [Child("w", beats, count=10, heartbeat=0.5)], intensity=0)
 hundred = Supervisor("hundred", [Child("w", quiet, count=100)], intensity=1000)
+two_hundred = Supervisor("two_hundred", [Child("w", quiet, count=200)], intensity=1000)
 three = Supervisor("three", [Child("w", quiet)], intensity=3, period=60)
 
 
