@@ -5,8 +5,8 @@ In this order, and why:
 1. a session, so that it is a group of its own and no terminal's; a tag, so that its descendants
    are known; death with the template, so that a killed template leaves nothing;
 2. an empty signal mask: handlers are the default's in the template already, which blocks instead;
-3. no descriptors but 0, 1, 2, the link and the declared ones (an app that has left any open when it
-   was imported is not forked: `left_open`);
+3. no descriptors but 0, 1, 2, the link, the file for stacks and the declared ones (an app that has
+   left any open when it was imported is not forked: `left_open`);
 4. (a spare waits here to be told who it is);
 5. what the Child asks for: limits, user, directory, environment;
 6. the author's code, and the report of how it ended.
