@@ -64,16 +64,16 @@ class Steps:
 
 
 class Desk:
-    """A durable queue with its store and one producer."""
+    """A durable queue with its store and one producer; its definition as in a `World`."""
 
-    def __init__(self) -> None:
-        self.world = World(durable="full")
+    def __init__(self, **definition: Any) -> None:
+        self.world = World(durable="full", **definition)
         self.disk = Disk()
         self.opened: list[Recovered | None] = []  # with what it was opened, each time
         self.steps = 1  # of a head start
         self.ahead: list[Steps] = []
         self.keeping = Keeping(self.open, self.begin)
-        self.keeping.restore(self.world.core)
+        self.keeping.restore(self.world.core, self.world.now)
         ours, self.theirs = socket.socketpair()
         self.producer = Connection(ours, 1, 1)
         self.producer.sent = self.keeping.clients.entered("me")

@@ -62,7 +62,7 @@ class World:
         kept, counts = self.keep(), self.core.counts
         self.core = self._begin(kept.last_chunk)
         self.core.counts = self.core.books.counts = counts
-        self.core.restore(kept.chunks)
+        self.core.restore(kept.chunks, self.now)
         self.core.burial.letters.restore(kept.letters, kept.last_letter)
 
     def put(self, *values: Any, caller: int = 0, **options: Any) -> str:

@@ -99,7 +99,7 @@ def test_two_ends_for_memory_bury_a_message() -> None:
 
 def ended(world: World, number: int, chunk: Chunk) -> None:
     """Let a consumer end over a message; what of is not known."""
-    cause = Cause("crashed", worker=f"w.0#{number}")
+    cause = Cause("crashed", worker=f"w.0#{number}", process=4710 + number)
     world.core.leave(number, (Cursor(chunk.id, 0, True),), world.now, cause)
 
 
@@ -121,6 +121,7 @@ def test_two_kills_for_want_of_memory_bury_a_message() -> None:
     world.core.out_of_memory("w.0#2", world.now)
     [letter] = world.dead
     assert (letter.reason, letter.attempts) == (OOM, 2)
+    assert (letter.worker, letter.process) == ("w.0#2", 4712)
     assert "w.0#2" in letter.error
     assert world.balanced()
 

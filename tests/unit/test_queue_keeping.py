@@ -1,5 +1,6 @@
 """What is kept of a durable queue, and when: against a store that does as it is told."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,16 +19,16 @@ from workers.queues.frames import SIZE, Kind, Options
 from workers.queues.store.contract import Ahead, Recovered, State, StoreFailed, StoreFull
 
 
-def put_body(value: object, **options: Any) -> memoryview:
+def put_body(*values: object, **options: Any) -> memoryview:
     """Make the body of a PUT."""
     encoded = msgspec.msgpack.encode(Options(**options))
-    return memoryview(SIZE.pack(len(encoded)) + encoded + payload.encode([value]))
+    return memoryview(SIZE.pack(len(encoded)) + encoded + payload.encode(values))
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Make a desk."""
-    made = Desk()
+def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """Make a desk, of the definition that a test gives."""
+    made = Desk(**getattr(request, "param", {}))
     yield made
     made.producer.close()
     made.theirs.close()
@@ -178,6 +179,31 @@ def test_a_duplicate_of_what_is_kept_is_known_at_once(desk: Desk) -> None:
     assert desk.producer.sent.gaps == {2: "store", 3: "duplicate"}
 
 
+@pytest.mark.parametrize("desk", [{"capacity": 3, "overflow": "drop_oldest"}], indirect=True)
+@pytest.mark.parametrize("state", [State.FULL, State.FAILED])
+def test_nothing_is_dropped_for_puts_that_a_store_is_known_to_refuse(
+    desk: Desk, state: State
+) -> None:
+    """Only the put of the pass that finds out has dropped one."""
+    host = QueueHost(desk.world.core, desk.keeping, {}, desk.dirty)
+    host.now = desk.world.now
+    sequences = itertools.count(1)
+
+    def put(*values: str) -> list[tuple[int, int]]:
+        body = put_body(*values)
+        host.from_producer(desk.producer, Kind.PUT, len(values), next(sequences), body)
+        desk.commit()
+        return desk.said()
+
+    for value in "abc":
+        put(value)
+    desk.disk.state = state
+    assert put("d") == [(Kind.REJECTED, 4)]
+    assert put("e", "f") == [(Kind.REJECTED, 5)], "for which there is no room"
+    assert (desk.world.core.books.depth, desk.world.core.counts.dropped) == (2, 1)
+    assert desk.world.balanced()
+
+
 def test_a_store_that_failed_is_written_to_no_more(desk: Desk) -> None:
     """Puts are refused from then on; what is in memory goes on."""
     desk.put(1, "a")
@@ -316,7 +342,7 @@ def test_what_could_not_be_opened_is_read_when_it_can_be(desk: Desk) -> None:
     desk.disk.state = State.FAILED
     keeping = Keeping(desk.open, desk.begin)
     core = World(durable="full").core
-    keeping.restore(core)
+    keeping.restore(core, 0.0)
     assert keeping.refuses
     desk.disk.state = State.OPEN
     desk.disk.holds = Recovered(chunks=[chunk(7)], last_chunk=7)

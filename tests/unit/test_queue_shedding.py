@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from tests.queue_world import World, messages
+from tests.queue_world import START, World, messages
 from workers.queues.core.shedding import Shedder
 
 
@@ -142,4 +142,34 @@ def test_what_waits_after_its_delay_is_shed_as_ever() -> None:
         world.wait(0.1)
         (chunk,) = world.deliver()
         world.ack(1, chunk)
+    assert world.put("next") == "shed"
+
+
+def restored() -> World:
+    """Make a queue that was without a broker for a night."""
+    world = World(overflow="shed", durable="full")
+    for number in range(20):
+        world.put(number)
+    world.now += 30_000.0
+    world.restart()
+    return world
+
+
+def test_the_time_without_a_broker_is_not_a_wait() -> None:
+    """What is restored waits from then on; its age is shown as it is."""
+    world = restored()
+    world.consumer(1)
+    assert len(world.deliver()) == 20
+    world.wait(1.0)
+    assert world.put("next") == ""
+    assert world.core.oldest_put() == START
+
+
+def test_what_waits_after_it_was_restored_is_shed_as_ever() -> None:
+    """From then on nobody has taken it."""
+    world = restored()
+    world.wait(1.0)
+    world.consumer(1)
+    assert len(world.deliver()) == 20
+    world.wait(1.0)
     assert world.put("next") == "shed"

@@ -80,6 +80,8 @@ class Broker:
         tell: Tell = nobody,
         standing: Standing | None = None,
     ) -> None:
+        # Seconds since 1970 that never go back while we live.
+        self._epoch = time.time() - time.monotonic()
         self._epoll = select.epoll()
         self._stops = stops
         for stop in stops:
@@ -93,8 +95,6 @@ class Broker:
         self._kept = [host for host in self._hosts.values() if host.keeping is not None]
         self._touched: dict[str, QueueHost] = {}  # may have something to deliver, or room
         self._due = math.inf  # the first of the hosts'
-        # Seconds since 1970 that never go back while we live.
-        self._epoch = time.time() - time.monotonic()
         self._chores_at = math.inf
         self._handover = Handover()
         self._unfinished = Unfinished()
@@ -106,7 +106,7 @@ class Broker:
     def _host(self, definition: QueueDefinition, keeping: Keeping | None, tell: Tell) -> QueueHost:
         core = QueueCore(definition, payload.split, payload.join, random.random)
         if keeping is not None:
-            keeping.restore(core)
+            keeping.restore(core, time.monotonic() + self._epoch)
         return QueueHost(core, keeping, self._connections, self._dirty, tell)
 
     def run(self, stopping: Callable[[], bool]) -> None:

@@ -109,15 +109,15 @@ class Keeping:
         self._doubles.append((connection, sequence))
         return True
 
-    def restore(self, core: QueueCore) -> None:
-        """Open the store, and give a queue what it has kept."""
+    def restore(self, core: QueueCore, now: float) -> None:
+        """Open the store, and give a queue what it has kept: as of ``now`` it waits."""
         if not self._open(core, None):
             return
         assert self._store is not None
         kept = self._store.recover()
         self._known = True
         core.books.last_chunk = kept.last_chunk
-        core.restore(kept.chunks)
+        core.restore(kept.chunks, now)
         core.burial.letters.restore(kept.letters, kept.last_letter)
         core.intake.window.restore(kept.keys)
         self.clients.restore(kept.sequences)
@@ -240,7 +240,7 @@ class Keeping:
     def tend(self, core: QueueCore, now: float) -> bool:
         """Let the store do what can wait; say whether there is something to commit."""
         if self._store is None:
-            return self._ahead is None and self._reopening.is_due(now) and self._reopen(core)
+            return self._ahead is None and self._reopening.is_due(now) and self._reopen(core, now)
         self._store.tend()
         if self._store.state is State.FAILED:
             self._failed(core, self._store.why)
@@ -248,9 +248,9 @@ class Keeping:
             self._look(core.definition.name)
         return False
 
-    def _reopen(self, core: QueueCore) -> bool:
+    def _reopen(self, core: QueueCore, now: float) -> bool:
         if not self._known:
-            self.restore(core)
+            self.restore(core, now)
             if self._store is not None:
                 self._works(core)
         else:

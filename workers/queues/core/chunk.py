@@ -34,7 +34,7 @@ class Chunk(msgspec.Struct, gc=False):
     memory_ends: int = 0  # consumers that were ended over it for want of memory
     suspect: int = 0  # a `Suspicion`
     restored: bool = False  # from a store, which does not know what has been delivered
-    ready_at: float = 0.0  # when it could be delivered again, or was woken; 0: when it was put
+    ready_at: float = 0.0  # it waits since then: returned, woken, restored; 0: since it was put
     watched: bool = False  # its stock will say when it expires
 
     @property

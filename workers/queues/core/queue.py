@@ -159,14 +159,15 @@ class QueueCore:
         self.counts.dropped -= gone
         self.counts.accepted -= gone
 
-    def restore(self, chunks: Sequence[Chunk]) -> None:
-        """Take back what the store has kept, in order.
+    def restore(self, chunks: Sequence[Chunk], now: float) -> None:
+        """Take back what the store has kept, in order; from ``now`` on it waits to be delivered.
 
         The store knows of the tries that have failed, and not of deliveries: so consumers are told
         that each of these may have been made before. It is no try, though: what has not failed
         is no retry, and under no suspicion. What has failed may have ended a process.
         """
         for chunk in chunks:
+            chunk.ready_at = now
             chunk.extra = decode_options(chunk.options)
             chunk.restored = True
             if chunk.attempt > 1:

@@ -39,8 +39,9 @@ class Returns:
     ) -> None:
         self._definition, self._books, self._stock = definition, books, stock
         self._burial, self._calls, self._jitter = burial, calls, jitter
-        # The numbers of what workers that have ended were working on; most of it is settled soon.
-        self._left: OrderedDict[str, list[int]] = OrderedDict()
+        # By worker that has ended: its process, and the numbers of what it was working on; most of
+        # it is settled soon.
+        self._left: OrderedDict[str, tuple[int, list[int]]] = OrderedDict()
 
     def failed(
         self, chunk: Chunk, index: int, nack: Nack, now: float, worker: str = "", process: int = 0
@@ -100,7 +101,7 @@ class Returns:
         suspects = messages[chunk.done : end]
         memory_ends = chunk.memory_ends + (cause.reason == MEMORY)
         # Whose end may turn out to be the kernel's doing.
-        asked = cause.worker if ended and cause.reason != MEMORY else ""
+        asked = bool(cause.worker) and ended and cause.reason != MEMORY
         if chunk.attempt >= self._definition.max_attempts or memory_ends >= MEMORY_ENDS:
             for index, message in enumerate(suspects, chunk.done):
                 self._burial.one(chunk, message, index, cause, now)
@@ -114,7 +115,8 @@ class Returns:
             else:
                 back.append(apart)
             self._books.added(apart)
-            self._remember(asked, apart)
+            if asked:
+                self._remember(cause, apart)
         self._books.advance(chunk, end)
         return back
 
@@ -123,22 +125,22 @@ class Returns:
 
         ``chunks``: all that are in the queue.
         """
-        numbers = self._left.pop(worker, None)
-        if numbers is None:
+        process, numbers = self._left.pop(worker, (0, []))
+        if not numbers:
             return
         why = f"its consumer ({worker}) was killed for want of memory while handling it"
         for chunk in [one for one in chunks if one.id in numbers]:
             chunk.memory_ends += 1
             if chunk.memory_ends >= MEMORY_ENDS and not chunk.holder:
                 chunk.attempt -= 1  # the next one is not made
-                self._burial.rest(chunk, Cause(OOM, why, worker=worker), now)
+                self._burial.rest(chunk, Cause(OOM, why, worker=worker, process=process), now)
                 self._stock.withdrawn(chunk)
 
-    def _remember(self, worker: str, chunk: Chunk) -> None:
-        if worker:
-            self._left.setdefault(worker, []).append(chunk.id)
-            if len(self._left) > MAX_ENDS:
-                self._left.popitem(last=False)
+    def _remember(self, cause: Cause, chunk: Chunk) -> None:
+        _, numbers = self._left.setdefault(cause.worker, (cause.process, []))
+        numbers.append(chunk.id)
+        if len(self._left) > MAX_ENDS:
+            self._left.popitem(last=False)
 
     def _apart(self, chunk: Chunk, messages: Sequence[bytes], index: int) -> Chunk:
         apart = self._books.part(chunk, messages, index, chunk.attempt + 1)
