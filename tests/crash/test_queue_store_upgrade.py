@@ -1,4 +1,4 @@
-"""The upgrade of a queue's file of version 1, killed at a system call, or by a device that fails."""
+"""The upgrade of a queue's file of version 1, when its process or its device fails at a call."""
 
 import os
 import shutil
