@@ -164,14 +164,15 @@ class QueueCore:
 
         The store knows of the tries that have failed, and not of deliveries: so consumers are told
         that each of these may have been made before. It is no try, though: what has not failed
-        is no retry, and under no suspicion. What has failed may have ended a process.
+        is no retry, and under no suspicion. What has failed may have ended a process, and that at
+        work beside others: it is handled alone once, so that it takes none of them along.
         """
         for chunk in chunks:
             chunk.ready_at = now
             chunk.extra = decode_options(chunk.options)
             chunk.restored = True
             if chunk.attempt > 1:
-                chunk.suspect = Suspicion.CHARGED
+                chunk.suspect = Suspicion.SUSPECT
             self.books.restore(chunk)
             self.stock.add(chunk)
 

@@ -12,7 +12,7 @@ from workers.queues.core.dead_letter import DeadLetter
 from workers.queues.core.dedupe import MAX_KEYS
 from workers.queues.core.journal import Sequenced
 from workers.queues.store.contract import MAX_SEQUENCES, Damage, DamageKind, order
-from workers.queues.store.sqlite import rows
+from workers.queues.store.sqlite import rows, schema
 from workers.queues.store.sqlite.ledger import Ledger
 from workers.queues.store.sqlite.schema import READ_ERRORS, is_damage
 
@@ -121,7 +121,8 @@ def _read_chunks(contents: Contents, connection: sqlite3.Connection) -> None:
 
 
 def _read_letters(contents: Contents, connection: sqlite3.Connection) -> None:
-    for row in _scan(contents, connection, "*", "letter", "id"):
+    columns = schema.letter_columns(connection)
+    for row in _scan(contents, connection, columns, "letter", "id"):
         letter = rows.letter_of(row)
         if letter is None:
             what = f"dead letter {row[0]} is not what was written"

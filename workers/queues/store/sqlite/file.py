@@ -40,6 +40,7 @@ class Writes:
         return 3 + bodies // _PAGE + small // 8
 
 
+_LETTER = f"INSERT INTO letter ({schema.LETTER}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
 _INSERTS = (
     ("chunks", "INSERT INTO chunk VALUES (?,?,?,?,?,?,?,?,?,?,?)"),
     (
@@ -47,7 +48,7 @@ _INSERTS = (
         """INSERT INTO progress VALUES (?,?,?) ON CONFLICT (chunk) DO UPDATE
         SET done = excluded.done, crc = excluded.crc WHERE excluded.done > done""",
     ),
-    ("letters", "INSERT INTO letter VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"),
+    ("letters", _LETTER),
     ("sequences", "INSERT OR REPLACE INTO sequence VALUES (?,?,?,?,?)"),
     ("keys", "INSERT OR REPLACE INTO dedupe VALUES (?,?,?)"),
     ("damage", "INSERT INTO damage VALUES (?,?,?,?,?,?)"),

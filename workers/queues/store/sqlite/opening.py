@@ -1,15 +1,16 @@
 """Opening a queue's folder: what is there is checked, and whatever is wrong is set aside, and said.
 
 lock ─► mark ─► file: version ─► integrity, checksums, ledger against rows, mark against ledger
-                                   │ all right: goes on with it (of an earlier version: all of
-                                   │ it goes into a new file, the old one is removed)
+                                   │ all right: goes on with it, an earlier version made this one
                                    └ not: what can be read goes into a new file,
                                      the damaged one into the folder `damaged`
 """
 
+import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from workers.queues.core.dead_letter import DeadLetter
@@ -47,14 +48,48 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
 
     Raises:
         StoreTooNew: a later version wrote it.
-        sqlite3.Error, OSError: the device fails.
+        sqlite3.Error, OSError: the device fails; nothing is left open.
 
     """
     marked, readable = mark.read()
     numbers = schema.file_numbers(folder)
     path = os.path.join(folder, schema.file_name(numbers[-1])) if numbers else ""
-    earlier = bool(path) and 0 < schema.version_of(path) < schema.VERSION
+    if path:
+        schema.require_known(path)
     connection, contents = _look(path, sync)
+    # What is left open keeps its file locked: against the next try, too, of this very process.
+    with contextlib.ExitStack() as on_error:
+        if connection is not None:
+            on_error.callback(connection.close)
+        sound = _checked(folder, path, contents, marked, readable)
+        if connection is not None and sound:
+            assert contents.ledger is not None
+            schema.upgrade(connection)
+            opened = Opened(QueueFile(connection, path), contents.ledger, contents, True)
+            for old in numbers[:-1]:  # its successor was made, and then somebody died
+                set_aside(folder, old)
+            on_error.pop_all()
+        else:
+            opened = _begin(folder, contents, marked, numbers, sync)
+            with _closing_on_error(opened):
+                for old in numbers:
+                    set_aside(folder, old)
+    return opened
+
+
+@contextlib.contextmanager
+def _closing_on_error(opened: Opened) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        opened.file.close()
+        raise
+
+
+def _checked(
+    folder: str, path: str, contents: Contents, marked: Ledger | None, readable: bool
+) -> bool:
+    """Add what is wrong with what was read, and its mark; say whether the file can be kept."""
     if not readable:
         what = "the high-water mark is damaged: a lost end may go unnoticed"
         contents.damage.append(Damage(DamageKind.MARK, what))
@@ -63,21 +98,7 @@ def open_folder(folder: str, mark: Mark, sync: bool) -> Opened:
         contents.damage.append(Damage(DamageKind.MARK, what))
     sound = _judge(contents, marked, path)
     _date(contents, os.path.join(folder, DAMAGED, os.path.basename(path)) if path else "", sound)
-    if connection is not None and sound and not earlier:
-        assert contents.ledger is not None
-        opened = Opened(QueueFile(connection, path), contents.ledger, contents, True)
-        for old in numbers[:-1]:  # its successor was made, and then somebody died
-            set_aside(folder, old)
-    else:
-        opened = _begin(folder, contents, marked, numbers, sync)
-        for old in numbers:
-            if earlier and sound:  # all of it is in the new file
-                schema.remove_file(os.path.join(folder, schema.file_name(old)))
-            else:
-                set_aside(folder, old)
-        if connection is not None:
-            connection.close()
-    return opened
+    return sound
 
 
 def begin_anew(
@@ -95,8 +116,9 @@ def begin_anew(
     marked, _ = mark.read()
     numbers = schema.file_numbers(folder)
     opened = _begin(folder, contents, marked, numbers, sync, ahead)
-    for old in numbers:
-        schema.remove_file(os.path.join(folder, schema.file_name(old)))
+    with _closing_on_error(opened):
+        for old in numbers:
+            schema.remove_file(os.path.join(folder, schema.file_name(old)))
     return opened
 
 
@@ -210,8 +232,10 @@ def _write(folder: str, contents: Contents, ledger: Ledger, ahead: SqliteAhead |
         execute(connection, writes)
         connection.execute("INSERT INTO ledger VALUES (1, ?)", (ledger.pack(),))
         return schema.name_file(folder, connection, ledger.file)
-    finally:
+    except BaseException:
         connection.close()
+        schema.remove_file(os.path.join(folder, schema.NEW))  # its space may be what is lacking
+        raise
 
 
 def set_aside(folder: str, number: int) -> None:

@@ -18,9 +18,10 @@ from workers.queues.store.contract import Damage, DamageKind
 Row = tuple[Any, ...]
 
 _CHUNK = struct.Struct("<qqqqqdddI")
-#: Numbers of a letter: its own, and the sizes of its texts and options. By the values in its row:
-#: files of version 1 have no number of the message, no worker and no process.
+#: Numbers of a letter: its own, and the sizes of its texts and options. By the values in its row
+#: that are not NULL: version 1 wrote no number of the message, no process and no worker.
 _LETTERS = {10: struct.Struct("<qqddqIIII"), 13: struct.Struct("<qqddqqqIIIII")}
+_WHO = slice(5, 8)
 _PAIR = struct.Struct("<qq")
 _UNTIL = struct.Struct("<d")
 _COMMIT = struct.Struct("<q")
@@ -117,6 +118,8 @@ def letter_row(letter: DeadLetter) -> Row:
 def letter_of(row: Row) -> DeadLetter | None:
     """Make the dead letter of a row; None if it is not what was written."""
     *values, checksum = row
+    if values[_WHO] == [None, None, None]:
+        del values[_WHO]
     try:
         if _letter_sum(values) != checksum:
             return None

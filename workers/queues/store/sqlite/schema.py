@@ -11,7 +11,7 @@ import struct
 
 from workers.queues.store.contract import StoreTooNew
 
-#: Version 1 did not know which message a dead letter was, nor whose.
+#: Version 1 did not know which message a dead letter was, nor whose: it lacks `_SINCE_2`.
 VERSION = 2
 #: In the header of every file, so that no other SQLite file is taken for one.
 APPLICATION = 0x4C495143  # "LIQC"
@@ -23,6 +23,14 @@ _NAME = re.compile(r"queue-(\d{1,9})\.db")
 #: Offsets in SQLite's header: the magic, the version of the schema, the application.
 _MAGIC = b"SQLite format 3\0"
 _USER_VERSION, _APPLICATION = 60, 68
+
+_LETTER = (
+    "id", "attempts", "first_put", "died", "whole", "number", "process", "worker",
+    "reason", "error", "traceback", "options", "message", "crc",
+)  # fmt: skip
+#: The columns of a letter in their order, which is not the one of a file that was of version 1.
+LETTER = ", ".join(_LETTER)
+_SINCE_2 = {"number": "INTEGER", "process": "INTEGER", "worker": "TEXT"}
 
 #: Errors that say of what is in a file that it is not right. Any other one is of the device, of
 #: permissions or of memory: then nothing is known of the file, and it is left as it is.
@@ -70,8 +78,8 @@ def file_numbers(folder: str) -> list[int]:
     return sorted(int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name)))
 
 
-def version_of(path: str) -> int:
-    """Look at the header of a file, without SQLite, which would write; 0: it is damaged.
+def require_known(path: str) -> None:
+    """Look at the version in the header of a file, without SQLite, which would write.
 
     Raises:
         StoreTooNew: a later version of this package wrote it.
@@ -80,16 +88,53 @@ def version_of(path: str) -> int:
     with open(path, "rb") as file:
         header = file.read(100)
     if len(header) < 100 or not header.startswith(_MAGIC):
-        return 0  # that is found, and said, later
+        return  # that is found, and said, later
     (application,) = struct.unpack_from(">I", header, _APPLICATION)
     (version,) = struct.unpack_from(">I", header, _USER_VERSION)
-    if application != APPLICATION:
-        return 0
-    if version > VERSION:
+    if application == APPLICATION and version > VERSION:
         raise StoreTooNew(
             f"{path} has the format {version}; this version of the package knows up to {VERSION}"
         )
-    return int(version)
+
+
+def letter_columns(connection: sqlite3.Connection) -> str:
+    """Return what to select for `LETTER` from a file of any version: NULL for what it lacks."""
+    lacking = _lacking(connection)
+    return ", ".join("NULL" if name in lacking else name for name in _LETTER)
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Make this version of a file of an earlier one, in place: it takes a few pages, however large.
+
+    Raises:
+        sqlite3.Error: it is as it was; or as it is to be, and all that failed is a checkpoint.
+
+    """
+    lacking = _lacking(connection)
+    if not lacking:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for name in lacking:
+            connection.execute(f"ALTER TABLE letter ADD COLUMN {name} {_SINCE_2[name]}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    # Into the header: that is where an earlier version looks whether it knows the file.
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _lacking(connection: sqlite3.Connection) -> list[str]:
+    try:
+        known = {name for _, name, *_ in connection.execute("PRAGMA table_info(letter)")}
+    except READ_ERRORS as error:
+        if not is_damage(error):
+            raise
+        return []  # that is found, and said, by who reads the table
+    return [name for name in _SINCE_2 if name not in known]
 
 
 def is_damage(error: Exception) -> bool:
@@ -149,15 +194,19 @@ def create_file(folder: str) -> sqlite3.Connection:
     path = os.path.join(folder, NEW)
     remove_file(path)
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("BEGIN")
-    for statement in TABLES.split(";"):
-        if statement.strip():
-            connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN")
+        for statement in TABLES.split(";"):
+            if statement.strip():
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -95,7 +95,7 @@ class SqliteStore:
         self._mark = Mark(os.path.join(self._folder, "mark"), self._sync)
         try:
             if anew is None:
-                opened = opening.open_folder(self._folder, self._mark, self._sync)
+                opened = self._open_folder()
             else:
                 opened = opening.begin_anew(self._folder, self._mark, anew, self._sync, ahead)
         except BaseException:
@@ -111,6 +111,16 @@ class SqliteStore:
         except BaseException:
             self._close_files()
             raise
+
+    def _open_folder(self) -> opening.Opened:
+        """Open what there is; if there is no space for that, with the space of the ballast."""
+        try:
+            return opening.open_folder(self._folder, self._mark, self._sync)
+        except (OSError, sqlite3.Error) as error:
+            if not _is_full(error) and not self._has_no_room(error, 0):
+                raise
+        self._ballast.give()
+        return opening.open_folder(self._folder, self._mark, self._sync)
 
     def _unopened(self, error: Exception) -> StoreFailed:
         why = explained(error, self._folder)
@@ -138,7 +148,11 @@ class SqliteStore:
             opened.ledger.last_letter,
         )
         writes = Writes(damage=[rows.damage_row(one) for one in untold])
-        self._commit(writes, self._index.ledger.after(Batch()), Batch())
+        ledger = self._index.ledger.after(Batch())
+        try:
+            self._commit(writes, ledger, Batch())
+        except StoreFull:  # the ballast was given back
+            self._commit(writes, ledger, Batch())
         if self._boot is not None:
             self._boot.begin()
         if not self._ballast.take():
@@ -221,19 +235,19 @@ class SqliteStore:
 
     def _refusal(self, error: Exception) -> StoreFull | StoreFailed:
         """Draw the consequences of an error; return what to tell the caller."""
-        if _is_full(error) or self._has_no_room(error):
+        if _is_full(error) or self._has_no_room(error, self._file.log_bytes()):
             self._fill(f"no space is left: {explained(error, self._folder)}")
             return StoreFull(self.why)
         return self._failure(error)
 
-    def _has_no_room(self, error: Exception) -> bool:
+    def _has_no_room(self, error: Exception, offset: int) -> bool:
         """Whether it was for want of space that a write failed, though SQLite says no more.
 
         It knows ENOSPC only: a quota, or a limit of file sizes, is an error of the device to it.
         """
         if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_IOERR_WRITE:
             return False
-        return ballast.has_no_room(self._folder, self._file.log_bytes())
+        return ballast.has_no_room(self._folder, offset)
 
     def _failure(self, error: Exception) -> StoreFailed:
         self.state, self.why = State.FAILED, f"the device failed: {explained(error, self._folder)}"
