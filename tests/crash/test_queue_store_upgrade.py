@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="faults are m
 
 FAULTS = ["signal=SIGKILL", "error=EIO", "error=ENOSPC"]
 #: Every so many-th call is tried, of each fault another one.
-EVERY = 3
+EVERY = 11
 #: Opens a queue, as a broker does: it tries again, and nothing that is left over is collected.
 OPEN = """
 import gc, sys
