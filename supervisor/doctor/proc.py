@@ -4,6 +4,8 @@ import os
 import re
 from collections.abc import Iterable
 
+from supervisor.recycling.machine import lines_of
+
 _STATUS, _MOUNTS = "/proc/self/status", "/proc/self/mountinfo"
 _CAP_SYS_PTRACE = 19
 #: What shows every process to everybody: the default.
@@ -12,14 +14,14 @@ _OFF = {"0", "off"}
 
 def is_there() -> bool:
     """Whether it is mounted, and readable."""
-    return bool(_lines(_STATUS))
+    return bool(lines_of(_STATUS))
 
 
 def hides() -> str:
     """Return what it hides of others' processes from us, as it is mounted; "": nothing."""
-    if _may_look(_lines(_STATUS)):
+    if _may_look(lines_of(_STATUS)):
         return ""
-    return hidden(_lines(_MOUNTS), {os.getegid(), *os.getgroups()})
+    return hidden(lines_of(_MOUNTS), {os.getegid(), *os.getgroups()})
 
 
 def hidden(mounts: Iterable[str], groups: set[int]) -> str:
@@ -46,11 +48,3 @@ def _may_look(status: Iterable[str]) -> bool:
     """Whether we have CAP_SYS_PTRACE, for which nothing is hidden."""
     found = re.search(r"^CapEff:\s*([0-9a-f]+)$", "".join(status), re.MULTILINE)
     return found is not None and bool(int(found[1], 16) >> _CAP_SYS_PTRACE & 1)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path) as file:
-            return file.readlines()
-    except OSError:
-        return []

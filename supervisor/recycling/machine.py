@@ -77,7 +77,7 @@ def pressure() -> Pressure | None:
     """
     found: dict[str, float] = {}
     for file in pressure_files():
-        for line in _lines(file):
+        for line in lines_of(file):
             kind, average, *_ = line.split()
             found[kind] = max(found.get(kind, 0.0), float(average.partition("=")[2]))
     return Pressure(found.get("some", 0.0), found.get("full", 0.0)) if found else None
@@ -92,7 +92,7 @@ def pressure_files() -> list[str]:
 @cache
 def cgroup() -> tuple[str, bool] | None:
     """Return our memory cgroup's directory, and whether it is of version 2; None: there is none."""
-    return cgroup_of(_lines("/proc/self/cgroup"), _lines("/proc/self/mountinfo"))
+    return cgroup_of(lines_of("/proc/self/cgroup"), lines_of("/proc/self/mountinfo"))
 
 
 def cgroup_of(memberships: Iterable[str], mounts: Iterable[str]) -> tuple[str, bool] | None:
@@ -156,13 +156,13 @@ def _confinements() -> list[tuple[int, int]]:
 
 
 def _number(path: str) -> int | None:
-    text = "".join(_lines(path)).strip()
+    text = "".join(lines_of(path)).strip()
     return int(text) if text.isdigit() else None
 
 
 def _field(path: str, name: str) -> int:
     """Return the number behind a word in a file; 0 where it does not say."""
-    for line in _lines(path):
+    for line in lines_of(path):
         word, _, number = line.partition(" ")
         if word == name:
             return int(number)
@@ -170,13 +170,14 @@ def _field(path: str, name: str) -> int:
 
 
 def _meminfo(name: str) -> int | None:
-    for line in _lines(_MEMORY):
+    for line in lines_of(_MEMORY):
         if line.startswith(name + ":"):
             return int(line.split()[1]) * 1024
     return None
 
 
-def _lines(path: str) -> list[str]:
+def lines_of(path: str) -> list[str]:
+    """Return the lines of a file of the kernel's; none where it cannot be read."""
     try:
         with open(path) as file:
             return file.readlines()
