@@ -35,12 +35,12 @@ def become_subreaper() -> None:
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
-    """Have the kernel kill this process when its parent dies; end now if that has happened.
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent does; end now if that has happened.
 
     A change of user makes the kernel forget it: it has to be asked for again.
     """
-    prctl(PR_SET_PDEATHSIG, signum)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -4,7 +4,7 @@ A fork shares every page of its template, and the first write to one copies it: 
 of what a start takes. Python writes when it only reads: it counts references, caches what it has
 looked up in types, and specialises bytecode that is run again. So a template does all of it a few
 times before it forks: who is forked then finds the caches filled and the bytecode specialised, and
-writes to 100 pages less. A spare, which has the time, does it once more and so copies what is left.
+writes to 80 pages less. A spare, which has the time, does it once more and so copies what is left.
 """
 
 import os
@@ -19,7 +19,7 @@ from supervisor.logs.setup import write_as
 from supervisor.process import launch as launches
 from supervisor.process import settings, spare, target, tempdir
 from supervisor.process.app import LoadedApp
-from supervisor.process.family import die_with
+from supervisor.process.family import wake_with_parent
 
 #: After so many calls Python has specialised a function's bytecode.
 ENOUGH = 12
@@ -45,7 +45,7 @@ def rehearse() -> None:
 
 def _begin() -> None:
     """Do what makes a process of a fork, in so far as a template can do it to itself."""
-    die_with(os.getppid(), signal.SIGCONT)  # what it has asked for anyway
+    wake_with_parent()  # what it has asked for anyway
     settings.rehearse()
     tempdir.rehearse()
 
