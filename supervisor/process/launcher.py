@@ -70,6 +70,10 @@ class TemplateClient:
         """Ask for another connection; answered by Opened with its descriptor."""
         self._send(messages.Open(token))
 
+    def close_opened(self, token: int) -> None:
+        """Have a connection ended, with all that was asked for over it; answered by Closed."""
+        self._send(messages.Close(token))
+
     def receive(self, most: int = MAX_REPLIES) -> list[tuple[messages.Reply, list[int]]]:
         """Take the replies that are there, but not more than so many.
 

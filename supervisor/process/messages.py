@@ -63,7 +63,16 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
     token: int
 
 
-Request = Load | Spawn | Bequeath | Signal | Open
+class Close(msgspec.Struct, frozen=True, tag="close"):
+    """End a connection made with Open, and all that was asked for over it; answered by Closed.
+
+    For one whose other end cannot be closed, as who has it can be neither asked nor killed.
+    """
+
+    token: int
+
+
+Request = Load | Spawn | Bequeath | Signal | Open | Close
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):

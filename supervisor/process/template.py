@@ -159,16 +159,19 @@ class Template:
         connection.close()
         for process in connection.processes.values():
             self.reaper.kill_group(process.pid)
-        for opened in [c for c in self._connections if c.opener is connection]:
+        for opened in self._opened_by(connection):
             self._disconnect(opened)
         self._forget_if_empty(connection)
         if connection is self._first:
             self._end()
 
+    def _opened_by(self, connection: Connection) -> list[Connection]:
+        return [one for one in self._connections if one.opener is connection]
+
     def _forget_if_empty(self, connection: Connection) -> None:
         if not connection.closed or connection.processes or connection not in self._connections:
             return
-        if any(opened.opener is connection for opened in self._connections):
+        if self._opened_by(connection):
             return
         self._connections.discard(connection)
         opener = connection.opener
@@ -193,6 +196,10 @@ class Template:
                     self.reaper.signal(process.pid, request.signum, group=request.group)
             case messages.Open():
                 self._open(connection, request.token)
+            case messages.Close():
+                for opened in self._opened_by(connection):
+                    if opened.token == request.token:
+                        self._disconnect(opened)
             case messages.Load():
                 self._send(connection, self._load(request))
 

@@ -300,6 +300,12 @@ class NestedProcess(LinkedProcess):
         lost = ExitReason(ExitKind.KILLED, "template_lost")
         self._end_when_swept(lambda: self._finish(None, lost, blameless=True))
 
+    def _leave_behind(self) -> None:
+        """It cannot be killed, so does not close its connections: its subtree is ended for it."""
+        for template, token in self._tokens:
+            template.close_opened(token)
+        self._end_when_swept(super()._leave_behind)
+
     def _end_when_swept(self, end: Callable[[], None]) -> None:
         self._status_of_end = end
         self._deadlines.after("sweep", SWEEP_DEADLINE, self._sweep_late)

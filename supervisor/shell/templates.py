@@ -279,6 +279,12 @@ class Template:
         self._send(token, _Request(lambda client: client.open(token)))
         return token
 
+    def close_opened(self, token: int) -> None:
+        """End one of them, and all that was asked for over it; it is told when that is gone."""
+        if self._client is not None:
+            self._client.close_opened(token)
+            self._flush()
+
     # --- spares -------------------------------------------------------------------------------
 
     def spare(self, serial: int) -> Spare | None:

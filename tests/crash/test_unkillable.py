@@ -13,7 +13,7 @@ from supervisor.cli.health import assess
 from supervisor.control.messages import RestartChildren, StopChildren
 from supervisor.observe.snapshot import WorkerStatus
 from tests.crash.app_harness import App, alive, eventually
-from tests.crash.running_app import await_death
+from tests.crash.running_app import await_death, supervisor_at
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 VICTIM = "kernel/victim.0"
@@ -119,6 +119,26 @@ def test_there_is_one_replacement_and_no_other(tmp_path: Path, freezer: Freezer)
         freezer.thaw(second)
         assert left(app).pid == worker.pid
         assert app.ready("kernel/bystander.0").generation == 1
+        assert app.stop() == 0
+
+
+def test_the_subtree_of_a_supervisor_that_cannot_be_killed_is_ended(
+    tmp_path: Path, freezer: Freezer
+) -> None:
+    """Before another one is started: who is left behind holds connections that nobody can close."""
+    with App("kernel:hasty", tmp_path) as app:
+        paths = ["hasty/inner/x.0", "hasty/inner/x.1"]
+        old = [app.up().ready(path).pid for path in paths]
+        frozen = freezer.freeze(supervisor_at(app, "hasty/inner").pid)
+        app.ask(RestartChildren("hasty/inner"))
+        app.wait_for(event="unkillable process left behind", child="hasty/inner")
+        assert not any(alive(pid) for pid in old if pid)
+        new = [app.ready(path).pid for path in paths]
+        assert not set(new) & set(old)
+        assert supervisor_at(app, "hasty/inner").left_behind == [frozen]
+        freezer.thaw(frozen)
+        app.wait_for(event="unkillable process has gone", child="hasty/inner")
+        assert [app.ready(path).pid for path in paths] == new
         assert app.stop() == 0
 
 

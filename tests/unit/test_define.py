@@ -216,7 +216,7 @@ BAD_FLAGS = [
 
 
 @pytest.mark.parametrize(
-    ("options", "problem", "advice"), BAD_FLAGS, ids=[str(row[0])[:50] for row in BAD_FLAGS]
+    ("options", "problem", "advice"), BAD_FLAGS, ids=[row[1] for row in BAD_FLAGS]
 )
 def test_a_bad_option_of_a_supervisor_is_refused(
     options: dict[str, object], problem: str, advice: str

@@ -57,6 +57,13 @@ nested = Supervisor(
     "nested", [Supervisor("inner", [Child("x", live, count=3)])], intensity=1, period=3600
 )
 
+#: A supervisor that is not waited for.
+hasty = Supervisor(
+    "hasty",
+    intensity=1000,
+    children=[Supervisor("inner", [Child("x", live, count=2)], shutdown=0.2)],
+)
+
 steady = Supervisor(
     "steady", intensity=1000, children=[Child("bystander", live), Child("victim", live)]
 )
