@@ -158,6 +158,7 @@ class WorkerLink:
         self._wakeup = -1
         self._nudged = False
         self.on_directory_made: Callable[[], None] = lambda: None
+        self.on_rest: Callable[[], None] = lambda: None  # called in another thread, which waits
 
     def fileno(self) -> int:
         """The link's descriptor: readable when the supervisor said something, or is gone."""
@@ -213,10 +214,12 @@ class WorkerLink:
     def rest(self) -> None:
         """Say that the work loop waits, with what it has counted last: a beat of who is idle.
 
-        Nothing from another thread than the main one, which may be stuck meanwhile.
+        Another thread than the main one, which may be stuck meanwhile, says it to `on_rest` only.
         """
         if threading.current_thread() is threading.main_thread():
             self.beat(self._progress, idle=True)
+        else:
+            self.on_rest()
 
     def rested(self) -> None:
         """Say that the work loop goes on, if it was said that it waits."""

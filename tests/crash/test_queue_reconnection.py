@@ -1,6 +1,8 @@
 """Who waits for a broker that is replaced meanwhile goes on with the next one."""
 
 import asyncio
+import select
+import threading
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -167,6 +169,45 @@ def test_a_handler_that_is_held_back_beats(start: Start, worker: type[PassesOn])
     managed(scene, Command("purge", "q"))  # the other one that waits
     scene.until(depth=0, settled_total=2)
     assert next(beat for beat in beats if beat.progress == 2)
+
+
+class PassesOnInThreads(PassesOn):
+    """Puts two messages into its own queue, and hangs over a third one."""
+
+    threads = prefetch = 2
+
+    def handle(self, message: str) -> None:  # type: ignore[override]
+        """Do as it says."""
+        if message == "hang":
+            threading.Event().wait()
+        elif message == "pass on":
+            self.onward.put("nothing", confirm=True)
+
+
+def test_threads_that_are_held_back_beat(start: Start) -> None:
+    """All that are at work wait for room: the worker does not hang."""
+    scene, crew = start(capacity=3)
+    put(scene, "pass on", "pass on", "nothing")
+    running = crew.start(PassesOnInThreads, heartbeat=0.1)
+    beats = running.beats()
+    next(beats)
+    scene.until(blocked=1)  # one waits, and the other one for that
+    running.drain()
+    assert len(list(islice((beat for beat in beats if beat.idle), 10))) == 10
+    managed(scene, Command("purge", "q"))  # what has not begun
+    scene.until(depth=0, settled_total=4)
+    assert next(beat for beat in beats if beat.progress == 4)
+
+
+def test_a_thread_that_is_held_back_hides_no_other_that_hangs(start: Start) -> None:
+    """The worker is silent, so that it is ended, and both messages are handled elsewhere."""
+    scene, crew = start(capacity=2)
+    put(scene, "pass on", "hang")
+    running = crew.start(PassesOnInThreads, heartbeat=0.1)
+    next(running.beats())
+    scene.until(blocked=1)
+    running.drain()
+    assert not select.select([running.link], [], [], 0.5)[0]
 
 
 def test_a_beat_of_who_waits_is_no_progress(start: Start) -> None:

@@ -2,13 +2,18 @@
 
 The main thread takes messages and gives them to lanes; each lane is a thread. What they share is
 touched under one lock, which nobody holds while he waits or handles.
+
+The main thread beats when a message is done, and when nothing is to be done: there is none, or each
+lane that has one is held back by another queue, and says so again and again.
 """
 
 import contextvars
+import math
 import os
 import queue
 import select
 import threading
+import time
 
 from supervisor.link import LONGEST_WAIT, WorkerLink
 from workers.loops.handler import Handler
@@ -33,6 +38,8 @@ class ThreadLoop:
         self._work: queue.SimpleQueue[tuple[int, Delivered] | None] = queue.SimpleQueue()
         self._freed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._beaten = -1  # the progress that was said last
+        self._held_back: dict[int, float] = {}  # threads at work: when they last said they wait
+        link.on_rest = self._rests
 
     def run(self) -> None:
         """Work until there is an end; wait for what was begun, and give back the rest."""
@@ -82,9 +89,24 @@ class ThreadLoop:
         if self._link.stopping:
             return
         with self._lock:
+            idle = idle or self._waits_elsewhere()
             if idle or self._lanes.handled != self._beaten:
                 self._beaten = self._lanes.handled
                 self._link.beat(self._lanes.handled, idle=idle)
+
+    def _rests(self) -> None:
+        """A thread waits for a queue: one of ours, or the author's. It may hold the lock."""
+        thread = threading.get_ident()
+        if thread in self._held_back:
+            self._held_back[thread] = time.monotonic()
+            os.eventfd_write(self._freed, 1)
+
+    def _waits_elsewhere(self) -> bool:
+        """Whether each that is at work is held back: who hangs does not say that he waits."""
+        if len(self._held_back) < self._lanes.busy:
+            return False
+        since = time.monotonic() - 2 * (self._link.beat_interval or 0.0)
+        return all(said >= since for said in self._held_back.values())
 
     def _lane(self) -> None:
         while (begun := self._work.get()) is not None:
@@ -94,6 +116,15 @@ class ThreadLoop:
 
     def _handle(self, lane: int, chunk: Delivered) -> None:
         at_hand.set(chunk)
+        with self._lock:
+            self._held_back[threading.get_ident()] = -math.inf
+        try:
+            self._handle_one(lane, chunk)
+        finally:
+            with self._lock:
+                del self._held_back[threading.get_ident()]
+
+    def _handle_one(self, lane: int, chunk: Delivered) -> None:
         try:
             result = self._consumer.handle(chunk.messages[chunk.done])
         except Exception as error:
