@@ -10,13 +10,14 @@ from supervisor.control.errors import CommandFailed
 from supervisor.control.messages import RecycleChildren, TrimChildren
 from supervisor.observe.snapshot import ChildStatus, WorkerStatus
 from tests.crash.app_harness import App, alive, eventually, workers
+from tests.crash.brisk_app import Brisk
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """One running app for all tests: each has children of its own."""
     directory = tmp_path_factory.mktemp("r")
-    with App("recycling:tree", directory, env={"MARKS": str(directory)}) as app:
+    with Brisk("recycling:tree", directory, env={"MARKS": str(directory), "SOAK": "1"}) as app:
         yield app.up()
 
 

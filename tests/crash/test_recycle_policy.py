@@ -16,6 +16,7 @@ from supervisor.recycling.backstop import can_confine
 from supervisor.recycling.leaks import LeakReport
 from supervisor.recycling.report import Report, read
 from tests.crash.app_harness import App, eventually, workers
+from tests.crash.brisk_app import BRISK, Brisk
 
 MIB = 1 << 20
 
@@ -35,7 +36,7 @@ def report_of(app: App) -> Report | None:
 def test_slots_that_cross_a_limit_at_once_are_replaced_in_turn(tmp_path: Path) -> None:
     """Five over the limit in one moment: one at a time, all ready all the time (T3)."""
     most, least = 0, 5
-    with App("ordered:pool", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+    with Brisk("ordered:pool", tmp_path, env={"MARKS": str(tmp_path)}) as app:
         before = {one.path: one.pid for one in workers(app.up().snapshot().tree)}
         take(tmp_path, 50)
 
@@ -55,7 +56,7 @@ def test_slots_that_cross_a_limit_at_once_are_replaced_in_turn(tmp_path: Path) -
 
 def test_a_replacement_that_hangs_is_given_up_and_tried_later(tmp_path: Path) -> None:
     """The old one serves on, nothing counts, and health is warned after the second (T5)."""
-    with App("ordered:last", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+    with Brisk("ordered:last", tmp_path, env={"MARKS": str(tmp_path)}) as app:
         before = app.up().ready("last/w.0")
         take(tmp_path, 50)
 
@@ -74,7 +75,7 @@ def test_a_replacement_that_hangs_is_given_up_and_tried_later(tmp_path: Path) ->
 
 def test_a_child_in_a_crash_loop_is_not_recycled(tmp_path: Path) -> None:
     """Three deaths within a minute: what is planned for it waits (T7)."""
-    with App("ordered:one", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+    with Brisk("ordered:one", tmp_path, env={"MARKS": str(tmp_path)}) as app:
         app.up()
         eventually(lambda: report_of(app), "a first look")
         for death in (1, 2, 3):
@@ -96,7 +97,7 @@ def test_a_child_in_a_crash_loop_is_not_recycled(tmp_path: Path) -> None:
 
 def test_what_recycling_does_not_cure_is_reported(tmp_path: Path) -> None:
     """After three short lives there is a report with their growth, and who allocated it."""
-    with App("ordered:leaking", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+    with Brisk("ordered:leaking", tmp_path, env={"MARKS": str(tmp_path)}) as app:
         app.up()
         for life in (1, 2, 3):
             app.ready("leaking/w.0")
@@ -104,7 +105,9 @@ def test_what_recycling_does_not_cure_is_reported(tmp_path: Path) -> None:
             app.wait_worker("leaking/w.0", lambda one, n=life: one.recycles == n)  # type: ignore[misc]
         record = app.wait_for(event="recycled over and over", child="leaking/w.0")
         report = msgspec.json.decode(Path(record["report"]).read_bytes(), type=LeakReport)
-        told = app.find(event="allocations", path="leaking/w.0")
+        said = {"event": "allocations", "path": "leaking/w.0"}
+        app.wait_until(lambda: len(app.find(**said)) >= 3, "who allocated it")
+        told = app.find(**said)
     assert (report.path, report.held_off) == ("leaking/w.0", 60.0)
     assert [one.generation for one in report.lives] == [1, 2, 3]
     assert {one.why for one in report.lives} <= {"soft", "eta"}  # over it, or soon to be
@@ -116,7 +119,7 @@ def test_what_recycling_does_not_cure_is_reported(tmp_path: Path) -> None:
 def test_descriptors_and_threads_that_leak_are_given_back(tmp_path: Path) -> None:
     """Each worker is replaced before it runs out of them, as planned: nothing counts."""
     paths = ("handles/descriptors.0", "handles/threads.0")
-    with App("handles:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+    with Brisk("handles:tree", tmp_path, env={"MARKS": str(tmp_path)}) as app:
         app.up()
         for path in paths:
             app.ready(path)
@@ -130,7 +133,7 @@ def test_descriptors_and_threads_that_leak_are_given_back(tmp_path: Path) -> Non
 
 def test_consumers_get_less_at_once_while_the_budget_is_used_up(tmp_path: Path) -> None:
     """Half as much, until the worker that has grown is replaced."""
-    with App("ordered:tight", tmp_path, env={"MARKS": str(tmp_path)}) as app:
+    with Brisk("ordered:tight", tmp_path, env={"MARKS": str(tmp_path)}) as app:
         app.up().ready("tight/w.0")
         take(tmp_path, 250)
         app.wait_for(event="command", verb="queue squeeze")
@@ -160,7 +163,8 @@ def test_without_memory_for_two_only_an_emergency_stops_a_worker(
     """A hog beside the app: planned recycles wait, a hard one is stop-first, root lives (T6)."""
     inside = ("sh", "-c", f'echo $$ > {narrow}/cgroup.procs && exec "$@"', "sh")
     hog_code = "import sys; kept = b'x' * (320 << 20); print(flush=True); sys.stdin.read()"
-    with App("ordered:one", tmp_path, env={"MARKS": str(tmp_path)}, wrapper=inside) as app:
+    wrapper = (*inside, *BRISK)
+    with App("ordered:one", tmp_path, env={"MARKS": str(tmp_path)}, wrapper=wrapper) as app:
         before = app.up().ready("one/w.0")
         with subprocess.Popen(
             [*inside, sys.executable, "-c", hog_code], stdin=subprocess.PIPE, stdout=subprocess.PIPE

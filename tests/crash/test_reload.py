@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -19,8 +20,8 @@ from supervisor.control.errors import CommandFailed
 from supervisor.control.messages import RecycleChildren, Reload, Scale
 from supervisor.observe import judge
 from tests.crash.app_harness import PATIENCE, App, eventually, workers
+from tests.crash.brisk_app import BRISK
 from tests.crash.running_app import (
-    IMPATIENT,
     await_death,
     family,
     service,
@@ -79,7 +80,7 @@ class Edited(App):
     def __init__(self, source: str, directory: Path, *options: str, **popen: Any) -> None:
         self.source = directory / "edited.py"
         self.write(source)
-        named = {"cwd": directory, "wrapper": IMPATIENT, **popen}
+        named = {"cwd": directory, "wrapper": BRISK, **popen}
         super().__init__("edited:tree", directory, *options, **named)
 
     def write(self, source: str, line: str = "first") -> None:
@@ -189,6 +190,15 @@ def test_a_reload_of_what_has_not_changed_replaces_nothing(tmp_path: Path) -> No
         assert app.stop() == 0
 
 
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edited]:
+    """One app for all that is refused: nothing of it may change, whatever was tried before."""
+    with Edited(FIRST, tmp_path_factory.mktemp("r")) as app:
+        yield app.up()
+        assert app.stop() == 0
+        assert not family(app)
+
+
 @pytest.mark.parametrize(
     ("source", "problem", "place"),
     [
@@ -212,24 +222,25 @@ def test_a_reload_of_what_has_not_changed_replaces_nothing(tmp_path: Path) -> No
     ],
 )
 def test_an_app_that_cannot_take_over_changes_nothing(
-    tmp_path: Path, source: str, problem: str, place: str
+    steady: Edited, source: str, problem: str, place: str
 ) -> None:
     """Exit 78 with the error and its place; the tree runs on, and can be reloaded once mended."""
-    with Edited(FIRST, tmp_path) as app:
-        before = app.up().pids()
-        running = templates(app)
-        app.write(source)
-        failed = app.supervisor("reload")
-        assert failed.returncode == 78
-        assert problem in failed.stderr
-        assert place in failed.stderr
-        assert "Traceback" not in failed.stderr
-        assert app.wait_for(event="not reloaded")["problem"]
-        assert app.pids() == before
-        eventually(lambda: templates(app) == running, "the refused template has ended")
-        app.write(FIRST)
-        assert "nothing has changed" in app.ask(Reload()).message
-        assert app.stop() == 0
+    app, before = steady, steady.pids()
+    eventually(lambda: len(templates(app)) == 2, "nobody's template is left")
+    running, refused = templates(app), len(app.find(event="not reloaded"))
+    app.write(source)
+    failed = app.supervisor("reload")
+    assert failed.returncode == 78
+    assert problem in failed.stderr
+    assert place in failed.stderr
+    assert "Traceback" not in failed.stderr
+    [record] = app.wait_until(lambda: app.find(event="not reloaded")[refused:], "it is said")
+    assert record["problem"]
+    assert app.pids() == before
+    eventually(lambda: templates(app) == running, "the refused template has ended")
+    app.write(FIRST)
+    assert "nothing has changed" in app.ask(Reload()).message
+    assert app.pids() == before
 
 
 def test_new_code_that_does_not_start_leaves_the_old_in_place(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from supervisor.control.messages import RecycleChildren, RecycleTemplate
 from supervisor.observe.snapshot import TemplateStatus, WorkerStatus
 from tests.crash.app_harness import APPS, App, eventually, workers
+from tests.crash.brisk_app import Brisk
 from tests.crash.running_app import await_death
 
 STILL = ("growing/still.0", "growing/still.1", "growing/inner/deep.0")
@@ -21,7 +22,7 @@ VICTIM = "growing/victim.0"
 def app(tmp_path: Path) -> Iterator[App]:
     """A running app, from a copy of its source."""
     shutil.copy(APPS / "growing.py", tmp_path)
-    with App("growing:tree", tmp_path, env={"MARKS": str(tmp_path)}, cwd=tmp_path) as app:
+    with Brisk("growing:tree", tmp_path, env={"MARKS": str(tmp_path)}, cwd=tmp_path) as app:
         app.up()
         for path in (VICTIM, *STILL):
             app.ready(path)

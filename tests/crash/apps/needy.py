@@ -21,7 +21,7 @@ class Needy(Worker):
 tree = Supervisor(
     "needy",
     [
-        Child("soft", Needy, memory_soft="20MiB", memory_hard="1GiB", min_lifetime=0.5),
-        Child("hard", Needy, count=2, memory_soft="20MiB", memory_hard="25MiB", min_lifetime=0.5),
+        Child("soft", Needy, memory_soft="20MiB", memory_hard="1GiB", min_lifetime=0),
+        Child("hard", Needy, count=2, memory_soft="20MiB", memory_hard="25MiB", min_lifetime=0),
     ],
 )

@@ -32,6 +32,7 @@ class Obedient(Worker):
         while not self.link.wait(0.02):
             if (now := order()) != self.known:
                 self.known = now
+                self.kept = b""  # the kernel might not allow both at once
                 self.kept = b"\1" * (int(now) * MIB)
 
 

@@ -63,7 +63,7 @@ tree = Supervisor(
         Child("pool", Steady, count=2),
         Child("unique", Unique),
         Child("sickly", Sickly),
-        Child("stubborn", Stubborn),
+        Child("stubborn", Stubborn, shutdown=0.5),
         Supervisor("inner", [Child("deep", Steady, count=2)], intensity=0),
     ],
 )
