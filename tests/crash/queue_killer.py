@@ -6,14 +6,18 @@ The broker is killed only if the queue is durable: a memory queue dies with it.
 """
 
 import argparse
+import json
 import os
 import random
 import select
+import signal
 import sys
 import tempfile
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,6 +29,8 @@ from workers.queues.frames import Command, Hello, Kind, frame
 
 #: Messages of a producer between two confirmations; and of its life at most.
 BLOCK, LIFE = 40, 100_000
+#: So many are killed at the same moment, one of them by chance.
+BREATH = (1, 1, 2, 4)
 #: Seconds without a handled message, after which the queue counts as wedged.
 WEDGED = 20.0
 
@@ -59,24 +65,33 @@ class Fire:
         self._slots = [(kind, self._crew.start(kind())) for kind in kinds]
 
     def kill(self, kills: int) -> None:
-        """Kill so many processes, each replaced at once."""
+        """Kill so many processes, several of them in one breath; each is replaced at once."""
         looked, size = time.monotonic(), 0
-        for _ in range(kills):
-            select.select([], [], [], self._chance.random() * 0.006)
-            self.kills += 1
-            if self._durable and self._chance.random() < 0.05:
-                self.scene.kill(self.scene.broker)
-                self.scene.start_broker()
-            else:
-                number = self._chance.randrange(len(self._slots))
-                kind, victim = self._slots[number]
-                self.scene.kill(victim.pid)
-                victim.link.close()
-                self._slots[number] = kind, self._crew.start(kind())
+        while self.kills < kills:
+            count = min(self._chance.choice(BREATH), kills - self.kills)
+            select.select([], [], [], self._chance.random() * 0.006 * count)
+            self._volley(count)
             now, grown = time.monotonic(), os.path.getsize(self.history)
             if grown > size:
                 looked, size = now, grown
             assert now - looked < WEDGED, f"wedged: {self.scene.stat()}"
+
+    def _volley(self, count: int) -> None:
+        broker = self._durable and self._chance.random() < 0.05 * count
+        numbers = self._chance.sample(range(len(self._slots)), count - broker)
+        pids = [self._slots[number][1].pid for number in numbers]
+        pids += [self.scene.broker] * broker
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            self.scene.kill(pid)  # nobody but us reaps it: the number is still its own
+        self.kills += count
+        if broker:
+            self.scene.start_broker()
+        for number in numbers:
+            kind, victim = self._slots[number]
+            victim.link.close()
+            self._slots[number] = kind, self._crew.start(kind())
 
     def verdict(self) -> Verdict:
         """Let what is there be handled, and judge."""
@@ -185,8 +200,27 @@ class Fire:
         return Source
 
 
+def burn(kills: int, seed: int, **queue: object) -> dict[str, Any]:
+    """Kill in a scene of its own; return what has come of it."""
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        fire = Fire(Path(folder), seed, **queue)
+        try:
+            fire.kill(kills)
+            verdict = fire.verdict()
+            after = fire.scene.stat()
+            return {
+                "kills": fire.kills,
+                "bytes": os.path.getsize(fire.history),
+                "redelivered": after["redelivered_total"],
+                "dead": after["dead"],
+                **asdict(verdict),
+            }
+        finally:
+            fire.close()
+
+
 def main() -> None:
-    """Kill, judge, and say so."""
+    """Kill, judge, and say so: one line of JSON for each scene."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50_000)
     parser.add_argument("--durable", choices=["", "process", "full"], default="process")
@@ -194,23 +228,10 @@ def main() -> None:
     options = parser.parse_args()
     left, seed, failed = options.kills, options.seed, False
     while left > 0:
-        with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-            fire = Fire(Path(folder), seed, durable=options.durable)
-            try:
-                kills = min(left, 2000)
-                fire.kill(kills)
-                verdict = fire.verdict()
-                size = os.path.getsize(fire.history)
-                after = fire.scene.stat()
-            finally:
-                fire.close()
-        left, seed, failed = left - kills, seed + 1, failed or not verdict.clean
-        print(
-            f"seed {seed - 1}: {kills} kills, {size >> 20} MiB of history, "
-            f"{after['redelivered_total']} redelivered: lost {len(verdict.lost)}, "
-            f"invented {len(verdict.invented)}, repeated {len(verdict.repeated)}",
-            flush=True,
-        )
+        found = burn(min(left, 2000), seed, durable=options.durable)
+        failed |= bool(found["lost"] or found["invented"] or found["repeated"])
+        print(json.dumps({"seed": seed, **found}), flush=True)
+        left, seed = left - found["kills"], seed + 1
     sys.exit(1 if failed else 0)
 
 

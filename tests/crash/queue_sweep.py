@@ -10,9 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,6 +33,8 @@ FAULTS = {
     "EIO for good": "error=EIO",
     "ENOSPC for good": "error=ENOSPC",
 }
+#: Runs at a time.
+JOBS = os.cpu_count() or 1
 #: Seconds for one run.
 PATIENCE = 20
 
@@ -52,6 +55,7 @@ class Sweep:
         self._groups, self._seed = groups, seed
         self._models: list[Held] = models(groups, seed)
         self.names: list[str] = []  # of the calls of a run that nothing happens to
+        self._counting = threading.Lock()
         self.counts: Counter[str] = Counter()
 
     def calls(self) -> int:
@@ -69,11 +73,11 @@ class Sweep:
         else:
             inject = system_calls.at(self.names, number, FAULTS[kind])
         answers = self.write(folder, "-o", os.devnull, *inject)
-        self.counts[self.names[number - 1]] += 1
         kept = [int(answer.split()[1]) for answer in answers if answer.startswith("kept")]
         last = kept[-1] if kept else 0
-        self.counts[kind] += 1
-        self.counts["groups that were kept"] += last
+        with self._counting:
+            self.counts.update((kind, self.names[number - 1]))
+            self.counts["groups that were kept"] += last
         try:
             found = recovered(folder) if folder.exists() else None
         finally:
@@ -101,7 +105,10 @@ class Sweep:
     def all(self, every: int, jobs: int) -> Iterator[str]:
         """Do each fault at every so many-th call; give what was wrong."""
         numbers = range(1, self.calls() + 1, every)
-        points = [(kind, number) for kind in FAULTS for number in numbers]
+        yield from self.some([(kind, number) for kind in FAULTS for number in numbers], jobs)
+
+    def some(self, points: Iterable[tuple[str, int]], jobs: int = JOBS) -> Iterator[str]:
+        """Do these faults at these calls, some at a time; give what was wrong."""
         with ThreadPoolExecutor(jobs) as pool:
             yield from filter(None, pool.map(lambda point: self.fault(*point), points))
 
@@ -118,7 +125,7 @@ def main() -> None:
         begun = time.monotonic()
         with scratch() as where:
             sweep = Sweep(where, durability, options.groups, options.seed)
-            wrong += list(sweep.all(options.every, os.cpu_count() or 1))
+            wrong += list(sweep.all(options.every, JOBS))
         seconds = time.monotonic() - begun
         print(f"{durability}: {dict(sweep.counts)}, {len(wrong)} violations, {seconds:.1f} s")
     for one in wrong[:20]:

@@ -9,8 +9,11 @@ import argparse
 import os
 import shutil
 import signal
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.crash import system_calls
@@ -21,6 +24,8 @@ from tests.crash.trees.tally import COUNT, noted
 
 #: Seconds until all of an app has to be gone with its root.
 GONE = 5.0
+#: Runs at a time: each of them waits now and then.
+JOBS = 2
 
 
 class RootSweep:
@@ -34,6 +39,7 @@ class RootSweep:
     def __init__(self, where: Path) -> None:
         self._where = where
         self._calls: list[str] = []
+        self._counting = threading.Lock()
         self.counts: Counter[str] = Counter()
 
     def calls(self) -> range:
@@ -57,12 +63,18 @@ class RootSweep:
             with _run(here, "strace", "-qq", "-o", os.devnull, *inject) as app:
                 code = app.wait()
                 gone(app, GONE)
-            self.counts["killed" if code == -signal.SIGKILL else "ended before"] += 1
             kept = noted(here / "marks" / "confirmed")
-            self.counts["numbers confirmed before the kill"] += len(kept)
+            with self._counting:
+                self.counts["killed" if code == -signal.SIGKILL else "ended before"] += 1
+                self.counts["numbers confirmed before the kill"] += len(kept)
             return self._wrong(number, here)
         finally:
             shutil.rmtree(here, ignore_errors=True)
+
+    def all(self, numbers: Sequence[int], jobs: int) -> Iterator[str]:
+        """Kill at each of these calls, in so many runs at a time; give what was wrong."""
+        with ThreadPoolExecutor(jobs) as pool:
+            yield from filter(None, pool.map(self.kill, numbers))
 
     def _wrong(self, number: int, here: Path) -> str:
         with _run(here) as app:
@@ -88,7 +100,7 @@ def main() -> None:
     with scratch() as where:
         sweep = RootSweep(where)
         calls = sweep.calls()
-        wrong = list(filter(None, map(sweep.kill, calls[:: options.every])))
+        wrong = list(sweep.all(calls[:: options.every], JOBS))
     seconds = time.monotonic() - begun
     print(f"{len(calls)} calls: {dict(sweep.counts)}, {len(wrong)} violations, {seconds:.0f} s")
     for one in wrong[:20]:

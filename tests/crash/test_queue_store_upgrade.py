@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.crash import system_calls
 from tests.crash.disk import scratch
 from tests.crash.queue_power import recovered
-from tests.crash.queue_sweep import CALLS
+from tests.crash.queue_sweep import CALLS, JOBS
 from tests.queue_folder import FILE, LETTER, first_version, kept
 from workers.queues.store.sqlite.schema import NEW
 
@@ -83,7 +84,8 @@ def test_an_upgrade_may_end_at_any_call(where: Path, fault: str, logged: bool) -
     opened(where / "all", "-o", str(trace), "-e", f"trace={','.join(CALLS)}")
     names = system_calls.made(trace.read_text())
     assert len(names) > 10
-    for number in range(1 + FAULTS.index(fault), len(names) + 1, EVERY):
+
+    def ends_at(number: int) -> None:
         folder = where / f"at-{number}"
         shutil.copytree(base, folder)
         said = opened(folder, "-o", os.devnull, *system_calls.at(names, number, fault))
@@ -95,3 +97,6 @@ def test_an_upgrade_may_end_at_any_call(where: Path, fault: str, logged: bool) -
         assert (folder / FILE).exists()
         assert not (folder / NEW).exists()
         shutil.rmtree(folder)
+
+    with ThreadPoolExecutor(JOBS) as pool:
+        list(pool.map(ends_at, range(1 + FAULTS.index(fault), len(names) + 1, EVERY)))

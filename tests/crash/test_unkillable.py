@@ -1,9 +1,16 @@
-"""Workers that not even SIGKILL ends: frozen by the kernel, as others wait for a dead device."""
+"""Workers that not even SIGKILL ends: frozen by the kernel, as others wait for a dead device.
 
+Each scene waits for the same 5 s, some twice: all are played at the same time, each in an app of
+its own.
+"""
+
+import contextlib
 import json
 import os
+import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +19,7 @@ import pytest
 from supervisor.cli.health import assess
 from supervisor.control.messages import RestartChildren, StopChildren
 from supervisor.observe.snapshot import WorkerStatus
+from tests.conftest import children, ended
 from tests.crash.app_harness import App, alive, eventually
 from tests.crash.running_app import await_death, supervisor_at
 
@@ -52,12 +60,54 @@ class Freezer:
             self.thaw(pid)
 
 
-@pytest.fixture
-def freezer() -> Iterator[Freezer]:
-    """A freezer that is empty in the end."""
-    one = Freezer()
-    yield one
-    one.close()
+Scene = Callable[[Path, Freezer], None]
+SCENES: dict[str, Scene] = {}
+#: One app starts at a time: what beats, and what has to be ready soon, must not be kept from it.
+STARTS = threading.Lock()
+
+
+def beside_the_others(scene: Scene) -> Callable[[dict[str, Future[None]]], None]:
+    """Make a test of a scene: it is played when the first one is, and this tells how it ended."""
+    name = scene.__name__
+
+    def test(played: dict[str, Future[None]]) -> None:
+        played[name].result()
+
+    SCENES[name] = scene
+    test.__name__, test.__doc__ = name, scene.__doc__
+    return test
+
+
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Future[None]]:
+    """Play all scenes that were asked for, to their ends; no process is left of any."""
+    before, asked = children(), {item.name for item in request.session.items}
+    with ThreadPoolExecutor(len(SCENES)) as pool:
+        ends = {
+            name: pool.submit(play, scene, tmp_path_factory.mktemp("frozen"))
+            for name, scene in SCENES.items()
+            if name in asked
+        }
+    assert [pid for pid in children() - before if not ended(pid)] == []
+    return ends
+
+
+def play(scene: Scene, directory: Path) -> None:
+    """Play one, with a freezer that is empty in the end."""
+    with contextlib.closing(Freezer()) as freezer:
+        scene(directory, freezer)
+
+
+@contextlib.contextmanager
+def started(tree: str, directory: Path, *options: str) -> Iterator[App]:
+    """Run an app that is up."""
+    with contextlib.ExitStack() as stack:
+        with STARTS:
+            app = stack.enter_context(App(tree, directory, *options))
+            app.up()
+        yield app
 
 
 def health(app: App) -> Any:
@@ -72,10 +122,11 @@ def left(app: App, *pids: int) -> WorkerStatus:
     return app.wait_worker(VICTIM, lambda w: w.left_behind == list(pids), f"{pids} left behind")
 
 
+@beside_the_others
 def test_a_process_that_cannot_be_killed_is_left_behind(tmp_path: Path, freezer: Freezer) -> None:
     """Named as unkillable after 5 s, a warning until it is gone; its slot is filled anew."""
-    with App("kernel:tree", tmp_path, "--health", "127.0.0.1:0") as app:
-        frozen = freezer.freeze(app.up().ready(VICTIM).pid)
+    with started("kernel:tree", tmp_path, "--health", "127.0.0.1:0") as app:
+        frozen = freezer.freeze(app.ready(VICTIM).pid)
         app.ask(RestartChildren("kernel/victim"))
         record = app.wait_for(event="unkillable process left behind")
         assert (record["pid"], record["child"]) == (frozen, VICTIM)
@@ -101,10 +152,11 @@ def test_a_process_that_cannot_be_killed_is_left_behind(tmp_path: Path, freezer:
     assert "cannot be killed" not in app.errors
 
 
+@beside_the_others
 def test_there_is_one_replacement_and_no_other(tmp_path: Path, freezer: Freezer) -> None:
     """When it is left behind too, the slot stays empty until one of them has gone."""
-    with App("kernel:beating", tmp_path) as app:
-        first, second, waits = frozen_twice(app.up(), freezer)
+    with started("kernel:beating", tmp_path) as app:
+        first, second, waits = frozen_twice(app, freezer)
         assert f"(pid {first}, {second})" in waits["problem"]
         assert app.worker(VICTIM).state == "unkillable"
         verdict = assess(app.snapshot())
@@ -122,13 +174,14 @@ def test_there_is_one_replacement_and_no_other(tmp_path: Path, freezer: Freezer)
         assert app.stop() == 0
 
 
+@beside_the_others
 def test_the_subtree_of_a_supervisor_that_cannot_be_killed_is_ended(
     tmp_path: Path, freezer: Freezer
 ) -> None:
     """Before another one is started: who is left behind holds connections that nobody can close."""
-    with App("kernel:hasty", tmp_path) as app:
+    with started("kernel:hasty", tmp_path) as app:
         paths = ["hasty/inner/x.0", "hasty/inner/x.1"]
-        old = [app.up().ready(path).pid for path in paths]
+        old = [app.ready(path).pid for path in paths]
         frozen = freezer.freeze(supervisor_at(app, "hasty/inner").pid)
         app.ask(RestartChildren("hasty/inner"))
         app.wait_for(event="unkillable process left behind", child="hasty/inner")
@@ -142,10 +195,11 @@ def test_the_subtree_of_a_supervisor_that_cannot_be_killed_is_ended(
         assert app.stop() == 0
 
 
+@beside_the_others
 def test_a_start_that_waits_for_the_frozen_can_be_stopped(tmp_path: Path, freezer: Freezer) -> None:
     """By a command, at once; and it does not hold up the end of the app, which says who is left."""
-    with App("kernel:beating", tmp_path) as app:
-        first, second, _ = frozen_twice(app.up(), freezer)
+    with started("kernel:beating", tmp_path) as app:
+        first, second, _ = frozen_twice(app, freezer)
         app.ask(StopChildren("kernel/victim"))
         stopped = app.worker(VICTIM)
         assert (stopped.state, stopped.left_behind) == ("stopped", [first, second])
@@ -162,12 +216,13 @@ def frozen_twice(app: App, freezer: Freezer) -> tuple[int, int, dict[str, Any]]:
     return first, second, app.wait_for(event="start waits", child=VICTIM)
 
 
+@beside_the_others
 def test_a_stop_ends_at_its_deadline_and_names_who_is_left(
     tmp_path: Path, freezer: Freezer
 ) -> None:
     """A frozen worker: 0.2 s to stop, 5 s to be killed, and the app ends without it."""
-    with App("kernel:tree", tmp_path) as app:
-        frozen = freezer.freeze(app.up().ready(VICTIM).pid)
+    with started("kernel:tree", tmp_path) as app:
+        frozen = freezer.freeze(app.ready(VICTIM).pid)
         bystander = app.ready("kernel/bystander.0").pid
         assert bystander is not None
         app.process.terminate()

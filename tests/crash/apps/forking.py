@@ -41,8 +41,9 @@ def bomb() -> None:
 
 
 def tree_of(**settings: object) -> Supervisor:
-    """Declare a bomb and a bystander."""
-    children = [Child("bystander", quiet), Child("bomb", bomb, **settings)]  # type: ignore[arg-type]
+    """Declare a bomb, which hears of no stop and is not waited for, and a bystander."""
+    bad = Child("bomb", bomb, shutdown=0.3, **settings)  # type: ignore[arg-type]
+    children = [Child("bystander", quiet), bad]
     return Supervisor("forking", children, intensity=10)
 
 
