@@ -22,7 +22,7 @@ from tests.crash.brisk_app import Brisk
 from tests.crash.running_app import kill
 
 MIB = 1 << 20
-MESSAGES = 240
+MESSAGES = 360
 
 
 def report_of(app: App) -> Report | None:
