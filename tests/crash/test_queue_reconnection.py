@@ -172,22 +172,21 @@ def test_a_handler_that_is_held_back_beats(start: Start, worker: type[PassesOn])
 
 
 class PassesOnInThreads(PassesOn):
-    """Puts two messages into its own queue, and hangs over a third one."""
+    """Does the same in threads, and hangs over the second message."""
 
     threads = prefetch = 2
 
-    def handle(self, message: str) -> None:  # type: ignore[override]
-        """Do as it says."""
-        if message == "hang":
+    def handle(self, message: int) -> None:
+        """Hang, or put what follows on the first one."""
+        if message == 2:
             threading.Event().wait()
-        elif message == "pass on":
-            self.onward.put("nothing", confirm=True)
+        super().handle(message)
 
 
 def test_threads_that_are_held_back_beat(start: Start) -> None:
     """All that are at work wait for room: the worker does not hang."""
     scene, crew = start(capacity=3)
-    put(scene, "pass on", "pass on", "nothing")
+    put(scene, 1, 1, 3)
     running = crew.start(PassesOnInThreads, heartbeat=0.1)
     beats = running.beats()
     next(beats)
@@ -202,7 +201,7 @@ def test_threads_that_are_held_back_beat(start: Start) -> None:
 def test_a_thread_that_is_held_back_hides_no_other_that_hangs(start: Start) -> None:
     """The worker is silent, so that it is ended, and both messages are handled elsewhere."""
     scene, crew = start(capacity=2)
-    put(scene, "pass on", "hang")
+    put(scene, 1, 2)
     running = crew.start(PassesOnInThreads, heartbeat=0.1)
     next(running.beats())
     scene.until(blocked=1)

@@ -38,7 +38,8 @@ class ThreadLoop:
         self._work: queue.SimpleQueue[tuple[int, Delivered] | None] = queue.SimpleQueue()
         self._freed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._beaten = -1  # the progress that was said last
-        self._held_back: dict[int, float] = {}  # threads at work: when they last said they wait
+        # By lane's thread: when it last said that it waits. -inf: not yet; inf: it has no work.
+        self._rested: dict[int | None, float] = {}
         link.on_rest = self._rests
 
     def run(self) -> None:
@@ -49,6 +50,7 @@ class ThreadLoop:
         ]
         for thread in threads:
             thread.start()
+        self._rested = {thread.ident: math.inf for thread in threads}
         while True:
             with self._lock:
                 if self._lanes.over and not self._lanes.busy:
@@ -63,6 +65,7 @@ class ThreadLoop:
             self._work.put(None)
         for thread in threads:
             thread.join()
+        self._rested = {}  # another thread may get the number of one of them
         os.close(self._freed)
         self._reader.close()
         if self._lanes.error is not None:
@@ -97,34 +100,26 @@ class ThreadLoop:
     def _rests(self) -> None:
         """A thread waits for a queue: one of ours, or the author's. It may hold the lock."""
         thread = threading.get_ident()
-        if thread in self._held_back:
-            self._held_back[thread] = time.monotonic()
+        if thread in self._rested:
+            self._rested[thread] = time.monotonic()
             os.eventfd_write(self._freed, 1)
 
     def _waits_elsewhere(self) -> bool:
         """Whether each that is at work is held back: who hangs does not say that he waits."""
-        if len(self._held_back) < self._lanes.busy:
-            return False
         since = time.monotonic() - 2 * (self._link.beat_interval or 0.0)
-        return all(said >= since for said in self._held_back.values())
+        return since <= min(self._rested.values()) < math.inf
 
     def _lane(self) -> None:
+        thread = threading.get_ident()
         while (begun := self._work.get()) is not None:
             lane, chunk = begun
+            self._rested[thread] = -math.inf
             contextvars.copy_context().run(self._handle, lane, chunk)
+            self._rested[thread] = math.inf
             os.eventfd_write(self._freed, 1)
 
     def _handle(self, lane: int, chunk: Delivered) -> None:
         at_hand.set(chunk)
-        with self._lock:
-            self._held_back[threading.get_ident()] = -math.inf
-        try:
-            self._handle_one(lane, chunk)
-        finally:
-            with self._lock:
-                del self._held_back[threading.get_ident()]
-
-    def _handle_one(self, lane: int, chunk: Delivered) -> None:
         try:
             result = self._consumer.handle(chunk.messages[chunk.done])
         except Exception as error:
